@@ -1,0 +1,31 @@
+//! Pannier's protocol in Rust: messages, clients and servers, generated at build time from the .proto files beside this crate.
+
+pub mod codec;
+
+/// Messages and service of `pannier.cache.v1`.
+pub mod cache {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("pannier.cache.v1");
+    }
+}
+
+/// Messages of `pannier.durability.v1`.
+pub mod durability {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("pannier.durability.v1");
+    }
+}
+
+/// Messages of `pannier.errors.v1`.
+pub mod errors {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("pannier.errors.v1");
+    }
+}
+
+/// The encoded `google.protobuf.FileDescriptorSet` of all of Pannier's files and what they import.
+pub const FILE_DESCRIPTOR_SET: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
