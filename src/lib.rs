@@ -1,1 +1,12 @@
+//! Pannier: a persistence sidecar. `docs/architecture.md` is the guide to this crate.
 
+pub mod cli;
+pub mod clock;
+pub mod deadline;
+pub mod error;
+pub mod page;
+pub mod server;
+pub mod services;
+pub mod settings;
+mod status;
+pub mod storage;

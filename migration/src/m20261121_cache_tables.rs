@@ -1,0 +1,201 @@
+//! `cache_namespaces`, `cache_entries`, `cache_tags`: the cache.
+//!
+//! Which index serves which query:
+//! - `cache_entries_by_key`: every read and write of a key; lists; deleting by prefix.
+//! - `cache_entries_by_access_time`: least recently used first.
+//! - `cache_entries_by_create_time`: the oldest and the newest entry.
+//! - `cache_entries_by_remove_time`: what has expired, and what expires soonest.
+//! - `cache_tags`' primary key: lists and deletes by tag; `cache_tags_by_entry`: the tags of an entry that goes.
+
+use sea_orm_migration::prelude::*;
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[derive(DeriveIden)]
+enum CacheNamespaces {
+    Table,
+    Id,
+    Name,
+    EntriesMax,
+    BytesMax,
+    TtlUs,
+    StaleWindowUs,
+    Eviction,
+    Durability,
+    EntryCount,
+    StoredBytes,
+    HitCount,
+    MissCount,
+    StaleCount,
+    EvictedCount,
+    ExpiredCount,
+    CreateTime,
+    UpdateTime,
+}
+
+#[derive(DeriveIden)]
+enum CacheEntries {
+    Table,
+    Id,
+    NamespaceId,
+    Key,
+    Kind,
+    Value,
+    IsCompressed,
+    ContentType,
+    MetadataJson,
+    Tags,
+    ErrorCode,
+    ErrorMessage,
+    SizeBytes,
+    StoredBytes,
+    Revision,
+    CreateTime,
+    UpdateTime,
+    ExpireTime,
+    StaleUntilTime,
+    RemoveTime,
+    AccessTime,
+    AccessCount,
+    LeaseToken,
+    LeaseExpireTime,
+}
+
+#[derive(DeriveIden)]
+enum CacheTags {
+    Table,
+    NamespaceId,
+    Tag,
+    Key,
+    EntryId,
+}
+
+fn number(column: impl IntoIden) -> ColumnDef {
+    ColumnDef::new(column).big_integer().not_null().take()
+}
+
+fn namespaces() -> TableCreateStatement {
+    use CacheNamespaces as C;
+    Table::create()
+        .table(C::Table)
+        .col(ColumnDef::new(C::Id).big_integer().not_null().auto_increment().primary_key())
+        // A namespace that is being deleted is named `#<id>`, which no caller can name.
+        .col(ColumnDef::new(C::Name).text().not_null().unique_key())
+        // Zero: no limit, no expiry, no window.
+        .col(number(C::EntriesMax))
+        .col(number(C::BytesMax))
+        .col(number(C::TtlUs))
+        .col(number(C::StaleWindowUs))
+        // 1 lru, 2 ttl.
+        .col(number(C::Eviction))
+        // 1 full, 2 relaxed.
+        .col(number(C::Durability))
+        // Kept in step with cache_entries by every write to it.
+        .col(number(C::EntryCount))
+        .col(number(C::StoredBytes))
+        .col(number(C::HitCount))
+        .col(number(C::MissCount))
+        .col(number(C::StaleCount))
+        .col(number(C::EvictedCount))
+        .col(number(C::ExpiredCount))
+        .col(number(C::CreateTime))
+        .col(number(C::UpdateTime))
+        .take()
+}
+
+fn entries() -> TableCreateStatement {
+    use CacheEntries as C;
+    Table::create()
+        .table(C::Table)
+        .col(ColumnDef::new(C::Id).big_integer().not_null().auto_increment().primary_key())
+        .col(number(C::NamespaceId))
+        .col(ColumnDef::new(C::Key).text().not_null())
+        // 0 a place held by a lease, 1 a value, 2 a cached failure.
+        .col(number(C::Kind))
+        .col(ColumnDef::new(C::IsCompressed).boolean().not_null())
+        .col(ColumnDef::new(C::ContentType).text().not_null())
+        .col(ColumnDef::new(C::MetadataJson).text().not_null())
+        // Sorted, each once, joined by U+001F; also in cache_tags.
+        .col(ColumnDef::new(C::Tags).text().not_null())
+        .col(ColumnDef::new(C::ErrorCode).text())
+        .col(ColumnDef::new(C::ErrorMessage).text())
+        .col(number(C::SizeBytes))
+        .col(number(C::StoredBytes))
+        .col(number(C::Revision))
+        .col(number(C::CreateTime))
+        .col(number(C::UpdateTime))
+        .col(ColumnDef::new(C::ExpireTime).big_integer())
+        .col(ColumnDef::new(C::StaleUntilTime).big_integer())
+        // When the row itself may go: the end of its expiry, stale window and lease. None: never.
+        .col(ColumnDef::new(C::RemoveTime).big_integer())
+        .col(number(C::AccessTime))
+        .col(number(C::AccessCount))
+        .col(ColumnDef::new(C::LeaseToken).uuid())
+        .col(ColumnDef::new(C::LeaseExpireTime).big_integer())
+        // Last, so that a large value is not read through on the way to another column.
+        .col(ColumnDef::new(C::Value).blob())
+        .foreign_key(
+            ForeignKey::create()
+                .from(C::Table, C::NamespaceId)
+                .to(CacheNamespaces::Table, CacheNamespaces::Id),
+        )
+        .take()
+}
+
+fn tags() -> TableCreateStatement {
+    use CacheTags as C;
+    Table::create()
+        .table(C::Table)
+        .col(number(C::NamespaceId))
+        .col(ColumnDef::new(C::Tag).text().not_null())
+        .col(ColumnDef::new(C::Key).text().not_null())
+        .col(number(C::EntryId))
+        .primary_key(Index::create().col(C::NamespaceId).col(C::Tag).col(C::Key))
+        .foreign_key(
+            ForeignKey::create()
+                .from(C::Table, C::EntryId)
+                .to(CacheEntries::Table, CacheEntries::Id)
+                .on_delete(ForeignKeyAction::Cascade),
+        )
+        .take()
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        use CacheEntries as E;
+        for table in [namespaces(), entries(), tags()] {
+            manager.create_table(table).await?;
+        }
+        let index = |name: &str| Index::create().name(name).table(E::Table).col(E::NamespaceId).take();
+        let indexes = [
+            index("cache_entries_by_key").col(E::Key).unique().take(),
+            index("cache_entries_by_access_time").col(E::AccessTime).take(),
+            index("cache_entries_by_create_time").col(E::CreateTime).take(),
+            index("cache_entries_by_remove_time")
+                .col(E::RemoveTime)
+                .and_where(Expr::col(E::RemoveTime).is_not_null())
+                .take(),
+            Index::create()
+                .name("cache_tags_by_entry")
+                .table(CacheTags::Table)
+                .col(CacheTags::EntryId)
+                .take(),
+        ];
+        for index in indexes {
+            manager.create_index(index).await?;
+        }
+        Ok(())
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.drop_table(Table::drop().table(CacheTags::Table).take()).await?;
+        manager.drop_table(Table::drop().table(CacheEntries::Table).take()).await?;
+        manager.drop_table(Table::drop().table(CacheNamespaces::Table).take()).await
+    }
+}

@@ -1,0 +1,144 @@
+//! The command line: one file per subcommand.
+//!
+//! Data goes to stdout, the log and errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.
+
+mod call;
+mod completions;
+mod config;
+mod healthcheck;
+mod migrate;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::error::Error;
+use crate::settings::{Loaded, Problem, Settings};
+
+/// Wrong configuration (`EX_CONFIG` of sysexits).
+const EXIT_CONFIGURATION: u8 = 78;
+
+/// A persistence sidecar: durable state for an application over gRPC on localhost.
+#[derive(Debug, Parser)]
+#[command(name = "pannier", version, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the sidecar until it is told to stop.
+    Serve(serve::Serve),
+    /// Ask a running sidecar whether it serves; exit 0 if it does.
+    Healthcheck(healthcheck::Healthcheck),
+    /// Show or change the database's schema; the sidecar must not be running.
+    Migrate(migrate::Migrate),
+    /// Show the settings and where each came from, or check them.
+    Config(config::Config),
+    /// Call a method of a running sidecar with a JSON request, and print the answer as JSON.
+    Call(call::Call),
+    /// Print completions for a shell.
+    Completions(completions::Completions),
+}
+
+/// Where settings come from besides their defaults and the environment.
+#[derive(Debug, Args)]
+struct Sources {
+    /// A TOML file of settings.
+    #[arg(long, value_name = "FILE", env = "PANNIER_CONFIG")]
+    config: Option<PathBuf>,
+    /// The data directory (storage.directory).
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// Any setting; may be given more than once.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE", value_parser = assignment)]
+    assignments: Vec<(String, String)>,
+}
+
+/// Why a command failed.
+enum Failure {
+    /// Said in one line.
+    Message(String),
+    /// All that is wrong with the settings.
+    Configuration(Vec<Problem>),
+    /// Said already.
+    Silent,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Message(error.to_string())
+    }
+}
+
+impl Cli {
+    /// Runs the command.
+    pub fn run(self) -> ExitCode {
+        let result = match self.command {
+            Command::Serve(command) => command.run(),
+            Command::Healthcheck(command) => command.run(),
+            Command::Migrate(command) => command.run(),
+            Command::Config(command) => command.run(),
+            Command::Call(command) => command.run(),
+            Command::Completions(command) => command.run(),
+        };
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(Failure::Silent) => ExitCode::FAILURE,
+            Err(Failure::Message(message)) => {
+                error(&message);
+                ExitCode::FAILURE
+            }
+            Err(Failure::Configuration(problems)) => {
+                for problem in problems {
+                    error(&problem.to_string());
+                }
+                ExitCode::from(EXIT_CONFIGURATION)
+            }
+        }
+    }
+}
+
+impl Sources {
+    /// Reads all layers; `flags` are further ones of the command's own.
+    fn load(&self, flags: &[(&str, Option<&String>)]) -> Result<Loaded, Failure> {
+        let own = flags.iter().filter_map(|(key, value)| Some(((*key).to_owned(), (*value)?.clone())));
+        let data = self.data.iter().map(|data| ("storage.directory".to_owned(), data.clone()));
+        let all: Vec<_> = self.assignments.iter().cloned().chain(data).chain(own).collect();
+        Settings::load(self.config.as_deref(), std::env::vars(), &all).map_err(Failure::Configuration)
+    }
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if key.contains('.') => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("give section.key=value".to_owned()),
+    }
+}
+
+/// Prints a line of data.
+#[allow(clippy::print_stdout, reason = "the command line's output")]
+fn print(text: &str) {
+    println!("{text}");
+}
+
+/// Prints a line about what is going on.
+#[allow(clippy::print_stderr, reason = "the command line's progress")]
+fn progress(text: &str) {
+    eprintln!("{text}");
+}
+
+fn error(message: &str) {
+    progress(&format!("error: {}", message.trim_end().replace('\n', " ")));
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("pannier")
+        .build()
+        .map_err(|error| Failure::Message(format!("cannot start the runtime: {error}")))
+}

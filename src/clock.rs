@@ -1,0 +1,152 @@
+//! Time and randomness: the only place that asks the system for either.
+//!
+//! Times are Unix microseconds in an `i64`. Tests hold a [`ManualClock`] and move it; nothing sleeps.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// Microseconds in a second.
+pub const SECOND_US: i64 = 1_000_000;
+
+/// A source of times and ids, cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Clock(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    source: Source,
+    last_unique_us: AtomicI64,
+}
+
+#[derive(Debug)]
+enum Source {
+    System,
+    Manual(watch::Receiver<i64>),
+}
+
+/// Moves the [`Clock`] it was made with.
+#[derive(Debug)]
+pub struct ManualClock(watch::Sender<i64>);
+
+impl Clock {
+    /// The system's clock.
+    pub fn system() -> Self {
+        Self::new(Source::System)
+    }
+
+    /// A clock that stands at `now_us` until it is moved.
+    pub fn manual(now_us: i64) -> (Self, ManualClock) {
+        let (sender, receiver) = watch::channel(now_us);
+        (Self::new(Source::Manual(receiver)), ManualClock(sender))
+    }
+
+    fn new(source: Source) -> Self {
+        Self(Arc::new(Inner { source, last_unique_us: AtomicI64::new(0) }))
+    }
+
+    /// Unix microseconds.
+    #[allow(clippy::disallowed_methods, reason = "this is the place")]
+    pub fn now_us(&self) -> i64 {
+        match &self.0.source {
+            Source::System => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX)),
+            Source::Manual(now) => *now.borrow(),
+        }
+    }
+
+    /// Unix microseconds that this process has not been given before: later than all earlier ones, even when the clock
+    /// stands still or is set back.
+    pub fn unique_us(&self) -> i64 {
+        self.unique_range_us(1)
+    }
+
+    /// The first of `count` unique times that follow one another.
+    pub fn unique_range_us(&self, count: usize) -> i64 {
+        let now_us = self.now_us();
+        let rest = i64::try_from(count).unwrap_or(i64::MAX).saturating_sub(1);
+        let next = |last: i64| now_us.max(last.saturating_add(1));
+        let reserve = |last: i64| Some(next(last).saturating_add(rest));
+        let last = &self.0.last_unique_us;
+        last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve).map_or(now_us, next)
+    }
+
+    /// Waits until `until_us`; returns at once when that has passed.
+    pub async fn sleep_until(&self, until_us: i64) {
+        match &self.0.source {
+            Source::System => {
+                let wait_us = until_us.saturating_sub(self.now_us());
+                tokio::time::sleep(Duration::from_micros(u64::try_from(wait_us).unwrap_or(0))).await;
+            }
+            Source::Manual(now) => {
+                // The sender is dropped at the end of a test: then nothing will come any more.
+                if now.clone().wait_for(|now_us| *now_us >= until_us).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
+
+    /// Waits for `milliseconds`.
+    pub async fn sleep_ms(&self, milliseconds: u64) {
+        let wait_us = i64::try_from(milliseconds).unwrap_or(i64::MAX).saturating_mul(1_000);
+        self.sleep_until(self.now_us().saturating_add(wait_us)).await;
+    }
+
+    /// A random UUID, for tokens.
+    #[allow(clippy::disallowed_methods, reason = "this is the place")]
+    pub fn token(&self) -> Uuid {
+        Uuid::new_v4()
+    }
+}
+
+impl ManualClock {
+    /// Moves the clock forward, or back.
+    pub fn advance(&self, by: Duration) {
+        let by_us = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+        self.0.send_modify(|now_us| *now_us = now_us.saturating_add(by_us));
+    }
+
+    /// Sets the clock.
+    pub fn set(&self, now_us: i64) {
+        self.0.send_replace(now_us);
+    }
+}
+
+/// A reading of the monotonic clock, for deadlines and for measuring.
+#[allow(clippy::disallowed_methods, reason = "this is the place")]
+pub fn instant() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unique_times_increase_while_the_clock_stands_or_goes_back() {
+        let (clock, manual) = Clock::manual(100);
+        assert_eq!([clock.unique_us(), clock.unique_us()], [100, 101]);
+        manual.set(50);
+        assert_eq!(clock.unique_us(), 102);
+        manual.set(500);
+        assert_eq!(clock.unique_range_us(3), 500);
+        assert_eq!(clock.unique_us(), 503);
+    }
+
+    #[tokio::test]
+    async fn sleepers_on_a_manual_clock_wake_when_it_is_moved() {
+        let (clock, manual) = Clock::manual(0);
+        let sleeper = tokio::spawn({
+            let clock = clock.clone();
+            async move { clock.sleep_ms(10).await }
+        });
+        manual.advance(Duration::from_millis(10));
+        sleeper.await.unwrap();
+        assert_eq!(clock.now_us(), 10_000);
+    }
+}

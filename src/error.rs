@@ -1,0 +1,145 @@
+//! Everything that can go wrong, in one closed enum that knows nothing of the transport.
+//!
+//! `status.rs` says what a caller is told of each. Fields named `cause` are for the log only.
+
+use sea_orm::DbErr;
+use thiserror::Error;
+
+/// The result of everything that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// Fields of the request are wrong: all of them.
+    #[error("invalid request: {}", list(.0))]
+    Invalid(Vec<Violation>),
+    /// A page token is damaged or belongs to another query.
+    #[error("the page token is damaged or belongs to another query")]
+    PageTokenInvalid,
+    /// A request id came again with another body.
+    #[error("the request_id was used before with another body")]
+    RequestIdReused,
+    /// There is no such namespace.
+    #[error("no such namespace")]
+    NamespaceNotFound,
+    /// A condition asked for an entry that is not there.
+    #[error("no live entry has this key")]
+    EntryNotFound,
+    /// A condition asked for an absent entry that is there.
+    #[error("a live entry has this key")]
+    EntryExists,
+    /// The entry is another by now.
+    #[error("the entry has another etag")]
+    EtagMismatch,
+    /// The lease is no longer held.
+    #[error("the lease is not held any more")]
+    LeaseLost,
+    /// The entry does not fit into its namespace.
+    #[error("the entry needs {bytes} bytes and its namespace holds {bytes_max}")]
+    EntryTooLarge {
+        /// What the entry would be charged.
+        bytes: i64,
+        /// The namespace's limit.
+        bytes_max: i64,
+    },
+    /// No further namespace may be made.
+    #[error("there are {namespaces_max} namespaces, as many as may be")]
+    TooManyNamespaces {
+        /// The limit.
+        namespaces_max: i64,
+    },
+    /// More at once than the settings allow.
+    #[error("the limit {setting} is reached")]
+    Overloaded {
+        /// The setting that holds the limit.
+        setting: &'static str,
+    },
+    /// No room for the write.
+    #[error("storage is full")]
+    StorageFull,
+    /// The database failed.
+    #[error("storage failed: {cause}")]
+    StorageUnavailable {
+        /// What the database said.
+        cause: String,
+    },
+    /// The sidecar is stopping.
+    #[error("stopping")]
+    ShuttingDown,
+    /// The deadline passed.
+    #[error("the deadline passed")]
+    DeadlineExceeded,
+    /// The database refused by a constraint.
+    #[error("constraint violated: {cause}")]
+    ConstraintViolated {
+        /// What the database said.
+        cause: String,
+    },
+    /// A stored row cannot be read.
+    #[error("corrupt row: table {table}, column {column}, row {row}: {cause}")]
+    CorruptRow {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// The row's id.
+        row: i64,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The sidecar will not start on this data; the sentence says why and what to do.
+    #[error("{0}")]
+    Refused(String),
+    /// What the database said, before the engine has made one of the above of it.
+    #[error("database: {0}")]
+    Database(#[from] DbErr),
+    /// A fault of our own.
+    #[error("internal: {cause}")]
+    Internal {
+        /// What happened.
+        cause: String,
+    },
+}
+
+impl Error {
+    /// A fault of our own.
+    pub fn internal(cause: impl Into<String>) -> Self {
+        Self::Internal { cause: cause.into() }
+    }
+}
+
+/// One wrong field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Where it is in the request, such as `items[3].ttl`.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub description: String,
+}
+
+/// Gathers all violations of a request before it is refused.
+#[derive(Debug, Default)]
+pub struct Violations(Vec<Violation>);
+
+/// At most so many violations are told; a batch of thousands of wrong items needs no more to be mended.
+const VIOLATIONS_MAX: usize = 100;
+
+impl Violations {
+    /// Notes one.
+    pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
+        if self.0.len() < VIOLATIONS_MAX {
+            self.0.push(Violation { field: field.into(), description: description.into() });
+        }
+    }
+
+    /// An error if there were any.
+    pub fn check(self) -> Result<()> {
+        if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
+    }
+}
+
+fn list(violations: &[Violation]) -> String {
+    let lines: Vec<_> = violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
+    lines.join("; ")
+}

@@ -1,0 +1,215 @@
+//! The layer around every call: how many at once, how long each, and what became of it.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, Request, Response};
+use pannier_proto::codec::MALFORMED;
+use pannier_proto::errors::v1::ErrorReason;
+use tokio::sync::{Semaphore, watch};
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+use super::metrics::Metrics;
+use crate::clock;
+use crate::deadline;
+use crate::error::Error;
+use crate::settings::ServerSettings;
+use crate::status;
+
+/// Lets calls in, and at the stop sees them out.
+#[derive(Clone)]
+pub(super) struct Gate {
+    permits: Arc<Semaphore>,
+    calls_max: u32,
+    deadline: Duration,
+    deadline_max: Duration,
+    message_bytes_max: u64,
+    closed: Arc<watch::Sender<bool>>,
+}
+
+/// How long the answers to calls that are cut off may take to leave.
+const LAST_ANSWERS: Duration = Duration::from_millis(50);
+
+impl Gate {
+    pub(super) fn new(settings: &ServerSettings) -> Self {
+        let calls_max = u32::try_from(settings.calls_max).unwrap_or(u32::MAX);
+        Self {
+            permits: Arc::new(Semaphore::new(calls_max as usize)),
+            calls_max,
+            deadline: Duration::from_millis(settings.deadline_ms),
+            deadline_max: Duration::from_millis(settings.deadline_ms_max),
+            message_bytes_max: settings.message_bytes_max,
+            closed: Arc::new(watch::Sender::new(false)),
+        }
+    }
+
+    /// Calls that run.
+    pub(super) fn running(&self) -> u64 {
+        u64::from(self.calls_max).saturating_sub(self.permits.available_permits() as u64)
+    }
+
+    /// Waits for running calls to end; answers those that have not by then with SHUTTING_DOWN.
+    pub(super) async fn drain(&self, within: Duration) {
+        let all_ended = self.permits.acquire_many(self.calls_max);
+        let in_time = tokio::time::timeout(within, all_ended).await.is_ok();
+        self.closed.send_replace(true);
+        if !in_time {
+            let all_ended = self.permits.acquire_many(self.calls_max);
+            // Whether they left in time or not: the sidecar stops.
+            let _ = tokio::time::timeout(LAST_ANSWERS, all_ended).await;
+        }
+    }
+
+    /// When a call that begins now must end, from its `grpc-timeout`.
+    fn deadline(&self, headers: &HeaderMap, now: Instant) -> Result<Instant, Status> {
+        let asked = match headers.get("grpc-timeout") {
+            None => self.deadline,
+            Some(value) => value.to_str().ok().and_then(parse_timeout).ok_or_else(|| {
+                let message = "grpc-timeout must be 1 to 8 digits and one of H, M, S, m, u, n";
+                status::transport(Code::InvalidArgument, ErrorReason::InvalidArgument, message)
+            })?,
+        };
+        Ok(now + asked.min(self.deadline_max))
+    }
+}
+
+/// A `grpc-timeout`, as the gRPC specification of HTTP/2 has it.
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(amount * 3_600),
+        "M" => Duration::from_secs(amount * 60),
+        "S" => Duration::from_secs(amount),
+        "m" => Duration::from_millis(amount),
+        "u" => Duration::from_micros(amount),
+        "n" => Duration::from_nanos(amount),
+        _ => return None,
+    })
+}
+
+#[derive(Clone)]
+pub(super) struct CallLayer {
+    gate: Gate,
+    metrics: Arc<Metrics>,
+}
+
+impl CallLayer {
+    pub(super) fn new(gate: Gate, metrics: Arc<Metrics>) -> Self {
+        Self { gate, metrics }
+    }
+}
+
+impl<S> Layer<S> for CallLayer {
+    type Service = Call<S>;
+
+    fn layer(&self, inner: S) -> Call<S> {
+        Call { inner, gate: self.gate.clone(), metrics: self.metrics.clone() }
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Call<S> {
+    inner: S,
+    gate: Gate,
+    metrics: Arc<Metrics>,
+}
+
+impl<S> Service<Request<Body>> for Call<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let started = clock::instant();
+        let method = self.metrics.method(request.uri().path());
+        let (gate, metrics) = (self.gate.clone(), self.metrics.clone());
+        let admitted = gate.deadline(request.headers(), started).and_then(|deadline| {
+            match gate.permits.clone().try_acquire_owned() {
+                Ok(permit) => Ok((deadline, permit)),
+                Err(_) if *gate.closed.borrow() => Err(status::of(Error::ShuttingDown)),
+                Err(_) => Err(status::of(Error::Overloaded { setting: "server.calls_max" })),
+            }
+        });
+        let call = match admitted {
+            Ok((deadline, permit)) => Ok((deadline, permit, self.inner.call(request))),
+            Err(status) => Err(status),
+        };
+        Box::pin(async move {
+            let response = match call {
+                Ok((deadline, permit, call)) => {
+                    let response = run(&gate, deadline, call).await;
+                    drop(permit);
+                    response
+                }
+                Err(status) => status.into_http(),
+            };
+            let code = Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code());
+            metrics.call_ended(&method, code, started.elapsed());
+            Ok(response)
+        })
+    }
+}
+
+async fn run<F>(gate: &Gate, deadline: Instant, call: F) -> Response<Body>
+where
+    F: Future<Output = Result<Response<Body>, Infallible>>,
+{
+    let mut closed = gate.closed.subscribe();
+    tokio::select! {
+        biased;
+        Ok(response) = deadline::scope(deadline, call) => in_our_words(response, gate),
+        () = tokio::time::sleep_until(deadline.into()) => status::of(Error::DeadlineExceeded).into_http(),
+        _ = closed.wait_for(|closed| *closed) => status::of(Error::ShuttingDown).into_http(),
+    }
+}
+
+/// What tonic itself refuses, in the code and with the details that Pannier gives to everything.
+fn in_our_words(response: Response<Body>, gate: &Gate) -> Response<Body> {
+    let Some(status) = Status::from_header_map(response.headers()) else { return response };
+    match status.code() {
+        // No handler answers OUT_OF_RANGE: it is tonic's word for a message above its limit.
+        Code::OutOfRange => {
+            let message = format!(
+                "the message is larger than server.message_bytes_max ({} bytes): send less at once",
+                gate.message_bytes_max
+            );
+            status::transport(Code::ResourceExhausted, ErrorReason::MessageTooLarge, message).into_http()
+        }
+        Code::InvalidArgument if status.message() == MALFORMED => {
+            status::transport(Code::InvalidArgument, ErrorReason::MalformedRequest, MALFORMED).into_http()
+        }
+        _ => response,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_the_specification_says_and_nothing_else() {
+        assert_eq!(parse_timeout("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(parse_timeout("99999999H"), Some(Duration::from_secs(99_999_999 * 3_600)));
+        for wrong in ["", "S", "5", "-5S", "1.5S", "123456789S", "5s", "5ü"] {
+            assert_eq!(parse_timeout(wrong), None, "{wrong}");
+        }
+    }
+}

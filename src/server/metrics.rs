@@ -1,0 +1,172 @@
+//! What is measured, as Prometheus reads it from `/metrics`.
+//!
+//! Instruments are OpenTelemetry's. What others count already (the engine, the cache) is read when it is asked for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Histogram, Meter, MeterProvider as _};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use prometheus::{Encoder as _, Registry, TextEncoder};
+use prost_reflect::DescriptorPool;
+use tonic::Code;
+
+use super::call::Gate;
+use crate::error::{Error, Result};
+use crate::services::cache::CacheService;
+use crate::storage::{Storage, StorageStats};
+
+/// Seconds: from a hit in memory to a call that waits.
+const CALL_BOUNDARIES: [f64; 12] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
+
+/// All that is measured.
+pub(super) struct Metrics {
+    registry: Registry,
+    calls: Histogram<f64>,
+    methods: HashMap<String, Arc<str>>,
+    other: Arc<str>,
+    /// Keeps the instruments alive.
+    _provider: SdkMeterProvider,
+}
+
+impl Metrics {
+    pub(super) fn new(storage: &Storage, cache: &CacheService, gate: &Gate) -> Result<Self> {
+        let internal = |error: &dyn std::fmt::Display| Error::internal(error.to_string());
+        let registry = Registry::new();
+        let exporter = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .without_target_info()
+            .build()
+            .map_err(|error| internal(&error))?;
+        let provider = SdkMeterProvider::builder().with_reader(exporter).build();
+        let meter = provider.meter("pannier");
+        observe_engine(&meter, storage);
+        observe_cache(&meter, cache);
+        let running = gate.clone();
+        meter
+            .u64_observable_gauge("pannier_calls_running")
+            .with_description("Calls that run")
+            .with_callback(move |observer| observer.observe(running.running(), &[]))
+            .build();
+        let calls = meter
+            .f64_histogram("pannier_call_duration")
+            .with_unit("s")
+            .with_description("Time to answer, by method and code")
+            .with_boundaries(CALL_BOUNDARIES.to_vec())
+            .build();
+        let methods = methods().map_err(|error| internal(&error))?;
+        Ok(Self { registry, calls, methods, other: "other".into(), _provider: provider })
+    }
+
+    /// The method of a path; all that Pannier does not have are one, so that callers cannot make up series.
+    pub(super) fn method(&self, path: &str) -> Arc<str> {
+        self.methods.get(path).unwrap_or(&self.other).clone()
+    }
+
+    pub(super) fn call_ended(&self, method: &Arc<str>, code: Code, took: Duration) {
+        let attributes =
+            [KeyValue::new("method", method.clone()), KeyValue::new("code", code_name(code))];
+        self.calls.record(took.as_secs_f64(), &attributes);
+    }
+
+    /// Everything, in Prometheus' text format.
+    pub(super) fn text(&self) -> Result<String> {
+        let mut text = Vec::new();
+        TextEncoder::new()
+            .encode(&self.registry.gather(), &mut text)
+            .map_err(|error| Error::internal(error.to_string()))?;
+        String::from_utf8(text).map_err(|error| Error::internal(error.to_string()))
+    }
+}
+
+fn methods() -> std::result::Result<HashMap<String, Arc<str>>, prost_reflect::DescriptorError> {
+    let pool = DescriptorPool::decode(pannier_proto::FILE_DESCRIPTOR_SET)?;
+    let methods = pool.services().flat_map(|service| {
+        let service_name = service.full_name().to_owned();
+        let methods: Vec<_> = service.methods().map(|method| method.name().to_owned()).collect();
+        methods.into_iter().map(move |method| format!("{service_name}/{method}"))
+    });
+    Ok(methods.map(|name| (format!("/{name}"), name.into())).collect())
+}
+
+fn observe_engine(meter: &Meter, storage: &Storage) {
+    type Counter = (&'static str, &'static str, fn(&StorageStats) -> u64);
+    let counters: [Counter; 8] = [
+        ("pannier_storage_writes", "Write operations that were committed", |s| s.writes),
+        ("pannier_storage_commits", "Commits, each of a group of writes", |s| s.commits),
+        ("pannier_storage_faults", "Groups that failed by a fault of database or disk", |s| s.faults),
+        ("pannier_storage_writes_dropped", "Writes dropped before they started", |s| s.writes_dropped),
+        ("pannier_storage_reads", "Read operations", |s| s.reads),
+        ("pannier_storage_checkpoints", "Checkpoints", |s| s.checkpoints),
+        (
+            "pannier_storage_autocommit_violations",
+            "Groups that left their connection inside a transaction; anything but zero is a bug",
+            |s| s.autocommit_violations,
+        ),
+        ("pannier_storage_slow_statements", "Statements over 100 ms", |s| s.slow_statements),
+    ];
+    for (name, description, value) in counters {
+        let storage = storage.clone();
+        meter
+            .u64_observable_counter(name)
+            .with_description(description)
+            .with_callback(move |observer| observer.observe(value(&storage.stats()), &[]))
+            .build();
+    }
+    let storage = storage.clone();
+    meter
+        .u64_observable_gauge("pannier_storage_write_queue_length")
+        .with_description("Writes that wait for the writer")
+        .with_callback(move |observer| observer.observe(storage.stats().write_queue_length, &[]))
+        .build();
+}
+
+fn observe_cache(meter: &Meter, cache: &CacheService) {
+    let reads = cache.clone();
+    meter
+        .u64_observable_counter("pannier_cache_reads")
+        .with_description("Reads by namespace and outcome")
+        .with_callback(move |observer| {
+            for reads in reads.reads() {
+                let outcomes = [("hit", reads.hits), ("miss", reads.misses), ("stale", reads.stales)];
+                for (outcome, count) in outcomes {
+                    let namespace = KeyValue::new("namespace", reads.namespace.clone());
+                    let attributes = [namespace, KeyValue::new("outcome", outcome)];
+                    observer.observe(u64::try_from(count).unwrap_or(0), &attributes);
+                }
+            }
+        })
+        .build();
+    let memory = cache.clone();
+    meter
+        .u64_observable_gauge("pannier_cache_memory")
+        .with_unit("By")
+        .with_description("The hot set in memory, about")
+        .with_callback(move |observer| observer.observe(memory.memory_size().1, &[]))
+        .build();
+}
+
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

@@ -1,0 +1,220 @@
+//! Composes services and layers, listens, and stops in time.
+//!
+//! Start: NOT_SERVING, lock and look at the data, migrate, SERVING. Stop: NOT_SERVING, stop accepting, let running calls
+//! end for `server.drain_ms`, answer the others, flush, checkpoint, close. Idle and streaming peers are not waited for.
+
+mod call;
+mod listen;
+mod metrics;
+mod side_port;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tonic::transport::Server as Transport;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::services::cache;
+use crate::settings::{Settings, StorageSettings};
+use crate::storage::{Durability, Storage, idempotency, migrate};
+
+use call::{CallLayer, Gate};
+use metrics::Metrics;
+
+/// How long the last flush and the closing of the database may take.
+const CLOSE_MAX: Duration = Duration::from_millis(500);
+
+/// Connections whose peer does not answer a ping within a third of this are closed.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// How often old answers to repeated requests are looked for.
+const IDEMPOTENCY_SWEEP_MS: u64 = 60_000;
+
+/// Rows that one step of that removes.
+const IDEMPOTENCY_ROWS_PER_STEP: u64 = 256;
+
+/// A sidecar that serves.
+pub struct Running {
+    /// Where it listens for gRPC.
+    pub address: Option<SocketAddr>,
+    /// The Unix socket.
+    pub socket: Option<PathBuf>,
+    /// Where it listens for HTTP.
+    pub http_address: Option<SocketAddr>,
+    storage: Storage,
+    gate: Gate,
+    health: HealthReporter,
+    stopping: watch::Sender<bool>,
+    is_ready: watch::Sender<bool>,
+    transport: JoinHandle<Result<()>>,
+    upkeep: Vec<JoinHandle<()>>,
+    drain: Duration,
+}
+
+/// Opens the database and brings its schema up to date, if the settings allow that; tells each change to `progress`.
+pub async fn open(settings: &StorageSettings, mut progress: impl FnMut(&str)) -> Result<Storage> {
+    let storage = Storage::open(settings).await?;
+    let prepared = async {
+        let pending = migrate::status(&storage).await?.into_iter().filter(|change| !change.is_applied).count();
+        if pending > 0 && !settings.migrate_on_start {
+            return Err(Error::Refused(format!(
+                "the database has an older schema ({pending} migrations are missing): run `pannier migrate up`, or set storage.migrate_on_start"
+            )));
+        }
+        migrate::up(&storage, None, &mut progress).await
+    };
+    if let Err(error) = prepared.await {
+        storage.close().await;
+        return Err(error);
+    }
+    Ok(storage)
+}
+
+/// Starts serving; answers when every service does.
+pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
+    let listeners = listen::bind(&settings.server).await?;
+    let (address, http_address) = (listeners.address()?, listeners.http_address()?);
+    let socket = listeners.socket();
+    let storage =
+        open(&settings.storage, |change| tracing::info!(migration = change, "migration applied")).await?;
+
+    let cache = cache::CacheService::new(storage.clone(), clock.clone(), settings);
+    let gate = Gate::new(&settings.server);
+    let metrics = Arc::new(Metrics::new(&storage, &cache, &gate)?);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    set_health(&health, ServingStatus::NotServing).await;
+
+    let (stopping, is_stopping) = watch::channel(false);
+    let (is_ready, ready) = watch::channel(false);
+    let reflection = |error: tonic_reflection::server::Error| Error::internal(error.to_string());
+    let router = Transport::builder()
+        .layer(CallLayer::new(gate.clone(), metrics.clone()))
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE / 3))
+        .max_concurrent_streams(Some(settings.server.streams_max))
+        .http2_max_header_list_size(Some(16 * 1024))
+        .http2_max_pending_accept_reset_streams(Some(20))
+        .http2_max_local_error_reset_streams(Some(1_024))
+        .add_service(health_service)
+        .add_service(reflection_builder().build_v1().map_err(reflection)?)
+        .add_service(reflection_builder().build_v1alpha().map_err(reflection)?)
+        .add_service(cache::server(cache.clone()));
+    let (grpc, http) = listeners.split(settings.server.connections_max);
+    let mut stop = is_stopping.clone();
+    let transport = tokio::spawn(async move {
+        let stopped = async move {
+            // The sender lives as long as the sidecar; if it is gone, that is a stop as well.
+            let _ = stop.wait_for(|stopping| *stopping).await;
+        };
+        router.serve_with_incoming_shutdown(grpc, stopped).await.map_err(|error| {
+            Error::internal(format!("the gRPC server failed: {error}"))
+        })
+    });
+    let mut upkeep = vec![
+        tokio::spawn(cache::upkeep(cache, is_stopping.clone())),
+        tokio::spawn(forget_old_answers(storage.clone(), clock, is_stopping.clone())),
+    ];
+    if let Some(http) = http {
+        upkeep.push(tokio::spawn(side_port::serve(http, ready, metrics, is_stopping)));
+    }
+    set_health(&health, ServingStatus::Serving).await;
+    is_ready.send_replace(true);
+    Ok(Running {
+        address,
+        socket,
+        http_address,
+        storage,
+        gate,
+        health,
+        stopping,
+        is_ready,
+        transport,
+        upkeep,
+        drain: Duration::from_millis(settings.server.drain_ms),
+    })
+}
+
+impl Running {
+    /// Waits until the sidecar can no longer serve; answers with the reason.
+    pub async fn failed(&mut self) -> Error {
+        let mut storage_failed = self.storage.failed();
+        tokio::select! {
+            ended = &mut self.transport => match ended {
+                Ok(Err(error)) => error,
+                Ok(Ok(())) => Error::internal("the gRPC server ended by itself"),
+                Err(error) => Error::internal(format!("the gRPC server panicked: {error}")),
+            },
+            _ = storage_failed.wait_for(|failed| *failed) => Error::StorageUnavailable {
+                cause: "fsync failed; what was acknowledged is recovered at the next start".into(),
+            },
+        }
+    }
+
+    /// Stops; answers when everything that was acknowledged is on the disk.
+    pub async fn stop(self) {
+        set_health(&self.health, ServingStatus::NotServing).await;
+        self.is_ready.send_replace(false);
+        self.stopping.send_replace(true);
+        self.gate.drain(self.drain).await;
+        let close = async {
+            for task in self.upkeep {
+                // A task that panicked has ended as well; its panic is in the log.
+                let _ = task.await;
+            }
+            self.storage.close().await;
+        };
+        if tokio::time::timeout(CLOSE_MAX, close).await.is_err() {
+            tracing::warn!("the database was not closed in time; the next start recovers it");
+        }
+        self.transport.abort();
+        if let Some(socket) = &self.socket
+            && let Err(error) = std::fs::remove_file(socket)
+        {
+            tracing::warn!(error = %error, "the socket file could not be removed");
+        }
+    }
+}
+
+async fn set_health(health: &HealthReporter, status: ServingStatus) {
+    for service in ["", cache::NAME] {
+        health.set_service_status(service, status).await;
+    }
+}
+
+fn reflection_builder() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(pannier_proto::FILE_DESCRIPTOR_SET)
+        // grpcurl shows error details in clear when reflection knows their types.
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+async fn forget_old_answers(storage: Storage, clock: Clock, mut stopping: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = clock.sleep_ms(IDEMPOTENCY_SWEEP_MS) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+        loop {
+            let now_us = clock.now_us();
+            let step = storage.write(Durability::Relaxed, (), move |tx, ()| {
+                Box::pin(idempotency::sweep(tx, now_us, IDEMPOTENCY_ROWS_PER_STEP))
+            });
+            match step.await {
+                Ok(IDEMPOTENCY_ROWS_PER_STEP) => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(error = %error, "old answers were not removed; it is tried again");
+                    break;
+                }
+            }
+        }
+    }
+}

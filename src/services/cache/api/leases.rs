@@ -1,0 +1,175 @@
+//! GetOrLease and ReleaseLease: on a miss one caller fills, the others wait.
+
+use std::sync::Arc;
+
+use pannier_proto::cache::v1 as pb;
+use uuid::Uuid;
+
+use super::super::Cache;
+use super::super::convert::{self, Parser};
+use super::super::domain::Entry;
+use super::super::memory::Held;
+use super::super::registry::Live;
+use super::super::store::{self, Claim};
+use crate::error::{Error, Result};
+use crate::storage::Durability;
+
+/// What one caller asks for.
+struct Ask {
+    namespace: String,
+    key: String,
+    ttl_us: i64,
+}
+
+/// What a claim gave, and where.
+struct Claimed {
+    claim: Claim,
+    token: Uuid,
+    namespace_id: i64,
+}
+
+impl Cache {
+    pub(super) async fn get_or_lease(
+        self: &Arc<Self>,
+        request: pb::GetOrLeaseRequest,
+    ) -> Result<pb::GetOrLeaseResponse> {
+        let settings = &self.settings.cache;
+        let us = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000);
+        let mut parser = Parser::new(settings);
+        parser.namespace("namespace", &request.namespace);
+        parser.key("key", &request.key);
+        let ttl_us = match &request.lease_ttl {
+            Some(ttl) => parser.duration_us("lease_ttl", ttl, 1, us(settings.lease_ttl_ms_max)),
+            None => us(settings.lease_ttl_ms),
+        };
+        let wait_us = match &request.wait_max {
+            Some(wait) => parser.duration_us("wait_max", wait, 0, us(settings.lease_wait_ms_max)),
+            None => us(settings.lease_wait_ms),
+        };
+        parser.violations.check()?;
+
+        let ask = Ask { namespace: request.namespace, key: request.key, ttl_us };
+        let wait_until_us = self.clock.now_us().saturating_add(wait_us);
+        loop {
+            if let Some(answer) = self.fresh(&ask).await? {
+                return Ok(answer);
+            }
+            let claimed = self.claim(&ask).await?;
+            let (until_us, topic) = match claimed.claim {
+                Claim::Held { until_us, stale: None } => {
+                    (until_us, Self::wake_topic(claimed.namespace_id, &ask.key))
+                }
+                _ => return self.answer(&ask.namespace, claimed).await,
+            };
+            let now_us = self.clock.now_us();
+            if now_us >= wait_until_us {
+                return Ok(pb::GetOrLeaseResponse {
+                    held_until_time: Some(convert::timestamp(until_us)),
+                    ..Default::default()
+                });
+            }
+            let place = self.storage.wake().subscribe(topic);
+            let woken = place.next();
+            // The fill may have come between the claim and taking the place.
+            if let Some(answer) = self.fresh(&ask).await? {
+                return Ok(answer);
+            }
+            tokio::select! {
+                () = woken => {}
+                () = self.clock.sleep_until(until_us.min(wait_until_us)) => {}
+            }
+        }
+    }
+
+    /// The answer, if the entry is there and live.
+    async fn fresh(&self, ask: &Ask) -> Result<Option<pb::GetOrLeaseResponse>> {
+        let Some(live) = self.live(&ask.namespace).await? else { return Ok(None) };
+        let held = self.lookup(live.namespace.id, &ask.key).await?;
+        let now_us = self.clock.now_us();
+        let Some(held) = held.filter(|held| held.entry.is_live(now_us)) else { return Ok(None) };
+        let entry = self.hit_or_miss(&live, Some(&held));
+        Ok(Some(pb::GetOrLeaseResponse { entry, ..Default::default() }))
+    }
+
+    async fn claim(self: &Arc<Self>, ask: &Ask) -> Result<Claimed> {
+        let (token, now_us) = (self.clock.token(), self.clock.now_us());
+        let input = (self.clone(), ask.namespace.clone(), ask.key.clone());
+        let ttl_us = ask.ttl_us;
+        // A lease that a power loss takes is asked for again.
+        self.storage
+            .write(Durability::Relaxed, input, move |tx, (cache, name, key)| {
+                Box::pin(async move {
+                    let namespace = cache.ensure_namespace(tx, name, now_us).await?;
+                    let claim = store::claim(tx, namespace.id, key, token, ttl_us, now_us).await?;
+                    Ok(Claimed { claim, token, namespace_id: namespace.id })
+                })
+            })
+            .await
+    }
+
+    async fn answer(&self, namespace: &str, claimed: Claimed) -> Result<pb::GetOrLeaseResponse> {
+        let live = self.live(namespace).await?.ok_or(Error::NamespaceNotFound)?;
+        Ok(match claimed.claim {
+            Claim::Fresh(entry) => pb::GetOrLeaseResponse {
+                entry: self.hit_or_miss(&live, Some(&Held::new(entry, 0))),
+                ..Default::default()
+            },
+            Claim::Granted { until_us, stale } => pb::GetOrLeaseResponse {
+                entry: self.stale_or_miss(&live, stale),
+                lease: Some(pb::Lease {
+                    token: claimed.token.to_string(),
+                    expire_time: Some(convert::timestamp(until_us)),
+                }),
+                held_until_time: None,
+            },
+            Claim::Held { until_us, stale } => pb::GetOrLeaseResponse {
+                entry: self.stale_or_miss(&live, stale),
+                lease: None,
+                held_until_time: Some(convert::timestamp(until_us)),
+            },
+        })
+    }
+
+    fn stale_or_miss(&self, live: &Live, stale: Option<Entry>) -> Option<pb::Entry> {
+        let Some(entry) = stale else {
+            live.counted.miss();
+            return None;
+        };
+        live.counted.stale();
+        let pending = self.accesses.pending(entry.id);
+        Some(self.accessed(&Held::new(entry, pending), self.clock.now_us()))
+    }
+
+    pub(super) async fn release_lease(
+        self: &Arc<Self>,
+        request: pb::ReleaseLeaseRequest,
+    ) -> Result<pb::ReleaseLeaseResponse> {
+        let mut parser = Parser::new(&self.settings.cache);
+        let id = parser.request_id(&request.request_id);
+        let key = self.request_key(id, "ReleaseLease", &request);
+        parser.namespace("namespace", &request.namespace);
+        parser.key("key", &request.key);
+        let token = Uuid::try_parse(&request.lease_token).ok();
+        if token.is_none() {
+            parser.violations.add("lease_token", "must be the token of a lease");
+        }
+        parser.violations.check()?;
+
+        let now_us = self.clock.now_us();
+        self.change(Durability::Relaxed, request.namespace, key, move |tx, cache, namespace| {
+            let key = request.key.clone();
+            Box::pin(async move {
+                let Some((namespace, token)) = namespace.zip(token) else {
+                    return Ok(pb::ReleaseLeaseResponse::default());
+                };
+                let released = store::release(tx, namespace.id, &key, token, now_us).await?;
+                let storage = cache.storage.clone();
+                tx.after_commit(move || {
+                    storage.wake().notify(|| Cache::wake_topic(namespace.id, &key));
+                });
+                Ok(pb::ReleaseLeaseResponse { released })
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,159 @@
+//! The RPCs of `pannier.cache.v1.CacheService`: parse, store, reply.
+
+mod leases;
+mod namespaces;
+mod reads;
+mod writes;
+
+use pannier_proto::cache::v1 as pb;
+use pannier_proto::cache::v1::cache_service_server::{CacheService as Rpc, CacheServiceServer, SERVICE_NAME};
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::{Cache, CacheService};
+use crate::error::{Error, Result};
+use crate::status;
+use crate::storage::idempotency::RequestKey;
+
+/// The service's full name.
+pub const NAME: &str = SERVICE_NAME;
+
+/// The service for tonic's router, with messages of at most `message_bytes_max` either way.
+pub fn server(cache: CacheService) -> CacheServiceServer<CacheService> {
+    let message_bytes_max =
+        usize::try_from(cache.0.settings.server.message_bytes_max).unwrap_or(usize::MAX);
+    CacheServiceServer::new(cache)
+        .max_decoding_message_size(message_bytes_max)
+        .max_encoding_message_size(message_bytes_max)
+}
+
+type Reply<T> = std::result::Result<Response<T>, Status>;
+
+fn reply<T>(result: Result<T>) -> Reply<T> {
+    result.map(Response::new).map_err(status::of)
+}
+
+#[tonic::async_trait]
+impl Rpc for CacheService {
+    async fn get(&self, request: Request<pb::GetRequest>) -> Reply<pb::GetResponse> {
+        reply(self.0.get(request.into_inner()).await)
+    }
+
+    async fn batch_get(&self, request: Request<pb::BatchGetRequest>) -> Reply<pb::BatchGetResponse> {
+        reply(self.0.batch_get(request.into_inner()).await)
+    }
+
+    async fn get_or_lease(&self, request: Request<pb::GetOrLeaseRequest>) -> Reply<pb::GetOrLeaseResponse> {
+        reply(self.0.get_or_lease(request.into_inner()).await)
+    }
+
+    async fn release_lease(
+        &self,
+        request: Request<pb::ReleaseLeaseRequest>,
+    ) -> Reply<pb::ReleaseLeaseResponse> {
+        reply(Cache::release_lease(&self.0, request.into_inner()).await)
+    }
+
+    async fn put(&self, request: Request<pb::PutRequest>) -> Reply<pb::PutResponse> {
+        reply(Cache::put(&self.0, request.into_inner()).await)
+    }
+
+    async fn batch_put(&self, request: Request<pb::BatchPutRequest>) -> Reply<pb::BatchPutResponse> {
+        reply(Cache::batch_put(&self.0, request.into_inner()).await)
+    }
+
+    async fn exists(&self, request: Request<pb::ExistsRequest>) -> Reply<pb::ExistsResponse> {
+        reply(self.0.exists(request.into_inner()).await)
+    }
+
+    async fn delete(&self, request: Request<pb::DeleteRequest>) -> Reply<pb::DeleteResponse> {
+        reply(Cache::delete(&self.0, request.into_inner()).await)
+    }
+
+    async fn delete_by_prefix(
+        &self,
+        request: Request<pb::DeleteByPrefixRequest>,
+    ) -> Reply<pb::DeleteByPrefixResponse> {
+        reply(Cache::delete_by_prefix(&self.0, request.into_inner()).await)
+    }
+
+    async fn delete_by_tag(
+        &self,
+        request: Request<pb::DeleteByTagRequest>,
+    ) -> Reply<pb::DeleteByTagResponse> {
+        reply(Cache::delete_by_tag(&self.0, request.into_inner()).await)
+    }
+
+    async fn touch(&self, request: Request<pb::TouchRequest>) -> Reply<pb::TouchResponse> {
+        reply(Cache::touch(&self.0, request.into_inner()).await)
+    }
+
+    async fn evict(&self, request: Request<pb::EvictRequest>) -> Reply<pb::EvictResponse> {
+        reply(Cache::evict(&self.0, request.into_inner()).await)
+    }
+
+    async fn list(&self, request: Request<pb::ListRequest>) -> Reply<pb::ListResponse> {
+        reply(self.0.list(request.into_inner()).await)
+    }
+
+    async fn stats(&self, request: Request<pb::StatsRequest>) -> Reply<pb::StatsResponse> {
+        reply(self.0.stats(request.into_inner()).await)
+    }
+
+    async fn update_namespace(
+        &self,
+        request: Request<pb::UpdateNamespaceRequest>,
+    ) -> Reply<pb::UpdateNamespaceResponse> {
+        reply(Cache::update_namespace(&self.0, request.into_inner()).await)
+    }
+
+    async fn get_namespace(
+        &self,
+        request: Request<pb::GetNamespaceRequest>,
+    ) -> Reply<pb::GetNamespaceResponse> {
+        reply(self.0.get_namespace(request.into_inner()).await)
+    }
+
+    async fn list_namespaces(
+        &self,
+        request: Request<pb::ListNamespacesRequest>,
+    ) -> Reply<pb::ListNamespacesResponse> {
+        reply(self.0.list_namespaces(request.into_inner()).await)
+    }
+
+    async fn delete_namespace(
+        &self,
+        request: Request<pb::DeleteNamespaceRequest>,
+    ) -> Reply<pb::DeleteNamespaceResponse> {
+        reply(Cache::delete_namespace(&self.0, request.into_inner()).await)
+    }
+}
+
+impl Cache {
+    fn request_key(&self, id: Option<Uuid>, method: &str, request: &impl prost::Message) -> Option<RequestKey> {
+        let retention_ms = self.settings.idempotency.retention_ms;
+        id.map(|id| RequestKey::new(id, &format!("{NAME}/{method}"), request, &self.clock, retention_ms))
+    }
+
+    /// Rows of a page that was asked for with `page_size`.
+    fn page_rows(&self, violations: &mut crate::error::Violations, page_size: i32) -> u64 {
+        let max = self.settings.server.page_size_max;
+        match u64::try_from(page_size) {
+            Ok(0) => self.settings.server.page_size,
+            Ok(rows) if rows <= max => rows,
+            _ => {
+                violations.add("page_size", format!("must be 0 to {max} (server.page_size_max)"));
+                0
+            }
+        }
+    }
+}
+
+/// A result that is there unless the store answered with another number of results than it was given items.
+fn only<T>(results: Vec<T>) -> Result<T> {
+    let count = results.len();
+    match <[T; 1]>::try_from(results) {
+        Ok([result]) => Ok(result),
+        Err(_) => Err(Error::internal(format!("one item was given, {count} results came"))),
+    }
+}

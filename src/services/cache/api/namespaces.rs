@@ -1,0 +1,122 @@
+//! Stats, UpdateNamespace, GetNamespace, ListNamespaces, DeleteNamespace.
+
+use std::sync::Arc;
+
+use pannier_proto::cache::v1 as pb;
+
+use super::super::Cache;
+use super::super::convert::{self, Parser};
+use super::super::store;
+use crate::error::{Error, Result};
+use crate::page::Query;
+
+impl Cache {
+    pub(super) async fn stats(&self, request: pb::StatsRequest) -> Result<pb::StatsResponse> {
+        let mut parser = Parser::new(&self.settings.cache);
+        parser.namespace("namespace", &request.namespace);
+        parser.violations.check()?;
+
+        let waiting = self.registry.get(&request.namespace).map(|live| live.counted.reads());
+        let mut stats =
+            self.storage.read(request.namespace, |db, name| Box::pin(store::stats(db, name))).await?;
+        let waiting = waiting.unwrap_or_default();
+        stats.reads.hits += waiting.hits;
+        stats.reads.misses += waiting.misses;
+        stats.reads.stales += waiting.stales;
+        Ok(pb::StatsResponse { stats: Some(convert::stats(&stats)) })
+    }
+
+    pub(super) async fn update_namespace(
+        self: &Arc<Self>,
+        request: pb::UpdateNamespaceRequest,
+    ) -> Result<pb::UpdateNamespaceResponse> {
+        let mut parser = Parser::new(&self.settings.cache);
+        let id = parser.request_id(&request.request_id);
+        let key = self.request_key(id, "UpdateNamespace", &request);
+        let asked = request.namespace.unwrap_or_default();
+        parser.namespace("namespace.name", &asked.name);
+        let patch = parser.limits_patch(&asked, request.update_mask.as_ref());
+        parser.violations.check()?;
+
+        let durability = self.durability(None, &asked.name);
+        let (now_us, name) = (self.clock.now_us(), asked.name.clone());
+        self.change(durability, asked.name, key, move |tx, cache, namespace| {
+            let name = name.clone();
+            Box::pin(async move {
+                let created = namespace.is_none();
+                let namespace = match namespace {
+                    Some(namespace) => namespace,
+                    None => cache.ensure_namespace(tx, &name, now_us).await?,
+                };
+                let limits = patch.apply(namespace.limits);
+                let namespace = store::update(tx, namespace, limits, now_us).await?;
+                let (cache, written) = (cache.clone(), namespace.clone());
+                tx.after_commit(move || cache.registry.set_written(written));
+                let namespace = Some(convert::namespace(&namespace));
+                Ok(pb::UpdateNamespaceResponse { namespace, created })
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn get_namespace(
+        &self,
+        request: pb::GetNamespaceRequest,
+    ) -> Result<pb::GetNamespaceResponse> {
+        let mut parser = Parser::new(&self.settings.cache);
+        parser.namespace("name", &request.name);
+        parser.violations.check()?;
+        let found = self.storage.read(request.name, |db, name| Box::pin(store::find(db, name))).await?;
+        let namespace = found.ok_or(Error::NamespaceNotFound)?;
+        Ok(pb::GetNamespaceResponse { namespace: Some(convert::namespace(&namespace)) })
+    }
+
+    pub(super) async fn list_namespaces(
+        &self,
+        request: pb::ListNamespacesRequest,
+    ) -> Result<pb::ListNamespacesResponse> {
+        let mut parser = Parser::new(&self.settings.cache);
+        let rows_max = self.page_rows(&mut parser.violations, request.page_size);
+        parser.violations.check()?;
+        let query = Query::of("cache.ListNamespaces", &[]);
+        let after = query.key_of(&request.page_token)?;
+        let mut found = self
+            .storage
+            .read(after, move |db, after| {
+                Box::pin(store::find_all(db, after.as_deref(), rows_max.saturating_add(1)))
+            })
+            .await?;
+        let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX);
+        let more = found.len() > rows_max;
+        found.truncate(rows_max);
+        let next_page_token = match found.last() {
+            Some(last) if more => query.token(&last.name),
+            _ => String::new(),
+        };
+        let namespaces = found.iter().map(convert::namespace).collect();
+        Ok(pb::ListNamespacesResponse { namespaces, next_page_token })
+    }
+
+    pub(super) async fn delete_namespace(
+        self: &Arc<Self>,
+        request: pb::DeleteNamespaceRequest,
+    ) -> Result<pb::DeleteNamespaceResponse> {
+        let mut parser = Parser::new(&self.settings.cache);
+        let id = parser.request_id(&request.request_id);
+        let key = self.request_key(id, "DeleteNamespace", &request);
+        parser.namespace("name", &request.name);
+        parser.violations.check()?;
+
+        let durability = self.durability(None, &request.name);
+        self.change(durability, request.name, key, move |tx, cache, namespace| {
+            Box::pin(async move {
+                let Some(namespace) = namespace else { return Ok(pb::DeleteNamespaceResponse::default()) };
+                store::delete(tx, &namespace).await?;
+                let cache = cache.clone();
+                tx.after_commit(move || cache.registry.forget(&namespace.name));
+                Ok(pb::DeleteNamespaceResponse { deleted: true })
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,217 @@
+//! Get, BatchGet, Exists, List.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use pannier_proto::cache::v1 as pb;
+
+use super::super::convert::{self, Parser};
+use super::super::memory::Held;
+use super::super::registry::Live;
+use super::super::store;
+use super::super::Cache;
+use crate::error::Result;
+use crate::page::Query;
+
+impl Cache {
+    pub(super) async fn get(&self, request: pb::GetRequest) -> Result<pb::GetResponse> {
+        let mut parser = Parser::new(&self.settings.cache);
+        parser.namespace("namespace", &request.namespace);
+        parser.key("key", &request.key);
+        parser.violations.check()?;
+
+        let Some(live) = self.live(&request.namespace).await? else { return Ok(pb::GetResponse::default()) };
+        let held = self.lookup(live.namespace.id, &request.key).await?;
+        Ok(pb::GetResponse { entry: self.hit_or_miss(&live, held.as_deref()) })
+    }
+
+    pub(super) async fn batch_get(&self, request: pb::BatchGetRequest) -> Result<pb::BatchGetResponse> {
+        let mut parser = Parser::new(&self.settings.cache);
+        parser.namespace("namespace", &request.namespace);
+        parser.keys("keys", &request.keys);
+        parser.violations.check()?;
+
+        let mut results: Vec<pb::BatchGetResult> = request
+            .keys
+            .into_iter()
+            .map(|key| pb::BatchGetResult { key, ..Default::default() })
+            .collect();
+        let Some(live) = self.live(&request.namespace).await? else {
+            return Ok(pb::BatchGetResponse { results });
+        };
+        let (found, unread) = self.lookup_many(live.namespace.id, &results).await?;
+        let mut left = self.response_bytes_max();
+        let mut is_first = true;
+        for result in &mut results {
+            let held = found.get(&result.key);
+            let bytes = held.map_or(0, |held| held.entry.size_bytes);
+            if unread.contains(&result.key) || (bytes > left && !is_first) {
+                result.deferred = true;
+                continue;
+            }
+            left -= bytes;
+            is_first = false;
+            result.entry = self.hit_or_miss(&live, held.map(Arc::as_ref));
+        }
+        Ok(pb::BatchGetResponse { results })
+    }
+
+    pub(super) async fn exists(&self, request: pb::ExistsRequest) -> Result<pb::ExistsResponse> {
+        let mut parser = Parser::new(&self.settings.cache);
+        parser.namespace("namespace", &request.namespace);
+        parser.keys("keys", &request.keys);
+        parser.violations.check()?;
+
+        let Some(live) = self.live(&request.namespace).await? else {
+            return Ok(pb::ExistsResponse { exists: vec![false; request.keys.len()] });
+        };
+        let now_us = self.clock.now_us();
+        let input = (live.namespace.id, Arc::new(request.keys));
+        let keys = input.1.clone();
+        let existing = self
+            .storage
+            .read(input, move |db, (namespace_id, keys)| {
+                Box::pin(async move { store::existing(db, *namespace_id, keys, now_us).await })
+            })
+            .await?;
+        let existing: std::collections::HashSet<String> = existing.into_iter().collect();
+        Ok(pb::ExistsResponse { exists: keys.iter().map(|key| existing.contains(key)).collect() })
+    }
+
+    pub(super) async fn list(&self, request: pb::ListRequest) -> Result<pb::ListResponse> {
+        let mut parser = Parser::new(&self.settings.cache);
+        parser.namespace("namespace", &request.namespace);
+        if !request.prefix.is_empty() {
+            parser.key("prefix", &request.prefix);
+        }
+        if !request.tag.is_empty() {
+            parser.tag("tag", &request.tag);
+        }
+        let rows_max = self.page_rows(&mut parser.violations, request.page_size);
+        parser.violations.check()?;
+        let query = Query::of("cache.List", &[&request.namespace, &request.prefix, &request.tag]);
+        let after = query.key_of(&request.page_token)?;
+
+        let Some(live) = self.live(&request.namespace).await? else { return Ok(pb::ListResponse::default()) };
+        let now_us = self.clock.now_us();
+        let filter = store::Filter { prefix: request.prefix, tag: request.tag, after, rows_max: rows_max + 1 };
+        let (with_values, bytes_max) = (request.include_values, self.response_bytes_max());
+        let (mut rows, cut_short) = self
+            .storage
+            .read((live.namespace.id, filter), move |db, (namespace_id, filter)| {
+                Box::pin(async move {
+                    let rows = store::list(db, *namespace_id, filter, now_us).await?;
+                    if with_values {
+                        store::add_values(db, *namespace_id, rows, bytes_max).await
+                    } else {
+                        Ok((rows, false))
+                    }
+                })
+            })
+            .await?;
+        let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX);
+        let more = cut_short || rows.len() > rows_max;
+        rows.truncate(rows_max);
+        let next_page_token = match rows.last() {
+            Some(last) if more => query.token(&last.key),
+            _ => String::new(),
+        };
+        let entries = rows.iter().map(|entry| {
+            let pending = self.accesses.pending(entry.id);
+            convert::entry(entry, entry.access_count + pending, entry.access_us, now_us)
+        });
+        Ok(pb::ListResponse { entries: entries.collect(), next_page_token })
+    }
+
+    /// The namespace of that name, if there is one.
+    pub(super) async fn live(&self, name: &str) -> Result<Option<Arc<Live>>> {
+        if let Some(live) = self.registry.get(name) {
+            return Ok(Some(live));
+        }
+        let generation = self.registry.generation();
+        let found =
+            self.storage.read(name.to_owned(), |db, name| Box::pin(store::find(db, name))).await?;
+        Ok(found.map(|namespace| self.registry.set_loaded(namespace, generation)))
+    }
+
+    /// The entry of a key from memory or the database, live or not.
+    pub(super) async fn lookup(&self, namespace_id: i64, key: &str) -> Result<Option<Arc<Held>>> {
+        if let Some(held) = self.memory.get(namespace_id, key) {
+            return Ok(Some(held));
+        }
+        let epoch = self.memory.epoch(namespace_id, key);
+        let found = self
+            .storage
+            .read((namespace_id, key.to_owned()), |db, (namespace_id, key)| {
+                Box::pin(store::get(db, *namespace_id, key))
+            })
+            .await?;
+        Ok(found.map(|entry| {
+            let held = Arc::new(Held::new(entry.clone(), self.accesses.pending(entry.id)));
+            self.memory.keep_loaded(namespace_id, held.clone(), epoch);
+            held
+        }))
+    }
+
+    async fn lookup_many(
+        &self,
+        namespace_id: i64,
+        asked: &[pb::BatchGetResult],
+    ) -> Result<(HashMap<String, Arc<Held>>, Vec<String>)> {
+        let mut found = HashMap::with_capacity(asked.len());
+        let mut missing = Vec::new();
+        let mut epochs = HashMap::new();
+        for result in asked {
+            match self.memory.get(namespace_id, &result.key) {
+                Some(held) => {
+                    found.insert(result.key.clone(), held);
+                }
+                None => {
+                    let epoch = self.memory.epoch(namespace_id, &result.key);
+                    if epochs.insert(result.key.clone(), epoch).is_none() {
+                        missing.push(result.key.clone());
+                    }
+                }
+            }
+        }
+        if missing.is_empty() {
+            return Ok((found, missing));
+        }
+        let bytes_max = self.response_bytes_max();
+        let (entries, unread) = self
+            .storage
+            .read((namespace_id, missing), move |db, (namespace_id, keys)| {
+                Box::pin(store::get_many(db, *namespace_id, keys, bytes_max))
+            })
+            .await?;
+        for entry in entries {
+            let held = Arc::new(Held::new(entry.clone(), self.accesses.pending(entry.id)));
+            if let Some(epoch) = epochs.get(&entry.key) {
+                self.memory.keep_loaded(namespace_id, held.clone(), *epoch);
+            }
+            found.insert(entry.key, held);
+        }
+        Ok((found, unread))
+    }
+
+    /// Counts a read and answers with what it found, if that is live.
+    pub(super) fn hit_or_miss(&self, live: &Live, held: Option<&Held>) -> Option<pb::Entry> {
+        let now_us = self.clock.now_us();
+        let Some(held) = held.filter(|held| held.entry.is_live(now_us)) else {
+            live.counted.miss();
+            return None;
+        };
+        live.counted.hit();
+        Some(self.accessed(held, now_us))
+    }
+
+    /// Counts an access and answers with the entry.
+    pub(super) fn accessed(&self, held: &Held, now_us: i64) -> pb::Entry {
+        self.accesses.note(held.entry.id, now_us);
+        convert::entry(&held.entry, held.access(now_us), now_us, now_us)
+    }
+
+    fn response_bytes_max(&self) -> i64 {
+        i64::try_from(self.settings.cache.response_bytes_max).unwrap_or(i64::MAX)
+    }
+}

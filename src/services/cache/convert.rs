@@ -1,0 +1,463 @@
+//! Protobuf ⇄ domain, with all that is wrong in a request told at once.
+
+use pannier_proto::cache::v1 as pb;
+use pannier_proto::durability::v1::Durability as PbDurability;
+use prost_types::{Duration, FieldMask, Timestamp};
+use uuid::Uuid;
+
+use super::domain::{
+    Condition, Content, Entry, Expiry, Fill, Limits, LimitsPatch, Namespace, Put, PutItem, Stats, etag,
+    revision_of,
+};
+use super::store::NewExpiry;
+use crate::error::{Error, Violations};
+use crate::settings::{CacheSettings, Durability, Eviction};
+use crate::status;
+
+/// Longest time to live or stale window: ten years.
+const TTL_US_MAX: i64 = crate::settings::TTL_MS_MAX as i64 * 1_000;
+
+const NAMESPACE_BYTES_MAX: usize = 128;
+const TAG_BYTES_MAX: usize = 256;
+const CONTENT_TYPE_BYTES_MAX: usize = 256;
+const ERROR_CODE_BYTES_MAX: usize = 256;
+const ERROR_MESSAGE_BYTES_MAX: usize = 4_096;
+
+/// What a request is checked against while it is converted.
+pub(super) struct Parser<'s> {
+    pub(super) violations: Violations,
+    pub(super) settings: &'s CacheSettings,
+}
+
+impl<'s> Parser<'s> {
+    pub(super) fn new(settings: &'s CacheSettings) -> Self {
+        Self { violations: Violations::default(), settings }
+    }
+
+    pub(super) fn namespace(&mut self, field: &str, name: &str) {
+        let allowed =
+            |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+        if name.is_empty() || name.len() > NAMESPACE_BYTES_MAX || !name.bytes().all(allowed) {
+            self.violations.add(
+                field,
+                format!("must be 1 to {NAMESPACE_BYTES_MAX} of a-z, 0-9, '.', '_' and '-'"),
+            );
+        }
+    }
+
+    pub(super) fn key(&mut self, field: &str, key: &str) {
+        self.text(field, key, 1, self.settings.key_bytes_max, "cache.key_bytes_max");
+    }
+
+    pub(super) fn keys(&mut self, field: &str, keys: &[String]) {
+        if self.count(field, keys.len()) {
+            for (index, key) in keys.iter().enumerate() {
+                // The name of the field is made only where something is wrong: a batch has thousands of keys.
+                if key.is_empty() || key.len() as u64 > self.settings.key_bytes_max {
+                    self.key(&format!("{field}[{index}]"), key);
+                }
+            }
+        }
+    }
+
+    /// Whether a batch has a size that is allowed.
+    pub(super) fn count(&mut self, field: &str, count: usize) -> bool {
+        let max = self.settings.batch_items_max;
+        let right = count > 0 && count as u64 <= max;
+        if !right {
+            self.violations.add(field, format!("must have 1 to {max} items (cache.batch_items_max), has {count}"));
+        }
+        right
+    }
+
+    pub(super) fn tag(&mut self, field: &str, tag: &str) {
+        if tag.is_empty() || tag.len() > TAG_BYTES_MAX || tag.chars().any(char::is_control) {
+            self.violations
+                .add(field, format!("must be 1 to {TAG_BYTES_MAX} bytes without control characters"));
+        }
+    }
+
+    pub(super) fn request_id(&mut self, text: &str) -> Option<Uuid> {
+        if text.is_empty() {
+            return None;
+        }
+        let id = Uuid::try_parse(text).ok();
+        if id.is_none() {
+            self.violations.add("request_id", "must be a UUID, or empty");
+        }
+        id
+    }
+
+    pub(super) fn durability(&mut self, field: &str, value: i32) -> Option<Durability> {
+        match PbDurability::try_from(value) {
+            Ok(PbDurability::Unspecified) => None,
+            Ok(PbDurability::Full) => Some(Durability::Full),
+            Ok(PbDurability::Relaxed) => Some(Durability::Relaxed),
+            Err(_) => {
+                self.violations.add(field, format!("{value} is no Durability"));
+                None
+            }
+        }
+    }
+
+    /// A duration in microseconds, which lies within the bounds.
+    pub(super) fn duration_us(&mut self, field: &str, value: &Duration, min_us: i64, max_us: i64) -> i64 {
+        let is_normal = (0..1_000_000_000).contains(&value.nanos);
+        let us = value.seconds.checked_mul(1_000_000).and_then(|us| us.checked_add(i64::from(value.nanos) / 1_000));
+        match us.filter(|us| is_normal && value.seconds >= 0 && (min_us..=max_us).contains(us)) {
+            Some(us) => us,
+            None => {
+                let least = if min_us == 0 { "0 s" } else { "more than 0 s" };
+                let most = max_us as f64 / 1e6;
+                self.violations.add(field, format!("must be {least}, and at most {most} s"));
+                min_us
+            }
+        }
+    }
+
+    pub(super) fn put_items(&mut self, field: &str, items: Vec<pb::PutItem>) -> Vec<PutItem> {
+        if !self.count(field, items.len()) {
+            return Vec::new();
+        }
+        let items = items.into_iter().enumerate();
+        items.map(|(index, item)| self.put_item(&|| format!("{field}[{index}]"), item)).collect()
+    }
+
+    /// `path` is where the item stands; it is asked for only when something is wrong.
+    pub(super) fn put_item(&mut self, path: &dyn Fn() -> String, item: pb::PutItem) -> PutItem {
+        let at = |name: &str| format!("{}.{name}", path());
+        if item.key.is_empty() || item.key.len() as u64 > self.settings.key_bytes_max {
+            self.key(&at("key"), &item.key);
+        }
+        let content = self.content(&at, item.content);
+        if item.content_type.len() > CONTENT_TYPE_BYTES_MAX {
+            self.text(&at("content_type"), &item.content_type, 0, CONTENT_TYPE_BYTES_MAX as u64, "");
+        }
+        if !item.metadata_json.is_empty() {
+            self.metadata(&at, &item.metadata_json);
+        }
+        let tags = if item.tags.is_empty() { item.tags } else { self.tags(&at, item.tags) };
+        PutItem {
+            expiry: match item.expiry {
+                None => Expiry::Default,
+                Some(pb::put_item::Expiry::Ttl(ttl)) => {
+                    Expiry::After(self.duration_us(&at("ttl"), &ttl, 1, TTL_US_MAX))
+                }
+                Some(pb::put_item::Expiry::NeverExpires(said)) => {
+                    self.said(&at, "never_expires", said);
+                    Expiry::Never
+                }
+            },
+            stale_window_us: item
+                .stale_window
+                .map(|window| self.duration_us(&at("stale_window"), &window, 0, TTL_US_MAX)),
+            condition: match item.condition {
+                None => Condition::Always,
+                Some(pb::put_item::Condition::IfAbsent(said)) => {
+                    self.said(&at, "if_absent", said);
+                    Condition::IfAbsent
+                }
+                Some(pb::put_item::Condition::IfPresent(said)) => {
+                    self.said(&at, "if_present", said);
+                    Condition::IfPresent
+                }
+                Some(pb::put_item::Condition::IfEtag(etag)) => {
+                    if etag.is_empty() {
+                        self.violations.add(at("if_etag"), "must not be empty");
+                    }
+                    Condition::IfRevision(revision_of(&etag))
+                }
+            },
+            fill: if item.lease_token.is_empty() {
+                Fill::Unleased
+            } else {
+                Fill::Leased(Uuid::try_parse(&item.lease_token).ok())
+            },
+            key: item.key,
+            content,
+            compressed: None,
+            content_type: item.content_type,
+            metadata_json: item.metadata_json,
+            tags,
+        }
+    }
+
+    fn content(
+        &mut self,
+        at: &dyn Fn(&str) -> String,
+        content: Option<pb::put_item::Content>,
+    ) -> Content {
+        match content {
+            Some(pb::put_item::Content::Value(value)) => {
+                let max = self.settings.value_bytes_max;
+                if value.len() as u64 > max {
+                    let message = format!("must be at most {max} bytes (cache.value_bytes_max), is {}", value.len());
+                    self.violations.add(at("value"), message);
+                }
+                Content::Value(value)
+            }
+            Some(pb::put_item::Content::Negative(negative)) => {
+                let (code, message) = (negative.error_code, negative.error_message);
+                self.text(&at("negative.error_code"), &code, 1, ERROR_CODE_BYTES_MAX as u64, "");
+                self.text(&at("negative.error_message"), &message, 0, ERROR_MESSAGE_BYTES_MAX as u64, "");
+                Content::Negative { code, message }
+            }
+            None => {
+                self.violations.add(at("content"), "is missing: give a value or a negative entry");
+                Content::Value(bytes::Bytes::new())
+            }
+        }
+    }
+
+    fn metadata(&mut self, at: &dyn Fn(&str) -> String, text: &str) {
+        let max = self.settings.metadata_bytes_max;
+        if text.len() as u64 > max {
+            self.text(&at("metadata_json"), text, 0, max, "cache.metadata_bytes_max");
+        } else if let Err(error) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text) {
+            let (line, column) = (error.line(), error.column());
+            self.violations.add(at("metadata_json"), format!("is no JSON object (line {line}, column {column})"));
+        }
+    }
+
+    fn tags(&mut self, at: &dyn Fn(&str) -> String, mut tags: Vec<String>) -> Vec<String> {
+        let max = self.settings.tags_max;
+        if tags.len() as u64 > max {
+            let message = format!("must be at most {max} tags (cache.tags_max), are {}", tags.len());
+            self.violations.add(at("tags"), message);
+            return Vec::new();
+        }
+        for (index, tag) in tags.iter().enumerate() {
+            self.tag(&at(&format!("tags[{index}]")), tag);
+        }
+        tags.sort_unstable();
+        tags.dedup();
+        tags
+    }
+
+    fn said(&mut self, at: &dyn Fn(&str) -> String, name: &str, said: bool) {
+        if !said {
+            self.violations.add(at(name), "must be true where it is given: leave it out otherwise");
+        }
+    }
+
+    fn text(&mut self, field: &str, text: &str, min: u64, max: u64, setting: &str) {
+        let length = text.len() as u64;
+        if !(min..=max).contains(&length) {
+            let setting = if setting.is_empty() { String::new() } else { format!(" ({setting})") };
+            self.violations.add(field, format!("must be {min} to {max} bytes{setting}, is {length}"));
+        }
+    }
+
+    pub(super) fn touch_items(&mut self, items: Vec<pb::TouchItem>) -> Vec<(String, NewExpiry)> {
+        if !self.count("items", items.len()) {
+            return Vec::new();
+        }
+        let mut parsed = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            let at = |name: &str| format!("items[{index}].{name}");
+            self.key(&at("key"), &item.key);
+            let expiry = match item.expiry {
+                None => NewExpiry::Keep,
+                Some(pb::touch_item::Expiry::Ttl(ttl)) => {
+                    NewExpiry::After(self.duration_us(&at("ttl"), &ttl, 1, TTL_US_MAX))
+                }
+                Some(pb::touch_item::Expiry::NeverExpires(said)) => {
+                    self.said(&at, "never_expires", said);
+                    NewExpiry::Never
+                }
+            };
+            parsed.push((item.key, expiry));
+        }
+        parsed
+    }
+
+    pub(super) fn delete_items(&mut self, items: Vec<pb::DeleteItem>) -> Vec<(String, Option<Option<i64>>)> {
+        if !self.count("items", items.len()) {
+            return Vec::new();
+        }
+        let mut parsed = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            self.key(&format!("items[{index}].key"), &item.key);
+            parsed.push((item.key, item.if_etag.map(|etag| revision_of(&etag))));
+        }
+        parsed
+    }
+
+    /// What an update writes.
+    pub(super) fn limits_patch(&mut self, namespace: &pb::Namespace, mask: Option<&FieldMask>) -> LimitsPatch {
+        const FIELDS: [&str; 6] =
+            ["entries_max", "bytes_max", "default_expiry", "default_stale_window", "eviction", "durability"];
+        let paths: Vec<&str> = mask.map(|mask| mask.paths.iter().map(String::as_str).collect()).unwrap_or_default();
+        let mut asked = [paths.is_empty(); FIELDS.len()];
+        for (index, path) in paths.iter().enumerate() {
+            // The expiry may be named by the oneof or by either of its fields.
+            let name = if matches!(*path, "default_ttl" | "never_expires") { "default_expiry" } else { path };
+            match FIELDS.iter().position(|field| *field == name) {
+                Some(position) => asked[position] = true,
+                None => {
+                    let message = format!("{path:?} cannot be written; {} can", FIELDS.join(", "));
+                    self.violations.add(format!("update_mask.paths[{index}]"), message);
+                }
+            }
+        }
+        let [entries_max, bytes_max, expiry, stale_window, eviction, durability] = asked;
+        let mut patch = LimitsPatch::default();
+        if entries_max {
+            patch.entries_max = Some(self.limit("namespace.entries_max", namespace.entries_max));
+        }
+        if bytes_max {
+            patch.bytes_max = Some(self.limit("namespace.bytes_max", namespace.bytes_max));
+        }
+        if expiry {
+            patch.ttl_us = Some(self.default_ttl_us(namespace.default_expiry));
+        }
+        if stale_window {
+            let window = namespace.default_stale_window.unwrap_or_default();
+            let field = "namespace.default_stale_window";
+            patch.stale_window_us = Some(self.duration_us(field, &window, 0, TTL_US_MAX));
+        }
+        if eviction {
+            patch.eviction = Some(self.eviction(namespace.eviction));
+        }
+        if durability {
+            let said = self.durability("namespace.durability", namespace.durability);
+            patch.durability = Some(said.unwrap_or(Durability::Full));
+        }
+        patch
+    }
+
+    fn limit(&mut self, field: &str, value: i64) -> i64 {
+        if value < 0 {
+            self.violations.add(field, "must not be negative; 0 means no limit");
+        }
+        value
+    }
+
+    fn default_ttl_us(&mut self, expiry: Option<pb::namespace::DefaultExpiry>) -> i64 {
+        match expiry {
+            Some(pb::namespace::DefaultExpiry::DefaultTtl(ttl)) => {
+                self.duration_us("namespace.default_ttl", &ttl, 1, TTL_US_MAX)
+            }
+            Some(pb::namespace::DefaultExpiry::NeverExpires(said)) => {
+                self.said(&|name| format!("namespace.{name}"), "never_expires", said);
+                0
+            }
+            None => {
+                self.violations.add("namespace.default_expiry", "is missing: give default_ttl or never_expires");
+                0
+            }
+        }
+    }
+
+    fn eviction(&mut self, value: i32) -> Eviction {
+        match pb::EvictionPolicy::try_from(value) {
+            Ok(pb::EvictionPolicy::Lru) => Eviction::Lru,
+            Ok(pb::EvictionPolicy::Ttl) => Eviction::Ttl,
+            Ok(pb::EvictionPolicy::Unspecified) => self.settings.eviction,
+            Err(_) => {
+                self.violations.add("namespace.eviction", format!("{value} is no EvictionPolicy"));
+                Eviction::Lru
+            }
+        }
+    }
+}
+
+/// A time as the wire has it.
+pub(super) fn timestamp(us: i64) -> Timestamp {
+    Timestamp {
+        seconds: us.div_euclid(1_000_000),
+        nanos: i32::try_from(us.rem_euclid(1_000_000) * 1_000).unwrap_or(0),
+    }
+}
+
+fn duration(us: i64) -> Duration {
+    Duration { seconds: us / 1_000_000, nanos: i32::try_from(us % 1_000_000 * 1_000).unwrap_or(0) }
+}
+
+/// An entry as the wire has it.
+pub(super) fn entry(entry: &Entry, access_count: i64, access_us: i64, now_us: i64) -> pb::Entry {
+    pb::Entry {
+        key: entry.key.clone(),
+        content: Some(match &entry.content {
+            Content::Value(value) => pb::entry::Content::Value(value.clone()),
+            Content::Negative { code, message } => pb::entry::Content::Negative(pb::NegativeEntry {
+                error_code: code.clone(),
+                error_message: message.clone(),
+            }),
+        }),
+        content_type: entry.content_type.clone(),
+        metadata_json: entry.metadata_json.clone(),
+        tags: entry.tags.clone(),
+        etag: etag(entry.revision),
+        create_time: Some(timestamp(entry.create_us)),
+        update_time: Some(timestamp(entry.update_us)),
+        expire_time: entry.expire_us.map(timestamp),
+        stale_until_time: entry.stale_until_us.map(timestamp),
+        access_time: Some(timestamp(access_us)),
+        access_count,
+        size_bytes: entry.size_bytes,
+        stored_bytes: entry.stored_bytes,
+        stale: !entry.is_live(now_us),
+    }
+}
+
+/// What a put did, as the wire has it.
+pub(super) fn put_result(put: &Put) -> pb::PutResult {
+    pb::PutResult {
+        etag: etag(put.entry.revision),
+        created: put.created,
+        expire_time: put.entry.expire_us.map(timestamp),
+    }
+}
+
+/// The result of one item of a batch.
+pub(super) fn batch_put_result(result: &Result<Put, Error>) -> pb::BatchPutResult {
+    let outcome = match result {
+        Ok(put) => pb::batch_put_result::Outcome::Put(put_result(put)),
+        Err(error) => pb::batch_put_result::Outcome::Error(status::item(error)),
+    };
+    pb::BatchPutResult { outcome: Some(outcome) }
+}
+
+/// A namespace as the wire has it.
+pub(super) fn namespace(namespace: &Namespace) -> pb::Namespace {
+    let Limits { entries_max, bytes_max, ttl_us, stale_window_us, eviction, durability } = namespace.limits;
+    pb::Namespace {
+        name: namespace.name.clone(),
+        entries_max,
+        bytes_max,
+        default_expiry: Some(match ttl_us {
+            0 => pb::namespace::DefaultExpiry::NeverExpires(true),
+            us => pb::namespace::DefaultExpiry::DefaultTtl(duration(us)),
+        }),
+        default_stale_window: Some(duration(stale_window_us)),
+        eviction: match eviction {
+            Eviction::Lru => pb::EvictionPolicy::Lru,
+            Eviction::Ttl => pb::EvictionPolicy::Ttl,
+        }
+        .into(),
+        durability: match durability {
+            Durability::Full => PbDurability::Full,
+            Durability::Relaxed => PbDurability::Relaxed,
+        }
+        .into(),
+        create_time: Some(timestamp(namespace.create_us)),
+        update_time: Some(timestamp(namespace.update_us)),
+    }
+}
+
+/// A namespace's numbers as the wire has them.
+pub(super) fn stats(stats: &Stats) -> pb::NamespaceStats {
+    pb::NamespaceStats {
+        entry_count: stats.usage.entry_count,
+        stored_bytes: stats.usage.stored_bytes,
+        oldest_entry_time: stats.oldest_us.map(timestamp),
+        newest_entry_time: stats.newest_us.map(timestamp),
+        hit_count: stats.reads.hits,
+        miss_count: stats.reads.misses,
+        stale_count: stats.reads.stales,
+        hit_rate: stats.reads.hit_rate(),
+        evicted_count: stats.evicted_count,
+        expired_count: stats.expired_count,
+    }
+}

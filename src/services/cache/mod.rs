@@ -1,0 +1,113 @@
+//! The cache: entries in namespaces with their own limits, in the database and, the hot ones, in memory.
+//!
+//! Reads go to memory first, then to the database. Writes go to the database, and to memory after the commit. Accesses and
+//! counts of reads are gathered in memory and written now and then by `upkeep`, which also removes what has expired.
+
+mod accesses;
+mod api;
+mod convert;
+mod domain;
+mod entity;
+mod memory;
+mod registry;
+mod store;
+mod upkeep;
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::settings::{Settings, Durability};
+use crate::storage::Storage;
+
+pub use api::{NAME, server};
+pub use upkeep::run as upkeep;
+
+/// The cache service, cheap to clone.
+#[derive(Clone)]
+pub struct CacheService(Arc<Cache>);
+
+struct Cache {
+    storage: Storage,
+    clock: Clock,
+    settings: Settings,
+    memory: memory::Memory,
+    accesses: accesses::Accesses,
+    registry: registry::Registry,
+}
+
+/// Numbers for the metrics.
+#[derive(Clone, Debug)]
+pub struct NamespaceReads {
+    /// The namespace.
+    pub namespace: String,
+    /// Counted since the sidecar was started.
+    pub hits: i64,
+    /// Counted since the sidecar was started.
+    pub misses: i64,
+    /// Counted since the sidecar was started.
+    pub stales: i64,
+}
+
+impl CacheService {
+    /// The cache on `storage`.
+    pub fn new(storage: Storage, clock: Clock, settings: &Settings) -> Self {
+        Self(Arc::new(Cache {
+            memory: memory::Memory::new(settings.cache.memory_bytes_max),
+            accesses: accesses::Accesses::new(settings.cache.access_pending_max),
+            registry: registry::Registry::default(),
+            settings: settings.clone(),
+            storage,
+            clock,
+        }))
+    }
+
+    /// Reads per namespace since the start.
+    pub fn reads(&self) -> Vec<NamespaceReads> {
+        let all = self.0.registry.all();
+        all.iter()
+            .map(|live| {
+                let reads = live.counted.since_start();
+                NamespaceReads {
+                    namespace: live.namespace.name.clone(),
+                    hits: reads.hits,
+                    misses: reads.misses,
+                    stales: reads.stales,
+                }
+            })
+            .collect()
+    }
+
+    /// Entries and bytes in memory.
+    pub fn memory_size(&self) -> (u64, u64) {
+        self.0.memory.size()
+    }
+}
+
+impl Cache {
+    /// Limits of a namespace that is made without any said.
+    fn default_limits(&self) -> domain::Limits {
+        let cache = &self.settings.cache;
+        let us = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000);
+        domain::Limits {
+            entries_max: i64::try_from(cache.entries_max).unwrap_or(i64::MAX),
+            bytes_max: i64::try_from(cache.bytes_max).unwrap_or(i64::MAX),
+            ttl_us: us(cache.ttl_ms),
+            stale_window_us: us(cache.stale_window_ms),
+            eviction: cache.eviction,
+            durability: cache.durability,
+        }
+    }
+
+    /// The class of a write that asks for `asked` in the namespace `name`.
+    fn durability(&self, asked: Option<Durability>, name: &str) -> Durability {
+        asked.unwrap_or_else(|| {
+            let live = self.registry.get(name);
+            live.map_or(self.settings.cache.durability, |live| live.namespace.limits.durability)
+        })
+    }
+
+    /// What wakes those who wait for a key to be filled.
+    fn wake_topic(namespace_id: i64, key: &str) -> String {
+        format!("cache/{namespace_id}/{key}")
+    }
+}

@@ -1,0 +1,134 @@
+//! The namespaces in use, with the reads that were counted since they were last written.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use super::domain::{Namespace, Reads};
+
+/// The namespaces in use, by name.
+#[derive(Default)]
+pub struct Registry(RwLock<Known>);
+
+#[derive(Default)]
+struct Known {
+    live: HashMap<String, Arc<Live>>,
+    /// Moves on with every change: who loaded a namespace before a change does not note it after.
+    generation: u64,
+}
+
+/// A namespace in use.
+pub struct Live {
+    /// The namespace, with its limits as they are now.
+    pub namespace: Namespace,
+    /// Counted since they were last written; shared by all versions of the namespace.
+    pub counted: Arc<Counted>,
+}
+
+/// Reads that were counted in memory.
+#[derive(Default)]
+pub struct Counted {
+    hits: AtomicI64,
+    misses: AtomicI64,
+    stales: AtomicI64,
+    written: Mutex<Reads>,
+}
+
+impl Counted {
+    /// Counts a read that found a live entry.
+    pub fn hit(&self) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a read that found nothing.
+    pub fn miss(&self) {
+        self.misses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a read that was answered with a stale entry.
+    pub fn stale(&self) {
+        self.stales.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What was counted and not yet written.
+    pub fn reads(&self) -> Reads {
+        Reads {
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+            stales: self.stales.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What was counted since the start, written or not.
+    pub fn since_start(&self) -> Reads {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.reads();
+        Reads {
+            hits: written.hits + waiting.hits,
+            misses: written.misses + waiting.misses,
+            stales: written.stales + waiting.stales,
+        }
+    }
+
+    /// Takes off what was written.
+    pub fn settle(&self, written: Reads) {
+        let mut all = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        all.hits += written.hits;
+        all.misses += written.misses;
+        all.stales += written.stales;
+        self.hits.fetch_sub(written.hits, Ordering::Relaxed);
+        self.misses.fetch_sub(written.misses, Ordering::Relaxed);
+        self.stales.fetch_sub(written.stales, Ordering::Relaxed);
+    }
+}
+
+impl Registry {
+    /// The namespace of that name, if it is in use.
+    pub fn get(&self, name: &str) -> Option<Arc<Live>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).live.get(name).cloned()
+    }
+
+    /// To be noted before the database is asked for a namespace.
+    pub fn generation(&self) -> u64 {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).generation
+    }
+
+    /// Notes a namespace that the database had, unless any may have changed since `generation`.
+    pub fn set_loaded(&self, namespace: Namespace, generation: u64) -> Arc<Live> {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.generation == generation {
+            known.set(namespace)
+        } else {
+            Arc::new(Live { namespace, counted: Arc::default() })
+        }
+    }
+
+    /// Notes a namespace that was made or changed. To be called after the commit.
+    pub fn set_written(&self, namespace: Namespace) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.generation += 1;
+        known.set(namespace);
+    }
+
+    /// Forgets a namespace. To be called after the commit.
+    pub fn forget(&self, name: &str) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.generation += 1;
+        known.live.remove(name);
+    }
+
+    /// All namespaces in use.
+    pub fn all(&self) -> Vec<Arc<Live>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).live.values().cloned().collect()
+    }
+}
+
+impl Known {
+    fn set(&mut self, namespace: Namespace) -> Arc<Live> {
+        let former = self.live.get(&namespace.name).filter(|live| live.namespace.id == namespace.id);
+        let counted = former.map(|live| live.counted.clone()).unwrap_or_default();
+        let live = Arc::new(Live { namespace, counted });
+        self.live.insert(live.namespace.name.clone(), live.clone());
+        live
+    }
+}

@@ -1,0 +1,362 @@
+//! The cache's queries: one function is one step inside a transaction.
+
+mod evict;
+mod leases;
+mod list;
+mod namespaces;
+mod put;
+mod rows;
+
+use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::{
+    ColumnTrait as _, Condition, EntityTrait as _, FromQueryResult, QueryFilter as _, QuerySelect as _, Set,
+};
+
+use super::domain::{Entry, Usage};
+use super::entity::{entries, namespaces as namespaces_table};
+use crate::error::Result;
+use crate::storage::{Db, Tx};
+
+pub use evict::{Recency, evict, make_room, sweep};
+pub use leases::{Claim, claim, release};
+pub use list::{Filter, add_values, list};
+pub use namespaces::{
+    add_reads, create, delete, due, find, find_all, find_with_usage, finish_deletions, stats, update,
+};
+pub use put::put;
+
+/// Rows of one statement that names its rows one by one. Statements are cached by their text: few sizes, few texts.
+const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
+
+/// What a place, a value and a cached failure are stored as.
+const KIND_PLACE: i64 = 0;
+const KIND_VALUE: i64 = 1;
+const KIND_NEGATIVE: i64 = 2;
+
+/// A stored entry that is to go.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct Doomed {
+    /// The row.
+    pub id: i64,
+    /// The key.
+    pub key: String,
+    kind: i64,
+    stored_bytes: i64,
+}
+
+impl Doomed {
+    fn columns() -> [entries::Column; 4] {
+        use entries::Column as C;
+        [C::Id, C::Key, C::Kind, C::StoredBytes]
+    }
+
+    fn usage(&self) -> Usage {
+        if self.kind == KIND_PLACE {
+            return Usage::default();
+        }
+        Usage { entry_count: 1, stored_bytes: self.stored_bytes }
+    }
+}
+
+/// One entry, live or not.
+pub async fn get(db: &Db<'_>, namespace_id: i64, key: &str) -> Result<Option<Entry>> {
+    let row = entries::Entity::find()
+        .filter(entries::Column::NamespaceId.eq(namespace_id))
+        .filter(entries::Column::Key.eq(key))
+        .filter(entries::Column::Kind.ne(KIND_PLACE))
+        .one(db)
+        .await?;
+    row.map(rows::entry).transpose()
+}
+
+/// The entries of `keys`, live or not, in no order, until their values come to `bytes_max`; and the keys that were not
+/// looked at any more.
+pub async fn get_many(
+    db: &Db<'_>,
+    namespace_id: i64,
+    keys: &[String],
+    bytes_max: i64,
+) -> Result<(Vec<Entry>, Vec<String>)> {
+    let mut found = Vec::with_capacity(keys.len());
+    let mut left = bytes_max;
+    let mut queue: Vec<&[String]> = chunks(keys).collect();
+    queue.reverse();
+    while let Some(chunk) = queue.pop() {
+        // The sizes are asked for first: a page of the largest values would not fit into memory.
+        let bytes = value_bytes(db, namespace_id, chunk).await?;
+        if bytes > left && chunk.len() > 1 {
+            let (first, second) = chunk.split_at(chunk.len() / 2);
+            queue.extend([second, first]);
+            continue;
+        }
+        if bytes > left && !found.is_empty() {
+            queue.push(chunk);
+            break;
+        }
+        left -= bytes;
+        let rows = entries::Entity::find().filter(of_keys(namespace_id, chunk)).all(db).await?;
+        for row in rows {
+            found.push(rows::entry(row)?);
+        }
+    }
+    Ok((found, queue.into_iter().rev().flatten().cloned().collect()))
+}
+
+async fn value_bytes(db: &Db<'_>, namespace_id: i64, keys: &[String]) -> Result<i64> {
+    #[derive(FromQueryResult)]
+    struct Sum {
+        bytes: Option<i64>,
+    }
+    let sum = Expr::col(entries::Column::SizeBytes).sum();
+    let query = entries::Entity::find().select_only().expr_as(sum, "bytes").filter(of_keys(namespace_id, keys));
+    Ok(query.into_model::<Sum>().one(db).await?.and_then(|row| row.bytes).unwrap_or(0))
+}
+
+fn of_keys(namespace_id: i64, keys: &[String]) -> Condition {
+    Condition::all()
+        .add(entries::Column::NamespaceId.eq(namespace_id))
+        .add(entries::Column::Key.is_in(keys))
+        .add(entries::Column::Kind.ne(KIND_PLACE))
+}
+
+/// The ones of `keys` that have a live entry.
+pub async fn existing(db: &Db<'_>, namespace_id: i64, keys: &[String], now_us: i64) -> Result<Vec<String>> {
+    #[derive(FromQueryResult)]
+    struct Key {
+        key: String,
+    }
+    let mut found = Vec::new();
+    for chunk in chunks(keys) {
+        let keys = entries::Entity::find()
+            .select_only()
+            .column(entries::Column::Key)
+            .filter(of_keys(namespace_id, chunk))
+            .filter(is_live(now_us))
+            .into_model::<Key>()
+            .all(db)
+            .await?;
+        found.extend(keys.into_iter().map(|row| row.key));
+    }
+    Ok(found)
+}
+
+/// What became of one entry that was to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone.
+    Gone,
+    /// There was no live one.
+    NotFound,
+    /// It has another revision, and stays.
+    Other,
+}
+
+/// Deletes entries, each if it has the revision asked for, if one is. A lease on the key goes as well.
+pub async fn delete_entries(
+    tx: &Tx<'_>,
+    namespace_id: i64,
+    items: &[(String, Option<Option<i64>>)],
+    now_us: i64,
+) -> Result<Vec<Deleted>> {
+    let mut outcomes = Vec::with_capacity(items.len());
+    let mut freed = Usage::default();
+    for (key, revision) in items {
+        let Some(row) = rows::current(tx, namespace_id, key).await? else {
+            outcomes.push(Deleted::NotFound);
+            continue;
+        };
+        let is_live = row.is_live(now_us);
+        if let Some(asked) = revision
+            && *asked != Some(row.revision)
+        {
+            outcomes.push(if is_live { Deleted::Other } else { Deleted::NotFound });
+            continue;
+        }
+        entries::Entity::delete_by_id(row.id).exec(&**tx).await?;
+        freed = sum(freed, row.usage());
+        outcomes.push(if is_live { Deleted::Gone } else { Deleted::NotFound });
+    }
+    add_usage(tx, namespace_id, negative(freed)).await?;
+    Ok(outcomes)
+}
+
+/// Deletes at most `rows_max` entries whose key begins with `prefix`; answers with them, and whether there are more.
+pub async fn delete_by_prefix(
+    tx: &Tx<'_>,
+    namespace_id: i64,
+    prefix: &str,
+    rows_max: u64,
+) -> Result<(Vec<Doomed>, bool)> {
+    let found = entries::Entity::find()
+        .select_only()
+        .columns(Doomed::columns())
+        .filter(entries::Column::NamespaceId.eq(namespace_id))
+        .filter(list::has_prefix(prefix))
+        .limit(rows_max.saturating_add(1))
+        .into_model::<Doomed>()
+        .all(&**tx)
+        .await?;
+    delete_found(tx, namespace_id, found, rows_max).await
+}
+
+/// Deletes at most `rows_max` entries that carry `tag`; answers with them, and whether there are more.
+pub async fn delete_by_tag(
+    tx: &Tx<'_>,
+    namespace_id: i64,
+    tag: &str,
+    rows_max: u64,
+) -> Result<(Vec<Doomed>, bool)> {
+    let found = entries::Entity::find()
+        .select_only()
+        .columns(Doomed::columns())
+        .filter(entries::Column::Id.in_subquery(list::tagged(namespace_id, tag)))
+        .limit(rows_max.saturating_add(1))
+        .into_model::<Doomed>()
+        .all(&**tx)
+        .await?;
+    delete_found(tx, namespace_id, found, rows_max).await
+}
+
+async fn delete_found(
+    tx: &Tx<'_>,
+    namespace_id: i64,
+    mut found: Vec<Doomed>,
+    rows_max: u64,
+) -> Result<(Vec<Doomed>, bool)> {
+    let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX);
+    let more = found.len() > rows_max;
+    found.truncate(rows_max);
+    remove(tx, namespace_id, &found).await?;
+    found.retain(|row| row.kind != KIND_PLACE);
+    Ok((found, more))
+}
+
+/// A new expiry for an entry that is touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewExpiry {
+    /// As it is.
+    Keep,
+    /// After so many microseconds.
+    After(i64),
+    /// Never.
+    Never,
+}
+
+/// Marks entries as used now; answers for each with its expiry, or none if there is no live entry.
+pub async fn touch(
+    tx: &Tx<'_>,
+    namespace_id: i64,
+    items: &[(String, NewExpiry)],
+    now_us: i64,
+) -> Result<Vec<Option<Option<i64>>>> {
+    let mut outcomes = Vec::with_capacity(items.len());
+    for (key, expiry) in items {
+        let row = rows::current(tx, namespace_id, key).await?.filter(|row| row.is_live(now_us));
+        let Some(row) = row else {
+            outcomes.push(None);
+            continue;
+        };
+        let mut change = entries::ActiveModel { access_time: Set(now_us), ..Default::default() };
+        let expire_us = match expiry {
+            NewExpiry::Keep => row.expire_time,
+            NewExpiry::After(ttl_us) => Some(now_us.saturating_add(*ttl_us)),
+            NewExpiry::Never => None,
+        };
+        if *expiry != NewExpiry::Keep {
+            let window_us = row.stale_until_time.zip(row.expire_time).map(|(until, expire)| until - expire);
+            let stale_until_us = expire_us.zip(window_us).map(|(expire, window)| expire.saturating_add(window));
+            change.expire_time = Set(expire_us);
+            change.stale_until_time = Set(stale_until_us);
+            change.remove_time = Set(rows::remove_time(expire_us, stale_until_us, row.lease_expire_time));
+        }
+        entries::Entity::update_many()
+            .set(change)
+            .filter(entries::Column::Id.eq(row.id))
+            .exec(&**tx)
+            .await?;
+        outcomes.push(Some(expire_us));
+    }
+    Ok(outcomes)
+}
+
+/// Accesses to one entry that were gathered in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// The row.
+    pub entry_id: i64,
+    /// How many.
+    pub count: i64,
+    /// The last.
+    pub last_us: i64,
+}
+
+/// Writes gathered accesses.
+pub async fn add_accesses(tx: &Tx<'_>, accesses: &[Access]) -> Result<()> {
+    for access in accesses {
+        entries::Entity::update_many()
+            .col_expr(entries::Column::AccessTime, access.last_us.into())
+            .col_expr(
+                entries::Column::AccessCount,
+                Expr::col(entries::Column::AccessCount).add(access.count),
+            )
+            .filter(entries::Column::Id.eq(access.entry_id))
+            .exec(&**tx)
+            .await?;
+    }
+    Ok(())
+}
+
+fn is_live(now_us: i64) -> Condition {
+    let expire_time = entries::Column::ExpireTime;
+    Condition::any().add(expire_time.is_null()).add(expire_time.gt(now_us))
+}
+
+/// Deletes rows and takes them off their namespace's usage.
+async fn remove(tx: &Tx<'_>, namespace_id: i64, doomed: &[Doomed]) -> Result<Usage> {
+    let mut freed = Usage::default();
+    let ids: Vec<i64> = doomed.iter().map(|row| row.id).collect();
+    for chunk in chunks(&ids) {
+        entries::Entity::delete_many()
+            .filter(entries::Column::Id.is_in(chunk.iter().copied()))
+            .exec(&**tx)
+            .await?;
+    }
+    for row in doomed {
+        freed = sum(freed, row.usage());
+    }
+    add_usage(tx, namespace_id, negative(freed)).await?;
+    Ok(freed)
+}
+
+async fn add_usage(tx: &Tx<'_>, namespace_id: i64, by: Usage) -> Result<()> {
+    use namespaces_table::Column as C;
+    if by.is_zero() {
+        return Ok(());
+    }
+    namespaces_table::Entity::update_many()
+        .col_expr(C::EntryCount, Expr::col(C::EntryCount).add(by.entry_count))
+        .col_expr(C::StoredBytes, Expr::col(C::StoredBytes).add(by.stored_bytes))
+        .filter(C::Id.eq(namespace_id))
+        .exec(&**tx)
+        .await?;
+    Ok(())
+}
+
+fn sum(a: Usage, b: Usage) -> Usage {
+    Usage { entry_count: a.entry_count + b.entry_count, stored_bytes: a.stored_bytes + b.stored_bytes }
+}
+
+fn negative(usage: Usage) -> Usage {
+    Usage { entry_count: -usage.entry_count, stored_bytes: -usage.stored_bytes }
+}
+
+/// `all` in slices of few sizes.
+fn chunks<T>(all: &[T]) -> impl Iterator<Item = &[T]> {
+    let mut rest = all;
+    std::iter::from_fn(move || {
+        let size = CHUNKS.into_iter().find(|size| *size <= rest.len())?;
+        let (chunk, after) = rest.split_at(size);
+        rest = after;
+        Some(chunk)
+    })
+}

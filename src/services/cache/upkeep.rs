@@ -1,0 +1,124 @@
+//! What the cache does by itself: writes gathered accesses and counts, removes what has expired, brings namespaces back
+//! within limits that were lowered, finishes the deletion of namespaces. Always in small steps, so that no write waits long.
+
+use std::sync::Arc;
+
+use super::domain::Reads;
+use super::store::{self, Access};
+use super::{Cache, CacheService};
+use crate::error::Result;
+use crate::storage::Durability;
+
+/// Rows that one step writes or removes.
+const ROWS_PER_STEP: usize = 256;
+
+/// Runs until it is dropped. `stopping` ends it after a last flush.
+pub async fn run(service: CacheService, mut stopping: tokio::sync::watch::Receiver<bool>) {
+    let cache = &service.0;
+    let (flush_ms, sweep_ms) = (cache.settings.cache.access_flush_ms, cache.settings.cache.sweep_ms);
+    let us = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000);
+    let mut next_sweep_us = cache.clock.now_us();
+    loop {
+        let is_stopping = tokio::select! {
+            () = cache.clock.sleep_ms(flush_ms.min(sweep_ms)) => false,
+            _ = stopping.wait_for(|stopping| *stopping) => true,
+        };
+        tell(cache.flush().await);
+        if is_stopping {
+            return;
+        }
+        if cache.clock.now_us() >= next_sweep_us {
+            tell(cache.sweep().await);
+            next_sweep_us = cache.clock.now_us().saturating_add(us(sweep_ms));
+        }
+    }
+}
+
+fn tell(result: Result<()>) {
+    if let Err(error) = result {
+        tracing::warn!(error = %error, "the cache's upkeep failed; it is tried again");
+    }
+}
+
+impl Cache {
+    /// Writes the accesses and counts that were gathered.
+    async fn flush(self: &Arc<Self>) -> Result<()> {
+        loop {
+            let accesses = Arc::new(self.accesses.peek(ROWS_PER_STEP));
+            if accesses.is_empty() {
+                break;
+            }
+            let written = accesses.clone();
+            self.storage.write(Durability::Relaxed, accesses, |tx, accesses: &Arc<Vec<Access>>| {
+                Box::pin(store::add_accesses(tx, accesses))
+            })
+            .await?;
+            self.accesses.settle(&written);
+        }
+        for live in self.registry.all() {
+            let (namespace_id, reads) = (live.namespace.id, live.counted.reads());
+            if reads == Reads::default() {
+                continue;
+            }
+            self.storage
+                .write(Durability::Relaxed, reads, move |tx, reads| {
+                    Box::pin(store::add_reads(tx, namespace_id, *reads))
+                })
+                .await?;
+            live.counted.settle(reads);
+        }
+        Ok(())
+    }
+
+    /// Removes what has expired and what is over the limits, and finishes deletions.
+    async fn sweep(self: &Arc<Self>) -> Result<()> {
+        let now_us = self.clock.now_us();
+        let due = self.storage.read((), move |db, ()| Box::pin(store::due(db, now_us))).await?;
+        for namespace in due.expired {
+            while self.sweep_step(namespace, now_us).await? {}
+        }
+        for namespace in due.over_limits {
+            while self.trim_step(&namespace, now_us).await? {}
+        }
+        if due.has_deleted {
+            let step = || {
+                self.storage.write(Durability::Relaxed, (), |tx, ()| {
+                    Box::pin(store::finish_deletions(tx, ROWS_PER_STEP as u64))
+                })
+            };
+            while step().await? {}
+        }
+        Ok(())
+    }
+
+    async fn sweep_step(self: &Arc<Self>, namespace_id: i64, now_us: i64) -> Result<bool> {
+        self.storage
+            .write(Durability::Relaxed, self.clone(), move |tx, cache| {
+                Box::pin(async move {
+                    let gone = store::sweep(tx, namespace_id, ROWS_PER_STEP as u64, now_us).await?;
+                    let more = gone.len() == ROWS_PER_STEP;
+                    cache.forget_after_commit(tx, namespace_id, gone.into_iter().map(|row| row.key));
+                    Ok(more)
+                })
+            })
+            .await
+    }
+
+    async fn trim_step(self: &Arc<Self>, name: &str, now_us: i64) -> Result<bool> {
+        self.storage
+            .write(Durability::Relaxed, (self.clone(), name.to_owned()), move |tx, (cache, name)| {
+                Box::pin(async move {
+                    let Some((namespace, usage)) = store::find_with_usage(tx, name).await? else {
+                        return Ok(false);
+                    };
+                    let over = usage.over(&namespace.limits);
+                    let (rows_max, recency) = (ROWS_PER_STEP as u64, &cache.accesses);
+                    let gone = store::make_room(tx, &namespace, over, rows_max, recency, now_us).await?;
+                    let more = gone.len() == ROWS_PER_STEP;
+                    cache.forget_after_commit(tx, namespace.id, gone.into_iter().map(|row| row.key));
+                    Ok(more)
+                })
+            })
+            .await
+    }
+}

@@ -1,0 +1,3 @@
+//! The gRPC services, one folder each, all alike; see docs/adding-a-service.md.
+
+pub mod cache;

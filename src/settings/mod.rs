@@ -1,0 +1,109 @@
+//! Settings: one struct per section, their defaults and their checks. `layers.rs` reads them.
+//!
+//! Units stand last in the names. Durations are milliseconds, sizes bytes; what zero means is said where it is special.
+
+mod cache;
+mod layers;
+mod server;
+mod storage;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use cache::{CacheSettings, Durability, Eviction};
+pub(crate) use cache::TTL_MS_MAX;
+pub use layers::{Loaded, Origin, Problem};
+pub use server::ServerSettings;
+pub use storage::StorageSettings;
+
+/// All settings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where the sidecar listens and how much it takes on at once.
+    pub server: ServerSettings,
+    /// The database.
+    pub storage: StorageSettings,
+    /// The cache's limits and the defaults of its namespaces.
+    pub cache: CacheSettings,
+    /// Repeated requests.
+    pub idempotency: IdempotencySettings,
+    /// The log on stderr.
+    pub log: LogSettings,
+}
+
+/// Repeated requests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IdempotencySettings {
+    /// How long the answer to a `request_id` is kept.
+    pub retention_ms: u64,
+}
+
+impl Default for IdempotencySettings {
+    fn default() -> Self {
+        Self { retention_ms: 24 * 60 * 60 * 1_000 }
+    }
+}
+
+/// The log on stderr.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// A level, or directives such as `info,pannier::storage=debug`.
+    pub filter: String,
+    /// `text` or `json`.
+    pub format: String,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { filter: "info,sea_orm_migration=warn".into(), format: "text".into() }
+    }
+}
+
+impl Settings {
+    /// Reads all layers: defaults, then `file`, then `environment`, then `flags` (`section.key`, value).
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &[(String, String)],
+    ) -> Result<Loaded, Vec<Problem>> {
+        layers::load(file, environment, flags)
+    }
+
+    /// What is wrong with the values, all of it: (setting, what to do).
+    fn violations(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        self.server.check(&mut found);
+        self.storage.check(&mut found);
+        self.cache.check(&mut found);
+        if !matches!(self.log.format.as_str(), "text" | "json") {
+            found.push(("log.format", "must be text or json".into()));
+        }
+        if self.log.filter.parse::<tracing_subscriber::EnvFilter>().is_err() {
+            found.push(("log.filter", "must be a level such as info, or directives".into()));
+        }
+        let smallest = self.cache.value_bytes_max + self.cache.metadata_bytes_max;
+        if smallest >= self.server.message_bytes_max {
+            found.push((
+                "server.message_bytes_max",
+                format!("must be above cache.value_bytes_max + cache.metadata_bytes_max ({smallest})"),
+            ));
+        }
+        found
+    }
+}
+
+/// Notes a violation unless `value` lies within `range`.
+fn within(
+    found: &mut Vec<(&'static str, String)>,
+    name: &'static str,
+    value: u64,
+    range: std::ops::RangeInclusive<u64>,
+) {
+    if !range.contains(&value) {
+        found.push((name, format!("must be {} to {}, is {value}", range.start(), range.end())));
+    }
+}

@@ -1,0 +1,95 @@
+//! `[server]`: where the sidecar listens and how much it takes on at once.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::within;
+
+/// Where the sidecar listens and how much it takes on at once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerSettings {
+    /// The gRPC address, a loopback one; port 0 takes a free port; empty: no TCP.
+    pub listen: String,
+    /// The path of a Unix socket for gRPC; empty: none.
+    pub socket: String,
+    /// The address of the HTTP side port (`/livez`, `/readyz`, `/metrics`), a loopback one; empty: none.
+    pub http_listen: String,
+    /// A file that is written when the sidecar serves and tells, as JSON, where; empty: none.
+    pub ready_file: String,
+    /// The deadline of calls that bring none.
+    pub deadline_ms: u64,
+    /// The longest deadline; longer ones are shortened to it.
+    pub deadline_ms_max: u64,
+    /// How long a stop waits for running calls.
+    pub drain_ms: u64,
+    /// Connections at once; further ones wait to be accepted.
+    pub connections_max: u64,
+    /// Streams at once in one connection.
+    pub streams_max: u32,
+    /// Calls at once in all connections; further ones are refused with OVERLOADED.
+    pub calls_max: u64,
+    /// The largest message, either way.
+    pub message_bytes_max: u64,
+    /// Rows of a page that asks for no size.
+    pub page_size: u64,
+    /// Rows of the largest page.
+    pub page_size_max: u64,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:7420".into(),
+            socket: String::new(),
+            http_listen: "127.0.0.1:7421".into(),
+            ready_file: String::new(),
+            deadline_ms: 30_000,
+            deadline_ms_max: 300_000,
+            drain_ms: 1_000,
+            connections_max: 1_024,
+            streams_max: 128,
+            calls_max: 4_096,
+            message_bytes_max: 32 * 1024 * 1024,
+            page_size: 100,
+            page_size_max: 1_000,
+        }
+    }
+}
+
+impl ServerSettings {
+    pub(super) fn check(&self, found: &mut Vec<(&'static str, String)>) {
+        loopback(found, "server.listen", &self.listen);
+        loopback(found, "server.http_listen", &self.http_listen);
+        if self.listen.is_empty() && self.socket.is_empty() {
+            found.push(("server.listen", "is empty and so is server.socket: set one of them".into()));
+        }
+        if cfg!(not(unix)) && !self.socket.is_empty() {
+            found.push(("server.socket", "must be empty: this system has no Unix sockets".into()));
+        }
+        within(found, "server.deadline_ms_max", self.deadline_ms_max, 1..=3_600_000);
+        within(found, "server.deadline_ms", self.deadline_ms, 1..=self.deadline_ms_max);
+        within(found, "server.drain_ms", self.drain_ms, 0..=1_200);
+        within(found, "server.connections_max", self.connections_max, 1..=65_536);
+        within(found, "server.streams_max", self.streams_max.into(), 1..=10_000);
+        within(found, "server.calls_max", self.calls_max, 1..=65_536);
+        within(found, "server.message_bytes_max", self.message_bytes_max, 65_536..=512 * 1024 * 1024);
+        within(found, "server.page_size_max", self.page_size_max, 1..=100_000);
+        within(found, "server.page_size", self.page_size, 1..=self.page_size_max);
+    }
+}
+
+fn loopback(found: &mut Vec<(&'static str, String)>, name: &'static str, address: &str) {
+    if address.is_empty() {
+        return;
+    }
+    match address.parse::<SocketAddr>() {
+        Ok(parsed) if parsed.ip().is_loopback() => {}
+        Ok(_) => found.push((
+            name,
+            format!("{address} is not a loopback address: calls are neither authenticated nor encrypted yet"),
+        )),
+        Err(_) => found.push((name, format!("{address:?} is not an address such as 127.0.0.1:7420"))),
+    }
+}

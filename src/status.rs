@@ -1,0 +1,213 @@
+//! What a caller is told of each error: a gRPC code, a stable reason, a sentence that says what to do, and details.
+//!
+//! The one place where errors meet the transport. Causes, rows and statements stay in the log.
+
+use std::time::Duration;
+
+use pannier_proto::errors::v1::{ErrorReason, ItemError};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::error::Error;
+
+/// The `domain` of every ErrorInfo.
+pub const DOMAIN: &str = "pannier.dev";
+
+/// When a caller that was refused for lack of room or time should come again.
+const RETRY_SOON: Duration = Duration::from_millis(100);
+
+/// When a caller should come again that needs somebody to mend something first.
+const RETRY_LATER: Duration = Duration::from_secs(1);
+
+struct Description {
+    code: Code,
+    reason: ErrorReason,
+    message: String,
+    retry: Option<Duration>,
+}
+
+/// The status of an error; what is a fault of ours or of the machine's is logged here, once.
+pub fn of(error: Error) -> Status {
+    log(&error);
+    let description = describe(&error);
+    let reason = reason_name(description.reason);
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, []);
+    if let Error::Invalid(violations) = &error {
+        for violation in violations {
+            details.add_bad_request_violation(&violation.field, &violation.description);
+        }
+    }
+    if let Some(after) = description.retry {
+        details.set_retry_info(Some(after));
+    }
+    Status::with_error_details(description.code, description.message, details)
+}
+
+/// The error of one item of a batch.
+pub fn item(error: &Error) -> ItemError {
+    let description = describe(error);
+    ItemError {
+        code: description.code as i32,
+        reason: description.reason.into(),
+        message: description.message,
+    }
+}
+
+/// A status of the transport's own, in Pannier's words.
+pub fn transport(code: Code, reason: ErrorReason, message: impl Into<String>) -> Status {
+    let details = ErrorDetails::with_error_info(reason_name(reason), DOMAIN, []);
+    Status::with_error_details(code, message, details)
+}
+
+/// The reason as ErrorInfo carries it.
+fn reason_name(reason: ErrorReason) -> &'static str {
+    reason.as_str_name().trim_start_matches("ERROR_REASON_")
+}
+
+fn describe(error: &Error) -> Description {
+    use ErrorReason as R;
+    let tell = |code, reason, message: &str| Description {
+        code,
+        reason,
+        message: message.to_owned(),
+        retry: None,
+    };
+    let retry = |after, description: Description| Description { retry: Some(after), ..description };
+    match error {
+        Error::Invalid(violations) => {
+            let first = violations.first().map(|v| format!("{} {}", v.field, v.description));
+            let more = match violations.len() {
+                0 | 1 => String::new(),
+                count => format!(" (and {} more, see the details)", count - 1),
+            };
+            let message = format!("{}{more}; nothing was stored", first.unwrap_or_default());
+            tell(Code::InvalidArgument, R::InvalidArgument, &message)
+        }
+        Error::PageTokenInvalid => tell(
+            Code::InvalidArgument,
+            R::PageTokenInvalid,
+            "page_token is damaged or belongs to another query: start again without it",
+        ),
+        Error::RequestIdReused => tell(
+            Code::InvalidArgument,
+            R::RequestIdReused,
+            "request_id was used before with another body: give each new request a new UUID",
+        ),
+        Error::NamespaceNotFound => tell(
+            Code::NotFound,
+            R::NamespaceNotFound,
+            "there is no such namespace: put an entry into it, or create it with UpdateNamespace",
+        ),
+        Error::EntryNotFound => tell(
+            Code::NotFound,
+            R::EntryNotFound,
+            "no live entry has this key, and the condition asks for one: put it without the condition",
+        ),
+        Error::EntryExists => tell(
+            Code::AlreadyExists,
+            R::EntryExists,
+            "a live entry has this key, and the condition asks for none: read it, or put without the condition",
+        ),
+        Error::EtagMismatch => tell(
+            Code::Aborted,
+            R::EtagMismatch,
+            "the entry has changed since that etag: read it again, then decide",
+        ),
+        Error::LeaseLost => tell(
+            Code::Aborted,
+            R::LeaseLost,
+            "the lease is no longer held: it ran out, or the key was written or deleted; ask again with GetOrLease",
+        ),
+        Error::EntryTooLarge { .. } => tell(
+            Code::ResourceExhausted,
+            R::EntryTooLarge,
+            &format!("{error}: raise the namespace's bytes_max, or put less"),
+        ),
+        Error::TooManyNamespaces { .. } => tell(
+            Code::ResourceExhausted,
+            R::TooManyNamespaces,
+            &format!("{error}: delete some, or raise cache.namespaces_max"),
+        ),
+        Error::Overloaded { setting } => retry(
+            RETRY_SOON,
+            tell(
+                Code::ResourceExhausted,
+                R::Overloaded,
+                &format!("more calls at once than {setting} allows: try again shortly, or raise it"),
+            ),
+        ),
+        Error::StorageFull => retry(
+            RETRY_LATER,
+            tell(
+                Code::ResourceExhausted,
+                R::StorageFull,
+                "storage is full and nothing was stored: free disk space, or delete or evict entries, then try again",
+            ),
+        ),
+        Error::StorageUnavailable { .. } => retry(
+            RETRY_LATER,
+            tell(
+                Code::Unavailable,
+                R::StorageUnavailable,
+                "the database failed and nothing was acknowledged: try again; the sidecar's log has the cause",
+            ),
+        ),
+        Error::ShuttingDown => retry(
+            RETRY_LATER,
+            tell(Code::Unavailable, R::ShuttingDown, "the sidecar is stopping: try again when it is back"),
+        ),
+        Error::DeadlineExceeded => tell(
+            Code::DeadlineExceeded,
+            R::DeadlineExceeded,
+            "the deadline passed: repeat a write with its request_id to learn its outcome, or allow more time",
+        ),
+        Error::ConstraintViolated { .. } => tell(
+            Code::FailedPrecondition,
+            R::ConstraintViolated,
+            "the database refused the change by a constraint: the sidecar's log has the cause",
+        ),
+        Error::CorruptRow { .. } => tell(
+            Code::DataLoss,
+            R::CorruptRow,
+            "a stored row cannot be read: the sidecar's log names it; delete it or restore a backup",
+        ),
+        Error::Refused(_) | Error::Database(_) | Error::Internal { .. } => tell(
+            Code::Internal,
+            R::Internal,
+            "a fault of Pannier's: the sidecar's log has the cause; please report it",
+        ),
+    }
+}
+
+fn log(error: &Error) {
+    match error {
+        Error::StorageUnavailable { .. }
+        | Error::ConstraintViolated { .. }
+        | Error::CorruptRow { .. }
+        | Error::Refused(_)
+        | Error::Database(_)
+        | Error::Internal { .. } => tracing::error!(error = %error, "a call failed"),
+        _ => tracing::debug!(error = %error, "a call was refused"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Violation;
+
+    #[test]
+    fn every_violation_is_told_and_no_cause_is() {
+        let violation =
+            |field: &str| Violation { field: field.to_owned(), description: "must be shorter".to_owned() };
+        let status = of(Error::Invalid(vec![violation("key"), violation("value")]));
+        assert_eq!(status.code(), Code::InvalidArgument);
+        let details = status.get_error_details();
+        assert_eq!(details.bad_request().unwrap().field_violations.len(), 2);
+        assert_eq!(details.error_info().unwrap().reason, "INVALID_ARGUMENT");
+
+        let status = of(Error::StorageUnavailable { cause: "/secret/path is gone".into() });
+        assert!(!status.message().contains("secret"));
+        assert!(status.get_error_details().retry_info().is_some());
+    }
+}

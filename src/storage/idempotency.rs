@@ -1,0 +1,112 @@
+//! Repeated requests: the first answer to a `request_id` is kept in the transaction that did the work, and given again.
+//!
+//! Only committed successes are kept: a call that failed changed nothing and may be tried again with the same id.
+
+use prost::Message;
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+use sea_orm::Set;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::Tx;
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+
+/// One kept answer.
+mod entity {
+    #![allow(missing_docs, reason = "a table; its columns are described in the migration")]
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "idempotency_keys")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub request_id: Uuid,
+        pub fingerprint: Vec<u8>,
+        pub response: Vec<u8>,
+        pub expire_time: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+/// What identifies a request that may come again.
+#[derive(Clone, Debug)]
+pub struct RequestKey {
+    id: Uuid,
+    fingerprint: [u8; 32],
+    now_us: i64,
+    expire_time_us: i64,
+}
+
+impl RequestKey {
+    /// The key of `request` to `method`, kept for `retention_ms`.
+    pub fn new(id: Uuid, method: &str, request: &impl Message, clock: &Clock, retention_ms: u64) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(method.as_bytes());
+        hash.update([0]);
+        hash.update(request.encode_to_vec());
+        let retention_us = i64::try_from(retention_ms).unwrap_or(i64::MAX).saturating_mul(1_000);
+        let now_us = clock.now_us();
+        Self {
+            id,
+            fingerprint: hash.finalize().into(),
+            now_us,
+            expire_time_us: now_us.saturating_add(retention_us),
+        }
+    }
+}
+
+/// Runs `work` unless the request was answered before; then gives that answer again.
+///
+/// Errors: RequestIdReused; what `work` answers.
+pub async fn once<T, W>(tx: &Tx<'_>, key: Option<&RequestKey>, work: W) -> Result<T>
+where
+    T: Message + Default,
+    W: Future<Output = Result<T>>,
+{
+    let Some(key) = key else { return work.await };
+    if let Some(kept) = entity::Entity::find_by_id(key.id).one(&**tx).await? {
+        if kept.expire_time > key.now_us {
+            if kept.fingerprint != key.fingerprint {
+                return Err(Error::RequestIdReused);
+            }
+            return T::decode(kept.response.as_slice()).map_err(|error| Error::CorruptRow {
+                table: "idempotency_keys",
+                column: "response",
+                row: 0,
+                cause: error.to_string(),
+            });
+        }
+        entity::Entity::delete_by_id(key.id).exec(&**tx).await?;
+    }
+    let answer = work.await?;
+    let row = entity::ActiveModel {
+        request_id: Set(key.id),
+        fingerprint: Set(key.fingerprint.to_vec()),
+        response: Set(answer.encode_to_vec()),
+        expire_time: Set(key.expire_time_us),
+    };
+    entity::Entity::insert(row).exec_without_returning(&**tx).await?;
+    Ok(answer)
+}
+
+/// Forgets at most `rows_max` answers whose time is over; tells how many.
+pub async fn sweep(tx: &Tx<'_>, now_us: i64, rows_max: u64) -> Result<u64> {
+    let expired = Query::select()
+        .column(entity::Column::RequestId)
+        .from(entity::Entity)
+        .and_where(Expr::col(entity::Column::ExpireTime).lte(now_us))
+        .order_by(entity::Column::ExpireTime, sea_orm::Order::Asc)
+        .limit(rows_max)
+        .take();
+    let deleted = entity::Entity::delete_many()
+        .filter(entity::Column::RequestId.in_subquery(expired))
+        .exec(&**tx)
+        .await?;
+    Ok(deleted.rows_affected)
+}

@@ -1,0 +1,105 @@
+//! The schema: which changes are applied, and bringing it up or down, each change in a transaction of its own.
+
+use std::collections::HashSet;
+
+use pannier_migration::{Migrator, MigratorTrait};
+use sea_orm::sea_query::Query;
+use sea_orm::{ConnectionTrait, DbErr, Statement};
+
+use super::{Db, Durability, Storage, sqlite};
+use crate::error::{Error, Result};
+
+/// One change of the schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its name, such as `m20261121_cache_entries`.
+    pub name: String,
+    /// Whether the database has it.
+    pub is_applied: bool,
+}
+
+/// All changes that this program knows, in order. Refused when the database has one that it does not know.
+pub async fn status(storage: &Storage) -> Result<Vec<Change>> {
+    let applied = storage.read((), |db, ()| Box::pin(applied(db))).await?;
+    let known: Vec<String> = Migrator::migrations().iter().map(|change| change.name().to_owned()).collect();
+    let unknown: Vec<&str> =
+        applied.iter().map(String::as_str).filter(|name| !known.iter().any(|k| k == name)).collect();
+    if !unknown.is_empty() {
+        return Err(Error::Refused(format!(
+            "the database has a newer schema ({}): use the version of pannier that made it, or a later one",
+            unknown.join(", ")
+        )));
+    }
+    Ok(known.into_iter().map(|name| Change { is_applied: applied.contains(&name), name }).collect())
+}
+
+/// Applies what is missing, up to and with `to` if it is given; tells each change to `progress` when it is done.
+pub async fn up(storage: &Storage, to: Option<&str>, mut progress: impl FnMut(&str)) -> Result<()> {
+    let changes = status(storage).await?;
+    let end = position(&changes, to)?.map_or(changes.len(), |index| index + 1);
+    for change in changes[..end].iter().filter(|change| !change.is_applied) {
+        let step = storage.write(Durability::Full, (), |tx, ()| {
+            Box::pin(async move {
+                let Db::Connection(connection) = &**tx else { return Err(unreachable_backend()) };
+                Ok(Migrator::up(*connection, Some(1)).await?)
+            })
+        });
+        step.await.map_err(|error| failed(&change.name, &error))?;
+        progress(&change.name);
+    }
+    Ok(())
+}
+
+/// Takes back the last `steps` changes, or all after `to`; tells each to `progress` when it is done.
+pub async fn down(
+    storage: &Storage,
+    steps: u32,
+    to: Option<&str>,
+    mut progress: impl FnMut(&str),
+) -> Result<()> {
+    let changes = status(storage).await?;
+    let applied: Vec<_> = changes.iter().filter(|change| change.is_applied).collect();
+    let keep = match position(&changes, to)? {
+        Some(index) => (index + 1).min(applied.len()),
+        None => applied.len().saturating_sub(steps as usize),
+    };
+    for change in applied[keep..].iter().rev() {
+        let step = storage.write(Durability::Full, (), |tx, ()| {
+            Box::pin(async move {
+                let Db::Connection(connection) = &**tx else { return Err(unreachable_backend()) };
+                Ok(Migrator::down(*connection, Some(1)).await?)
+            })
+        });
+        step.await.map_err(|error| failed(&change.name, &error))?;
+        progress(&change.name);
+    }
+    Ok(())
+}
+
+fn position(changes: &[Change], name: Option<&str>) -> Result<Option<usize>> {
+    let Some(name) = name else { return Ok(None) };
+    match changes.iter().position(|change| change.name == name) {
+        Some(index) => Ok(Some(index)),
+        None => Err(Error::Refused(format!("there is no migration {name}; `pannier migrate status` lists all"))),
+    }
+}
+
+async fn applied(db: &Db<'_>) -> Result<HashSet<String>> {
+    let probe = Statement::from_string(db.get_database_backend(), sqlite::MIGRATIONS_PROBE);
+    let found = db.query_one_raw(probe).await?.map(|row| row.try_get::<i64>("", "tables")).transpose()?;
+    if found != Some(1) {
+        // Before the first migration there is no table to look into.
+        return Ok(HashSet::new());
+    }
+    let statement = Query::select().column("version").from(Migrator::migration_table_name()).take();
+    let rows = db.query_all(&statement).await?;
+    Ok(rows.into_iter().map(|row| row.try_get("", "version")).collect::<Result<HashSet<String>, DbErr>>()?)
+}
+
+fn failed(name: &str, error: &Error) -> Error {
+    Error::Refused(format!("migration {name} failed and was rolled back: {error}"))
+}
+
+fn unreachable_backend() -> Error {
+    Error::internal("migrations run on the engine's own connection")
+}

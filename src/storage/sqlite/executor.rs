@@ -1,0 +1,334 @@
+//! Runs SeaORM's statements on a rusqlite connection, where they stand.
+//!
+//! Values are decoded by the column's declared type, because a value of another type than the entity's reads as NULL in
+//! SeaORM's proxy rows. The last failure is kept with its extended code: SeaORM's errors carry only text.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, ToSql, ffi};
+use sea_orm::{
+    DatabaseConnection, DbBackend, DbErr, ProxyDatabaseConnector, ProxyDatabaseTrait, ProxyExecResult,
+    ProxyRow, RuntimeErr, Statement, Value,
+};
+use uuid::Uuid;
+
+use super::Counters;
+use crate::clock;
+use crate::error::Error;
+
+/// Statements that take longer are logged and counted.
+const SLOW: Duration = Duration::from_millis(100);
+
+pub(super) struct Executor {
+    connection: Mutex<Connection>,
+    failure: Mutex<Option<Failure>>,
+    counters: Arc<Counters>,
+}
+
+/// A failed statement.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) kind: FailureKind,
+    pub(super) message: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FailureKind {
+    /// The statement's own fault: the transaction stands.
+    Statement,
+    /// A constraint refused: the transaction stands.
+    Constraint,
+    /// Interrupted at a deadline.
+    Interrupted,
+    /// Another process holds the lock.
+    Busy,
+    /// No room: the transaction may be gone.
+    Full,
+    /// An `fsync` failed: what was acknowledged may not be on the disk.
+    Sync,
+    /// Any other failure of disk, memory or file: the transaction may be gone.
+    Fault,
+}
+
+impl Failure {
+    fn of(error: &rusqlite::Error) -> Self {
+        let kind = match error {
+            rusqlite::Error::SqliteFailure(failure, _) => match (failure.code, failure.extended_code) {
+                (_, ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC) => FailureKind::Sync,
+                (ErrorCode::ConstraintViolation, _) => FailureKind::Constraint,
+                (ErrorCode::OperationInterrupted, _) => FailureKind::Interrupted,
+                (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => FailureKind::Busy,
+                (ErrorCode::DiskFull, _) => FailureKind::Full,
+                (
+                    ErrorCode::SystemIoFailure
+                    | ErrorCode::OutOfMemory
+                    | ErrorCode::DatabaseCorrupt
+                    | ErrorCode::NotADatabase
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::FileLockingProtocolFailed,
+                    _,
+                ) => FailureKind::Fault,
+                _ => FailureKind::Statement,
+            },
+            _ => FailureKind::Statement,
+        };
+        Self { kind, message: error.to_string() }
+    }
+
+    /// A failure of ours, with the connection in doubt.
+    pub(super) fn fault(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Fault, message: message.into() }
+    }
+
+    /// Whether the transaction, and with it the connection, is in doubt.
+    pub(super) fn is_fault(&self) -> bool {
+        !matches!(self.kind, FailureKind::Statement | FailureKind::Constraint)
+    }
+
+    /// What a caller is told.
+    pub(super) fn error(&self) -> Error {
+        let cause = self.message.clone();
+        match self.kind {
+            FailureKind::Statement => Error::Internal { cause },
+            FailureKind::Constraint => Error::ConstraintViolated { cause },
+            FailureKind::Interrupted => Error::DeadlineExceeded,
+            FailureKind::Full => Error::StorageFull,
+            FailureKind::Busy | FailureKind::Sync | FailureKind::Fault => Error::StorageUnavailable { cause },
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::of(&error)
+    }
+}
+
+impl fmt::Debug for Executor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Executor")
+    }
+}
+
+impl Executor {
+    pub(super) fn new(connection: Connection, counters: Arc<Counters>) -> Arc<Self> {
+        Arc::new(Self { connection: Mutex::new(connection), failure: Mutex::new(None), counters })
+    }
+
+    /// The executor as SeaORM takes it.
+    pub(super) fn database(self: &Arc<Self>) -> Result<DatabaseConnection, Failure> {
+        let proxy: Box<dyn ProxyDatabaseTrait> = Box::new(Proxy(self.clone()));
+        ProxyDatabaseConnector::connect(DbBackend::Sqlite, Arc::new(proxy))
+            .map_err(|error| Failure::fault(error.to_string()))
+    }
+
+    /// The connection itself. Never contended: each executor belongs to one thread.
+    pub(super) fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs one of the engine's own statements.
+    pub(super) fn run(&self, sql: &str) -> Result<(), Failure> {
+        self.connection().prepare_cached(sql)?.raw_execute()?;
+        Ok(())
+    }
+
+    /// The last failure since this was last asked.
+    pub(super) fn take_failure(&self) -> Option<Failure> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The last failure, unless it is a fault: that one is kept for the one who ends the transaction.
+    pub(super) fn take_failure_unless_fault(&self) -> Option<Failure> {
+        let mut last = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        last.take_if(|failure| !failure.is_fault())
+    }
+
+    /// What `error` of an operation is told as, now that the statement that failed is known.
+    pub(super) fn explain(error: Error, failure: Option<&Failure>) -> Error {
+        match (error, failure) {
+            (Error::Database(_), Some(failure)) => failure.error(),
+            (Error::Database(error), None) => Error::internal(error.to_string()),
+            (error, _) => error,
+        }
+    }
+
+    fn timed<T>(
+        &self,
+        statement: &Statement,
+        run: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, DbErr> {
+        let started = clock::instant();
+        let result = run(&self.connection());
+        let took = started.elapsed();
+        if took > SLOW {
+            Counters::add(&self.counters.slow_statements, 1);
+            let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            // The text has placeholders where the values go: no payload gets into the log.
+            tracing::warn!(statement = statement.sql, took_ms, "slow statement");
+        }
+        result.map_err(|error| {
+            let failure = Failure::of(&error);
+            let message = failure.message.clone();
+            let mut last = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            // A fault stays known, whatever the operation tries after it.
+            if !last.as_ref().is_some_and(Failure::is_fault) {
+                *last = Some(failure);
+            }
+            DbErr::Exec(RuntimeErr::Internal(message))
+        })
+    }
+
+    fn execute(&self, statement: &Statement) -> Result<ProxyExecResult, DbErr> {
+        self.timed(statement, |connection| {
+            let mut prepared = connection.prepare_cached(&statement.sql)?;
+            bind(&mut prepared, statement)?;
+            let rows_affected = prepared.raw_execute()?;
+            let last_insert_id = u64::try_from(connection.last_insert_rowid()).unwrap_or(0);
+            Ok(ProxyExecResult { last_insert_id, rows_affected: rows_affected as u64 })
+        })
+    }
+
+    fn query(&self, statement: &Statement) -> Result<Vec<ProxyRow>, DbErr> {
+        self.timed(statement, |connection| {
+            let mut prepared = connection.prepare_cached(&statement.sql)?;
+            bind(&mut prepared, statement)?;
+            let columns: Vec<(String, Declared)> = prepared
+                .columns()
+                .iter()
+                .map(|column| (column.name().to_owned(), Declared::of(column.decl_type())))
+                .collect();
+            let mut rows = prepared.raw_query();
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let mut values = BTreeMap::new();
+                for (index, (name, declared)) in columns.iter().enumerate() {
+                    values.insert(name.clone(), decode(row.get_ref(index)?, *declared, index)?);
+                }
+                found.push(ProxyRow { values });
+            }
+            Ok(found)
+        })
+    }
+}
+
+/// SeaORM's way in. Its own transactions are the engine's business: begin, commit and rollback do nothing here.
+#[derive(Debug)]
+struct Proxy(Arc<Executor>);
+
+#[async_trait::async_trait]
+impl ProxyDatabaseTrait for Proxy {
+    async fn query(&self, statement: Statement) -> Result<Vec<ProxyRow>, DbErr> {
+        self.0.query(&statement)
+    }
+
+    async fn execute(&self, statement: Statement) -> Result<ProxyExecResult, DbErr> {
+        self.0.execute(&statement)
+    }
+}
+
+fn bind(prepared: &mut rusqlite::CachedStatement<'_>, statement: &Statement) -> rusqlite::Result<()> {
+    let values = statement.values.as_ref().map_or(&[][..], |values| values.0.as_slice());
+    for (index, value) in values.iter().enumerate() {
+        prepared.raw_bind_parameter(index + 1, Bound(value))?;
+    }
+    Ok(())
+}
+
+/// A value on its way into a statement, borrowed.
+struct Bound<'v>(&'v Value);
+
+impl ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let owned = |value: Option<i64>| ToSqlOutput::Owned(value.map_or(rusqlite::types::Value::Null, Into::into));
+        Ok(match self.0 {
+            Value::Bool(value) => owned(value.map(i64::from)),
+            Value::TinyInt(value) => owned(value.map(i64::from)),
+            Value::SmallInt(value) => owned(value.map(i64::from)),
+            Value::Int(value) => owned(value.map(i64::from)),
+            Value::BigInt(value) => owned(*value),
+            Value::TinyUnsigned(value) => owned(value.map(i64::from)),
+            Value::SmallUnsigned(value) => owned(value.map(i64::from)),
+            Value::Unsigned(value) => owned(value.map(i64::from)),
+            Value::BigUnsigned(Some(value)) => owned(Some(i64::try_from(*value).map_err(unbindable)?)),
+            Value::Double(Some(value)) => ToSqlOutput::Borrowed(ValueRef::Real(*value)),
+            Value::Float(Some(value)) => ToSqlOutput::Borrowed(ValueRef::Real(f64::from(*value))),
+            Value::String(Some(value)) => ToSqlOutput::Borrowed(ValueRef::Text(value.as_bytes())),
+            Value::Char(Some(value)) => ToSqlOutput::from(value.to_string()),
+            Value::Bytes(Some(value)) => ToSqlOutput::Borrowed(ValueRef::Blob(value)),
+            Value::Uuid(Some(value)) => ToSqlOutput::Borrowed(ValueRef::Blob(value.as_bytes())),
+            Value::Json(Some(value)) => ToSqlOutput::from(value.to_string()),
+            _ => ToSqlOutput::Borrowed(ValueRef::Null),
+        })
+    }
+}
+
+fn unbindable(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(Box::new(error))
+}
+
+/// What a column was declared to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Declared {
+    Boolean,
+    Integer,
+    Real,
+    Text,
+    Blob,
+    Uuid,
+    Json,
+    /// An expression: its storage class decides.
+    Nothing,
+}
+
+impl Declared {
+    fn of(declared: Option<&str>) -> Self {
+        let Some(declared) = declared else { return Self::Nothing };
+        let name = declared.split('(').next().unwrap_or(declared).trim().to_ascii_lowercase();
+        match name.as_str() {
+            "boolean" => Self::Boolean,
+            "integer" | "bigint" | "smallint" | "tinyint" => Self::Integer,
+            "double" | "real" | "float" => Self::Real,
+            "uuid_text" => Self::Uuid,
+            "json_text" | "jsonb_text" => Self::Json,
+            _ if name.contains("blob") => Self::Blob,
+            _ => Self::Text,
+        }
+    }
+}
+
+fn decode(value: ValueRef<'_>, declared: Declared, index: usize) -> rusqlite::Result<Value> {
+    let mismatch = || {
+        let text = format!("{} in a column declared {declared:?}", value.data_type());
+        rusqlite::Error::FromSqlConversionFailure(index, value.data_type(), text.into())
+    };
+    Ok(match (declared, value) {
+        (Declared::Boolean, ValueRef::Null) => Value::Bool(None),
+        (Declared::Boolean, ValueRef::Integer(number)) => Value::Bool(Some(number != 0)),
+        (Declared::Integer, ValueRef::Null) => Value::BigInt(None),
+        (Declared::Integer | Declared::Nothing, ValueRef::Integer(number)) => Value::BigInt(Some(number)),
+        (Declared::Real, ValueRef::Null) => Value::Double(None),
+        (Declared::Real, ValueRef::Integer(number)) => Value::Double(Some(number as f64)),
+        (Declared::Real | Declared::Nothing, ValueRef::Real(number)) => Value::Double(Some(number)),
+        (Declared::Text | Declared::Nothing, ValueRef::Null) => Value::String(None),
+        (Declared::Text | Declared::Nothing, ValueRef::Text(text)) => {
+            Value::String(Some(std::str::from_utf8(text).map_err(|_| mismatch())?.to_owned()))
+        }
+        (Declared::Blob, ValueRef::Null) => Value::Bytes(None),
+        (Declared::Blob | Declared::Nothing, ValueRef::Blob(bytes)) => Value::Bytes(Some(bytes.to_vec())),
+        (Declared::Uuid, ValueRef::Null) => Value::Uuid(None),
+        (Declared::Uuid, ValueRef::Blob(bytes)) => {
+            Value::Uuid(Some(Uuid::from_slice(bytes).map_err(|_| mismatch())?))
+        }
+        (Declared::Json, ValueRef::Null) => Value::Json(None),
+        (Declared::Json, ValueRef::Text(text)) => {
+            Value::Json(Some(Box::new(serde_json::from_slice(text).map_err(|_| mismatch())?)))
+        }
+        _ => return Err(mismatch()),
+    })
+}

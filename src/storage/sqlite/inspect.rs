@@ -1,0 +1,150 @@
+//! What is looked at before the database is opened: the folder, the lock, and whether the file is Pannier's.
+//!
+//! Nothing here changes the database file: what is refused is left as it was found.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::connection::{APPLICATION_ID, Place};
+use crate::clock;
+use crate::error::{Error, Result};
+
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+/// File systems that lose SQLite's locks or shared memory between machines.
+const NETWORK_FILE_SYSTEMS: [&str; 7] = ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs"];
+
+/// Takes the lock and looks at the file; answers with the lock, which holds while it is kept.
+pub(super) fn before_opening(place: &Place) -> Result<File> {
+    let directory = &place.directory;
+    fs::create_dir_all(directory).map_err(|error| {
+        Error::Refused(format!("cannot make the data directory {}: {error}", directory.display()))
+    })?;
+    if let Some(kind) = network_file_system(directory) {
+        return Err(Error::Refused(format!(
+            "{} lies on {kind}, which breaks SQLite's locks: use a local disk, or PostgreSQL",
+            directory.display()
+        )));
+    }
+    let lock = take_lock(&place.lock())?;
+    let database = place.database();
+    if is_database(&database)? {
+        look_inside(place, &database)?;
+    }
+    Ok(lock)
+}
+
+fn take_lock(path: &Path) -> Result<File> {
+    let unusable =
+        |error: std::io::Error| Error::Refused(format!("cannot write to {}: {error}", path.display()));
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => {
+            file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(unusable)?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut owner = String::new();
+            // Only for the message: where the owner's number cannot be read, it is left out.
+            let _ = file.read_to_string(&mut owner);
+            let folder = path.parent().unwrap_or(path).display();
+            Err(Error::Refused(format!(
+                "another pannier (process {}) uses {folder}: stop it, or give this one its own storage.directory",
+                owner.trim()
+            )))
+        }
+        Err(TryLockError::Error(error)) => Err(unusable(error)),
+    }
+}
+
+/// Whether there is a database; a file that is something else is refused.
+fn is_database(path: &Path) -> Result<bool> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::Refused(format!("cannot read {}: {error}", path.display()))),
+    };
+    let mut head = Vec::with_capacity(MAGIC.len());
+    (&file)
+        .take(MAGIC.len() as u64)
+        .read_to_end(&mut head)
+        .map_err(|error| Error::Refused(format!("cannot read {}: {error}", path.display())))?;
+    if head.is_empty() {
+        return Ok(false);
+    }
+    if head != MAGIC {
+        return Err(Error::Refused(format!(
+            "{} is not an SQLite database: move it away, or restore a backup",
+            path.display()
+        )));
+    }
+    Ok(true)
+}
+
+fn look_inside(place: &Place, database: &Path) -> Result<()> {
+    let unreadable =
+        |error: rusqlite::Error| Error::Refused(format!("cannot read {}: {error}", database.display()));
+    let connection = place.open_untouched(database).map_err(unreadable)?;
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", [], |row| row.get(0))
+        .map_err(unreadable)?;
+    let id: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(unreadable)?;
+    if tables > 0 && id != APPLICATION_ID {
+        return Err(Error::Refused(format!(
+            "{} is another program's database: give pannier its own storage.directory",
+            database.display()
+        )));
+    }
+    quick_check(&connection, place.settings.check_ms_max)
+}
+
+/// Looks for corruption for at most `ms_max`; what it has not read by then is left to fail when it is read.
+fn quick_check(connection: &Connection, ms_max: u64) -> Result<()> {
+    let until = clock::instant() + Duration::from_millis(ms_max);
+    let bounded = connection.progress_handler(10_000, Some(move || clock::instant() >= until));
+    let checked = bounded.and_then(|()| {
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
+    });
+    match checked {
+        Ok(answer) if answer == "ok" => Ok(()),
+        Err(rusqlite::Error::SqliteFailure(failure, _))
+            if failure.code == rusqlite::ErrorCode::OperationInterrupted =>
+        {
+            tracing::info!(check.ms_max = ms_max, "the integrity check ended at its time limit");
+            Ok(())
+        }
+        Ok(fault) => Err(damaged(&fault)),
+        Err(error) => Err(damaged(&error.to_string())),
+    }
+}
+
+fn damaged(fault: &str) -> Error {
+    let fault = fault.replace('\n', " ");
+    Error::Refused(format!("the database is damaged ({fault}): move it away and restore a backup"))
+}
+
+/// The kind of network file system that `directory` lies on, if it does.
+#[cfg(target_os = "linux")]
+fn network_file_system(directory: &Path) -> Option<String> {
+    let directory = directory.canonicalize().ok()?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let kinds = mounts.lines().filter_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        let mount_point = before.split(' ').nth(4)?;
+        let kind = after.split(' ').next()?;
+        directory.starts_with(mount_point).then_some((mount_point.len(), kind))
+    });
+    let (_, kind) = kinds.max_by_key(|(length, _)| *length)?;
+    NETWORK_FILE_SYSTEMS.contains(&kind).then(|| kind.to_owned())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn network_file_system(_directory: &Path) -> Option<String> {
+    let _ = NETWORK_FILE_SYSTEMS;
+    None
+}

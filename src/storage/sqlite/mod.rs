@@ -1,0 +1,136 @@
+//! SQLite behind the two calls: one writer thread that commits in groups, a few reader threads.
+
+mod connection;
+mod executor;
+mod inspect;
+mod reader;
+mod writer;
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::deadline;
+use crate::error::{Error, Result};
+use crate::settings::{Durability, StorageSettings};
+use crate::storage::{Db, StorageStats, Tx};
+
+use connection::Place;
+
+/// Tells, as `tables`, whether the table of applied migrations is there.
+pub(super) const MIGRATIONS_PROBE: &str =
+    "SELECT count(*) AS tables FROM sqlite_schema WHERE type = 'table' AND name = 'seaql_migrations'";
+
+pub(super) struct Engine {
+    writes: mpsc::Sender<writer::Queued>,
+    reads: async_channel::Sender<reader::Queued>,
+    counters: Arc<Counters>,
+    failed: watch::Receiver<bool>,
+    /// Held for as long as the engine lives: one process owns the file.
+    _lock: File,
+}
+
+/// Counted by the threads, read by [`Engine::stats`].
+#[derive(Debug, Default)]
+struct Counters {
+    writes: AtomicU64,
+    commits: AtomicU64,
+    faults: AtomicU64,
+    writes_dropped: AtomicU64,
+    reads: AtomicU64,
+    checkpoints: AtomicU64,
+    autocommit_violations: AtomicU64,
+    slow_statements: AtomicU64,
+}
+
+impl Counters {
+    fn add(counter: &AtomicU64, by: u64) {
+        counter.fetch_add(by, Ordering::Relaxed);
+    }
+}
+
+impl Engine {
+    pub(super) async fn open(settings: &StorageSettings) -> Result<Self> {
+        let place = Place::new(settings)?;
+        let opening = place.clone();
+        let lock = tokio::task::spawn_blocking(move || inspect::before_opening(&opening))
+            .await
+            .map_err(|error| Error::internal(error.to_string()))??;
+        let counters = Arc::new(Counters::default());
+        let (writes, failed) = writer::start(place.clone(), counters.clone()).await?;
+        let reads = reader::start(&place, &counters)?;
+        Ok(Self { writes, reads, counters, failed, _lock: lock })
+    }
+
+    pub(super) async fn read<I, T, F>(&self, input: I, op: F) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+        F: for<'a> Fn(&'a Db<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let queued = reader::Queued {
+            deadline: deadline::current(),
+            job: Box::new(reader::Read { input, op, reply }),
+        };
+        self.reads.send(queued).await.map_err(|_| Error::ShuttingDown)?;
+        answer.await.unwrap_or(Err(Error::ShuttingDown))
+    }
+
+    pub(super) async fn write<I, T, F>(&self, durability: Durability, input: I, op: F) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+        F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let queued = writer::Queued {
+            durability,
+            deadline: deadline::current(),
+            job: Box::new(writer::Write { input, op, outcome: None, follow_ups: Vec::new(), reply }),
+        };
+        self.writes.send(queued).await.map_err(|_| Error::ShuttingDown)?;
+        answer.await.unwrap_or(Err(Error::ShuttingDown))
+    }
+
+    pub(super) fn stats(&self) -> StorageStats {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        StorageStats {
+            writes: get(&self.counters.writes),
+            commits: get(&self.counters.commits),
+            faults: get(&self.counters.faults),
+            writes_dropped: get(&self.counters.writes_dropped),
+            reads: get(&self.counters.reads),
+            checkpoints: get(&self.counters.checkpoints),
+            autocommit_violations: get(&self.counters.autocommit_violations),
+            slow_statements: get(&self.counters.slow_statements),
+            write_queue_length: (self.writes.max_capacity() - self.writes.capacity()) as u64,
+        }
+    }
+
+    pub(super) fn failed(&self) -> watch::Receiver<bool> {
+        self.failed.clone()
+    }
+
+    pub(super) async fn close(&self) {
+        self.reads.close();
+        let (reply, closed) = oneshot::channel();
+        if self.writes.send(writer::Queued::close(reply)).await.is_ok() {
+            // An error here means that the writer was closed before.
+            let _ = closed.await;
+        }
+    }
+}
+
+/// What a job of one of the threads is answered when its operation panicked.
+fn panicked() -> Error {
+    Error::internal("an operation panicked; see the log")
+}
+
+/// What a job is answered whose operation waited for something that is not the database.
+fn pending() -> Error {
+    Error::internal("an operation waited for something other than the database")
+}

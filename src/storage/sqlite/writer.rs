@@ -1,0 +1,377 @@
+//! The writer: one thread, one connection, group commit.
+//!
+//! Writes queue to it. It takes what has gathered while the last group was being committed, so nobody waits on purpose:
+//! alone, a write is a group of one; under load, many share an fsync. Within a group each operation has a savepoint of its
+//! own, and one that fails by its own fault is rolled back alone. When the disk or the database fails, SQLite may have
+//! rolled back more than it says: the whole group fails, nobody is told yes, and the connection is closed and opened anew.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use sea_orm::DatabaseConnection;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::connection::Place;
+use super::executor::{Executor, Failure, FailureKind};
+use super::{Counters, panicked, pending};
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::settings::Durability;
+use crate::storage::{FollowUp, Tx};
+
+/// A write on its way to the writer.
+pub(super) struct Queued {
+    pub(super) durability: Durability,
+    pub(super) deadline: Option<Instant>,
+    pub(super) job: Box<dyn Job>,
+}
+
+impl Queued {
+    /// The last entry of the queue: when the writer reaches it, it closes and replies.
+    pub(super) fn close(reply: oneshot::Sender<()>) -> Self {
+        Self { durability: Durability::Relaxed, deadline: None, job: Box::new(Close(reply)) }
+    }
+}
+
+/// A write operation with its types erased.
+pub(super) trait Job: Send {
+    /// Whether anybody still waits for the answer.
+    fn is_wanted(&self) -> bool;
+    /// Runs the operation; tells whether it succeeded.
+    fn run(&mut self, executor: &Executor, database: &DatabaseConnection) -> bool;
+    /// Answers after the commit with what `run` gave.
+    fn committed(self: Box<Self>);
+    /// Answers that nothing was stored.
+    fn failed(self: Box<Self>, error: Error);
+    /// Whether this is the end of the queue.
+    fn is_close(&self) -> bool {
+        false
+    }
+}
+
+pub(super) struct Write<I, T, F> {
+    pub(super) input: I,
+    pub(super) op: F,
+    pub(super) outcome: Option<Result<T>>,
+    pub(super) follow_ups: Vec<FollowUp>,
+    pub(super) reply: oneshot::Sender<Result<T>>,
+}
+
+impl<I, T, F> Job for Write<I, T, F>
+where
+    I: Send + Sync,
+    T: Send,
+    F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync,
+{
+    fn is_wanted(&self) -> bool {
+        !self.reply.is_closed()
+    }
+
+    fn run(&mut self, executor: &Executor, database: &DatabaseConnection) -> bool {
+        let tx = Tx::new(database);
+        let run = catch_unwind(AssertUnwindSafe(|| (self.op)(&tx, &self.input).now_or_never()));
+        let outcome = match run {
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => Err(pending()),
+            Err(_) => Err(panicked()),
+        };
+        let succeeded = outcome.is_ok();
+        if succeeded {
+            self.follow_ups = tx.into_follow_ups();
+        }
+        self.outcome = Some(outcome.map_err(|error| {
+            let failure = executor.take_failure_unless_fault();
+            Executor::explain(error, failure.as_ref())
+        }));
+        succeeded
+    }
+
+    fn committed(self: Box<Self>) {
+        for follow_up in self.follow_ups {
+            if catch_unwind(AssertUnwindSafe(follow_up)).is_err() {
+                tracing::error!("what follows a commit panicked");
+            }
+        }
+        let outcome = self.outcome.unwrap_or_else(|| Err(Error::internal("a write was never run")));
+        // A caller that has left does not want to know.
+        let _ = self.reply.send(outcome);
+    }
+
+    fn failed(self: Box<Self>, error: Error) {
+        let _ = self.reply.send(Err(error));
+    }
+}
+
+struct Close(oneshot::Sender<()>);
+
+impl Job for Close {
+    fn is_wanted(&self) -> bool {
+        true
+    }
+
+    fn run(&mut self, _executor: &Executor, _database: &DatabaseConnection) -> bool {
+        true
+    }
+
+    fn committed(self: Box<Self>) {
+        let _ = self.0.send(());
+    }
+
+    fn failed(self: Box<Self>, _error: Error) {
+        let _ = self.0.send(());
+    }
+
+    fn is_close(&self) -> bool {
+        true
+    }
+}
+
+/// Opens the writing connection and starts the thread; answers with its queue and with whether it has failed for good.
+pub(super) async fn start(
+    place: Place,
+    counters: Arc<Counters>,
+) -> Result<(mpsc::Sender<Queued>, watch::Receiver<bool>)> {
+    let queue_max = usize::try_from(place.settings.write_queue_max).unwrap_or(usize::MAX);
+    let (sender, queue) = mpsc::channel(queue_max.min(tokio::sync::Semaphore::MAX_PERMITS));
+    let (failed_sender, failed) = watch::channel(false);
+    let (opened_sender, opened) = oneshot::channel();
+    let run = move || {
+        let mut writer = Writer { place, counters, open: None, failed: failed_sender, wal_pages: 0 };
+        // A WAL that an earlier process left is copied into the database before anything new is acknowledged: after a
+        // failed fsync its pages may be in memory only, and are written again by this.
+        let result = writer.connect().and_then(|()| writer.checkpoint("TRUNCATE"));
+        let is_open = result.is_ok();
+        let _ = opened_sender.send(result.map_err(|failure| failure.error()));
+        if is_open {
+            writer.serve(queue);
+        }
+    };
+    std::thread::Builder::new()
+        .name("pannier-writer".into())
+        .spawn(run)
+        .map_err(|error| Error::internal(format!("cannot start the writer thread: {error}")))?;
+    opened.await.unwrap_or(Err(Error::internal("the writer thread ended while it opened the database")))?;
+    Ok((sender, failed))
+}
+
+struct Writer {
+    place: Place,
+    counters: Arc<Counters>,
+    open: Option<Open>,
+    failed: watch::Sender<bool>,
+    /// Pages in the WAL at which the next checkpoint is due.
+    wal_pages: i64,
+}
+
+struct Open {
+    executor: Arc<Executor>,
+    database: DatabaseConnection,
+    synchronous: Durability,
+    page_bytes: i64,
+}
+
+impl Writer {
+    fn serve(&mut self, mut queue: mpsc::Receiver<Queued>) {
+        let group_max = usize::try_from(self.place.settings.group_max).unwrap_or(usize::MAX);
+        let mut gathered = Vec::new();
+        while let Some(first) = queue.blocking_recv() {
+            gathered.push(first);
+            while gathered.len() < group_max && !gathered.last().is_some_and(|last| last.job.is_close()) {
+                match queue.try_recv() {
+                    Ok(next) => gathered.push(next),
+                    Err(_) => break,
+                }
+            }
+            let close = gathered.pop_if(|last| last.job.is_close());
+            self.commit(gathered.drain(..));
+            if let Some(close) = close {
+                queue.close();
+                self.refuse(&mut queue);
+                self.disconnect();
+                close.job.committed();
+                return;
+            }
+        }
+    }
+
+    /// Answers what was queued behind the close.
+    fn refuse(&self, queue: &mut mpsc::Receiver<Queued>) {
+        while let Ok(late) = queue.try_recv() {
+            late.job.failed(Error::ShuttingDown);
+        }
+    }
+
+    /// Commits what is still wanted of `gathered` as one group and answers everyone.
+    fn commit(&mut self, gathered: impl Iterator<Item = Queued>) {
+        let now = clock::instant();
+        let mut durability = Durability::Relaxed;
+        let mut group = Vec::new();
+        for queued in gathered {
+            if !queued.job.is_wanted() || queued.deadline.is_some_and(|deadline| deadline <= now) {
+                Counters::add(&self.counters.writes_dropped, 1);
+                queued.job.failed(Error::DeadlineExceeded);
+                continue;
+            }
+            if queued.durability == Durability::Full {
+                durability = Durability::Full;
+            }
+            group.push(queued.job);
+        }
+        if group.is_empty() {
+            return;
+        }
+        match self.transaction(&mut group, durability) {
+            Ok(()) => {
+                Counters::add(&self.counters.commits, 1);
+                Counters::add(&self.counters.writes, group.len() as u64);
+                for job in group {
+                    job.committed();
+                }
+                self.checkpoint_if_due();
+            }
+            Err(failure) => {
+                self.recover(&failure);
+                for job in group {
+                    job.failed(failure.error());
+                }
+            }
+        }
+    }
+
+    fn transaction(&mut self, group: &mut [Box<dyn Job>], durability: Durability) -> Result<(), Failure> {
+        if *self.failed.borrow() {
+            return Err(Failure::fault("an earlier failure ended this process's writing"));
+        }
+        if self.open.is_none() {
+            self.connect()?;
+        }
+        let Some(open) = self.open.as_mut() else { return Err(Failure::fault("no connection")) };
+        open.set_synchronous(durability)?;
+        let executor = &open.executor;
+        executor.run("BEGIN IMMEDIATE")?;
+        for job in group {
+            executor.run("SAVEPOINT operation")?;
+            let succeeded = job.run(executor, &open.database);
+            if let Some(fault) = executor.take_failure().filter(Failure::is_fault) {
+                return Err(fault);
+            }
+            if !succeeded {
+                executor.run("ROLLBACK TO operation")?;
+            }
+            executor.run("RELEASE operation")?;
+        }
+        executor.run("COMMIT")?;
+        if !executor.connection().is_autocommit() {
+            Counters::add(&self.counters.autocommit_violations, 1);
+            return Err(Failure::fault("the connection was inside a transaction after its commit"));
+        }
+        Ok(())
+    }
+
+    /// After a failed group: nothing is known about the connection, so it is closed.
+    fn recover(&mut self, failure: &Failure) {
+        Counters::add(&self.counters.faults, 1);
+        tracing::error!(cause = failure.message, "a group of writes failed; nothing of it was acknowledged");
+        if let Some(open) = &self.open
+            && !open.executor.connection().is_autocommit()
+            && let Err(error) = open.executor.run("ROLLBACK")
+        {
+            tracing::warn!(cause = error.message, "the rollback failed as well");
+        }
+        self.open = None;
+        if failure.kind == FailureKind::Sync {
+            // The kernel reports a failed fsync once and then forgets the pages: nothing later can be vouched for.
+            tracing::error!("fsync failed: this process stops writing, to recover when it is started again");
+            self.failed.send_replace(true);
+        }
+    }
+
+    fn connect(&mut self) -> Result<(), Failure> {
+        let connection = self.place.open_writer()?;
+        let page_bytes = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+        connection.wal_hook(Some(wal::note_pages));
+        let executor = Executor::new(connection, self.counters.clone());
+        let database = executor.database()?;
+        self.wal_pages = 0;
+        self.open = Some(Open { executor, database, synchronous: Durability::Full, page_bytes });
+        Ok(())
+    }
+
+    fn disconnect(&mut self) {
+        if self.open.is_some()
+            && let Err(failure) = self.checkpoint("TRUNCATE")
+        {
+            tracing::warn!(cause = failure.message, "the last checkpoint failed; the next start makes up for it");
+        }
+        self.open = None;
+    }
+
+    fn checkpoint_if_due(&mut self) {
+        let Some(open) = &self.open else { return };
+        let settings = &self.place.settings;
+        let pages_of = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX) / open.page_bytes;
+        let (due, most) = (pages_of(settings.checkpoint_bytes), pages_of(settings.wal_bytes_max));
+        let pages = wal::pages();
+        if pages < due {
+            self.wal_pages = 0;
+        }
+        if pages < due.max(self.wal_pages) {
+            return;
+        }
+        // A reader can keep a passive checkpoint from finishing; past the bound, writing waits for readers instead.
+        let mode = if pages >= most { "RESTART" } else { "PASSIVE" };
+        match self.checkpoint(mode) {
+            Ok(()) => self.wal_pages = pages + due / 4,
+            Err(failure) => self.recover(&failure),
+        }
+    }
+
+    fn checkpoint(&mut self, mode: &str) -> Result<(), Failure> {
+        let Some(open) = &self.open else { return Ok(()) };
+        let connection = open.executor.connection();
+        let sql = format!("PRAGMA wal_checkpoint({mode})");
+        let (busy, in_wal, copied): (i64, i64, i64) =
+            connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        Counters::add(&self.counters.checkpoints, 1);
+        if busy != 0 || copied < in_wal {
+            tracing::debug!(mode, in_wal, copied, "a reader kept the checkpoint from finishing");
+        }
+        Ok(())
+    }
+}
+
+impl Open {
+    fn set_synchronous(&mut self, durability: Durability) -> Result<(), Failure> {
+        if self.synchronous != durability {
+            let connection = self.executor.connection();
+            let level = match durability {
+                Durability::Full => "FULL",
+                Durability::Relaxed => "NORMAL",
+            };
+            connection.pragma_update(None, "synchronous", level)?;
+            self.synchronous = durability;
+        }
+        Ok(())
+    }
+}
+
+/// How large the WAL is, as SQLite tells after each commit. The hook is a plain function: its thread's cell holds the answer.
+mod wal {
+    use std::cell::Cell;
+
+    thread_local! {
+        static PAGES: Cell<i64> = const { Cell::new(0) };
+    }
+
+    pub(super) fn note_pages(_: &rusqlite::hooks::Wal, pages: std::ffi::c_int) -> rusqlite::Result<()> {
+        PAGES.set(i64::from(pages));
+        Ok(())
+    }
+
+    pub(super) fn pages() -> i64 {
+        PAGES.get()
+    }
+}
