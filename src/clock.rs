@@ -143,7 +143,7 @@ mod tests {
         let (clock, manual) = Clock::manual(0);
         let sleeper = tokio::spawn({
             let clock = clock.clone();
-            async move { clock.sleep_ms(10).await }
+            async move { clock.sleep_until(10_000).await }
         });
         manual.advance(Duration::from_millis(10));
         sleeper.await.unwrap();

@@ -48,13 +48,13 @@ enum Command {
 #[derive(Debug, Args)]
 struct Sources {
     /// A TOML file of settings.
-    #[arg(long, value_name = "FILE", env = "PANNIER_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "PANNIER_CONFIG", global = true)]
     config: Option<PathBuf>,
     /// The data directory (storage.directory).
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     data: Option<String>,
     /// Any setting; may be given more than once.
-    #[arg(long = "set", value_name = "SECTION.KEY=VALUE", value_parser = assignment)]
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE", value_parser = assignment, global = true)]
     assignments: Vec<(String, String)>,
 }
 

@@ -1,5 +1,6 @@
 //! `pannier serve`: the sidecar itself.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 use clap::Args;
@@ -104,7 +105,10 @@ fn stop_signal() -> Result<impl Future<Output = &'static str>, Failure> {
 fn start_log(settings: &LogSettings) {
     // The filter was checked with the settings; RUST_LOG is not read, so that there is one place to look.
     let filter = settings.filter.parse::<EnvFilter>().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     // A second log in one process is refused; the first one goes on.
     let _ = match settings.format.as_str() {
         "json" => log.json().try_init(),

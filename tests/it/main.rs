@@ -1,1 +1,7 @@
+//! Every behaviour, through the public gRPC API, against a real server on a fresh real database.
 
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod cache;
+mod harness;
+mod storage;

@@ -1,0 +1,156 @@
+//! The results as data: what the JSON file holds and the table shows.
+
+use serde::{Serialize, Serializer};
+
+use crate::statistics::{median, spread};
+
+/// One run.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    pub(crate) machine: String,
+    pub(crate) pannier_version: String,
+    pub(crate) started_unix_seconds: u64,
+    pub(crate) took_seconds: f64,
+    pub(crate) rounds: u32,
+    pub(crate) seconds_a_round: f64,
+    pub(crate) connections_a_side: u32,
+    pub(crate) notes: Vec<String>,
+    pub(crate) sections: Vec<Section>,
+}
+
+/// One table: sides that were measured together, and what follows from them.
+#[derive(Serialize, Default)]
+pub(crate) struct Section {
+    pub(crate) workload: String,
+    pub(crate) title: String,
+    pub(crate) notes: Vec<String>,
+    pub(crate) sides: Vec<SideReport>,
+    pub(crate) findings: Vec<Finding>,
+    /// Why it could not be measured.
+    pub(crate) failure: Option<String>,
+}
+
+/// One side of a comparison: medians over the rounds. Times in microseconds.
+#[derive(Serialize)]
+pub(crate) struct SideReport {
+    pub(crate) side: String,
+    pub(crate) in_flight: usize,
+    /// Calls, or rows where a call handles many.
+    pub(crate) per_second: f64,
+    pub(crate) unit: &'static str,
+    pub(crate) p50: f64,
+    pub(crate) p95: f64,
+    pub(crate) p99: f64,
+    pub(crate) server_cpu_per_call: Option<f64>,
+    pub(crate) flushes_per_second: Option<f64>,
+    /// `per_second` of each round, in order.
+    pub(crate) rounds: Vec<f64>,
+}
+
+/// A number with its target, if it has one.
+#[derive(Serialize)]
+pub(crate) struct Finding {
+    pub(crate) what: String,
+    /// None: not measured; see `note`.
+    pub(crate) measured: Option<f64>,
+    /// The lowest and highest of the rounds.
+    pub(crate) spread: Option<(f64, f64)>,
+    pub(crate) unit: &'static str,
+    pub(crate) target: Option<Target>,
+    pub(crate) verdict: Verdict,
+    pub(crate) note: String,
+}
+
+/// What a number should be.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Target {
+    AtLeast(f64),
+    Above(f64),
+    Below(f64),
+}
+
+#[derive(Serialize, Clone, Copy, PartialEq, Debug)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    Pass,
+    /// Short of the target, on whichever side that is.
+    Below,
+    /// No target was set.
+    Info,
+    NotMeasured,
+}
+
+impl Target {
+    fn verdict(self, measured: f64) -> Verdict {
+        let met = match self {
+            Self::AtLeast(bound) => measured >= bound,
+            Self::Above(bound) => measured > bound,
+            Self::Below(bound) => measured < bound,
+        };
+        if met { Verdict::Pass } else { Verdict::Below }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AtLeast(bound) => write!(f, "≥ {bound}"),
+            Self::Above(bound) => write!(f, "> {bound}"),
+            Self::Below(bound) => write!(f, "< {bound}"),
+        }
+    }
+}
+
+impl Serialize for Target {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Finding {
+    /// From the values of the rounds: their median counts.
+    pub(crate) fn of_rounds(what: &str, values: &[f64], target: Option<Target>) -> Self {
+        let mut finding = Self::number(what, median(values), "", target);
+        finding.spread = Some(spread(values));
+        finding
+    }
+
+    pub(crate) fn number(what: &str, measured: f64, unit: &'static str, target: Option<Target>) -> Self {
+        Self {
+            what: what.to_owned(),
+            measured: Some(measured),
+            spread: None,
+            unit,
+            target,
+            verdict: target.map_or(Verdict::Info, |target| target.verdict(measured)),
+            note: String::new(),
+        }
+    }
+
+    pub(crate) fn not_measured(what: &str, target: Option<Target>, why: &str) -> Self {
+        Self {
+            what: what.to_owned(),
+            measured: None,
+            spread: None,
+            unit: "",
+            target,
+            verdict: Verdict::NotMeasured,
+            note: why.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts() {
+        assert_eq!(Target::AtLeast(0.85).verdict(0.85), Verdict::Pass);
+        assert_eq!(Target::AtLeast(0.85).verdict(0.8), Verdict::Below);
+        assert_eq!(Target::Above(1.0).verdict(1.0), Verdict::Below);
+        assert_eq!(Target::Below(20.0).verdict(19.0), Verdict::Pass);
+        let ratio = Finding::of_rounds("x", &[0.5, 0.9, 0.8], Some(Target::AtLeast(0.7)));
+        assert_eq!((ratio.measured, ratio.verdict), (Some(0.8), Verdict::Pass));
+    }
+}

@@ -1,0 +1,111 @@
+//! The workloads by name, and the run of all of them.
+
+mod clients;
+mod idle;
+mod memory;
+mod read;
+mod write;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::bench::{Bench, VALUE_BYTES};
+use crate::report::{Report, Section};
+use crate::{Fallible, RunArguments, proc};
+
+const NAMES: [&str; 10] = [
+    "hot-get",
+    "cold-get",
+    "batch-get",
+    "durable-put",
+    "relaxed-put",
+    "batch-put",
+    "mixed",
+    "clients",
+    "idle",
+    "memory",
+];
+
+pub(crate) fn names() -> [&'static str; NAMES.len()] {
+    NAMES
+}
+
+async fn workload(name: &str, bench: &Bench) -> Fallible<Vec<Section>> {
+    match name {
+        "hot-get" => read::hot_get(bench).await,
+        "cold-get" => read::cold_get(bench).await,
+        "batch-get" => read::batch_get(bench).await,
+        "durable-put" => write::durable_put(bench).await,
+        "relaxed-put" => write::relaxed_put(bench).await,
+        "batch-put" => write::batch_put(bench).await,
+        "mixed" => write::mixed(bench).await,
+        "clients" => clients::run(bench).await,
+        "idle" => idle::run(bench).await,
+        "memory" => memory::run(bench).await,
+        other => Err(format!("there is no workload {other}").into()),
+    }
+}
+
+/// Runs what was asked for. A workload that fails is reported as failed; the others go on.
+pub(crate) async fn run_all(arguments: RunArguments) -> Fallible<Report> {
+    let bench = Bench::new(arguments)?;
+    let only = &bench.arguments.only;
+    let chosen: Vec<&str> =
+        NAMES.into_iter().filter(|name| only.is_empty() || only.iter().any(|o| o == name)).collect();
+    let started = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let mut sections = Vec::new();
+    for (index, name) in chosen.iter().enumerate() {
+        bench.begin(format!("{name} ({} of {})", index + 1, chosen.len()));
+        match workload(name, &bench).await {
+            Ok(measured) => sections.extend(measured),
+            Err(failure) => sections.push(Section {
+                workload: (*name).to_owned(),
+                title: "could not be measured".to_owned(),
+                failure: Some(failure.to_string()),
+                ..Section::default()
+            }),
+        }
+    }
+    bench.finish();
+    let arguments = &bench.arguments;
+    Ok(Report {
+        machine: proc::machine(),
+        pannier_version: version(&bench).await,
+        started_unix_seconds: started,
+        took_seconds: bench.elapsed(),
+        rounds: arguments.rounds,
+        seconds_a_round: arguments.seconds,
+        connections_a_side: arguments.connections,
+        notes: notes(&bench),
+        sections,
+    })
+}
+
+async fn version(bench: &Bench) -> String {
+    let output = tokio::process::Command::new(&bench.pannier).arg("--version").output().await;
+    let text =
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    if text.is_empty() { "pannier (version unknown)".to_owned() } else { text }
+}
+
+fn notes(bench: &Bench) -> Vec<String> {
+    vec![
+        "closed loop: each call in flight waits for its answer; load generator and server share the machine's cores"
+            .to_owned(),
+        "floor: a tonic server in a process of its own that answers at once, with the sidecar's own recorded answers"
+            .to_owned(),
+        "ceiling: rusqlite in this process, no gRPC; 'cache' has indexes for expiry and least-recently-used, 'lean' has none"
+            .to_owned(),
+        format!(
+            "{} gRPC channel(s) a side, the same for floor and sidecar: an application opens one and multiplexes on it",
+            bench.arguments.connections
+        ),
+        format!(
+            "every put carries a fresh random value of {VALUE_BYTES} bytes, half of them under new keys: each row really changes"
+        ),
+        "flushes/s are those the busiest disk completed meanwhile, the whole machine's; durable puts with none were not durable"
+            .to_owned(),
+        "the last acknowledged put of each worker is read back after its contest".to_owned(),
+        "a ratio is the median over the rounds of one round's rate against the same round's rate of the other side; (lowest to highest)"
+            .to_owned(),
+    ]
+}

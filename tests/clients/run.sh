@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Runs every client test against the real binary, which must be built: PANNIER_BIN, or target/{release,debug}/pannier
+# under CARGO_TARGET_DIR. Ends with the number of programs that passed and failed.
+set -uo pipefail
+
+clients="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+root="$(cd "$clients/../.." && pwd)"
+passed=0
+failed=0
+
+program() {
+  echo
+  if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+}
+
+if ! "$clients/setup.sh"; then
+  echo "clients: 0 passed, 1 failed (setup)"
+  exit 1
+fi
+program "$root/.venv/bin/python" "$clients/python/transcripts.py"
+program "$root/.venv/bin/python" "$clients/python/errors.py"
+program node "$clients/node/transcripts.mjs"
+program "$clients/grpcurl.sh"
+
+echo
+echo "clients: $passed passed, $failed failed"
+((failed == 0))

@@ -1,0 +1,3 @@
+//! The cache service.
+
+mod put_get;

@@ -1,0 +1,102 @@
+//! A sidecar per test: in this process, on a clock that the test moves, on a database of its own.
+
+use std::time::Duration;
+
+use pannier::clock::{Clock, ManualClock};
+use pannier::server::{self, Running};
+use pannier::settings::Settings;
+use pannier_proto::cache::v1::cache_service_client::CacheServiceClient;
+use pannier_proto::errors::v1::ErrorReason;
+use tempfile::TempDir;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+/// When every test begins: 2026-01-01T00:00:00Z, in microseconds.
+pub const START_US: i64 = 1_767_225_600_000_000;
+
+/// A running sidecar, its client and its clock.
+pub struct Pannier {
+    pub cache: CacheServiceClient<Channel>,
+    pub channel: Channel,
+    pub clock: ManualClock,
+    settings: Settings,
+    running: Option<Running>,
+    directory: TempDir,
+}
+
+/// A sidecar with the default settings.
+pub async fn pannier() -> Pannier {
+    pannier_with(|_| {}).await
+}
+
+/// A sidecar whose settings `change` has changed.
+pub async fn pannier_with(change: impl FnOnce(&mut Settings)) -> Pannier {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = Settings::default();
+    settings.server.listen = "127.0.0.1:0".into();
+    settings.server.http_listen = String::new();
+    settings.storage.directory = directory.path().join("data").display().to_string();
+    change(&mut settings);
+    let (running, clock, channel) = start(&settings, START_US).await;
+    Pannier {
+        cache: CacheServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+        channel,
+        clock,
+        settings,
+        running: Some(running),
+        directory,
+    }
+}
+
+async fn start(settings: &Settings, now_us: i64) -> (Running, ManualClock, Channel) {
+    let (clock, manual) = Clock::manual(now_us);
+    let running = server::start(settings, clock).await.unwrap();
+    let url = format!("http://{}", running.address.unwrap());
+    let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
+    (running, manual, channel)
+}
+
+impl Pannier {
+    /// Stops the sidecar and starts it again on the same data, at `now_us`.
+    pub async fn restart_at(mut self, now_us: i64) -> Self {
+        self.running.take().unwrap().stop().await;
+        let (running, clock, channel) = start(&self.settings, now_us).await;
+        self.cache = CacheServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
+        self.channel = channel;
+        self.clock = clock;
+        self.running = Some(running);
+        self
+    }
+
+    /// Moves the clock forward.
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// Where the database is.
+    pub fn database(&self) -> std::path::PathBuf {
+        self.directory.path().join("data").join("pannier.db")
+    }
+}
+
+/// Asserts code and reason of an error.
+#[track_caller]
+pub fn assert_status(status: &Status, code: Code, reason: ErrorReason) {
+    assert_eq!(status.code(), code, "{status:?}");
+    let info = status.get_error_details().error_info().cloned().expect("every error has ErrorInfo");
+    assert_eq!(info.domain, "pannier.dev");
+    assert_eq!(format!("ERROR_REASON_{}", info.reason), reason.as_str_name());
+}
+
+/// The fields that an INVALID_ARGUMENT names, in order.
+#[track_caller]
+pub fn violated_fields(status: &Status) -> Vec<String> {
+    assert_status(status, Code::InvalidArgument, ErrorReason::InvalidArgument);
+    let details = status.get_error_details();
+    let bad = details.bad_request().expect("INVALID_ARGUMENT has BadRequest");
+    for violation in &bad.field_violations {
+        assert!(!violation.description.is_empty(), "{} says nothing", violation.field);
+    }
+    bad.field_violations.iter().map(|violation| violation.field.clone()).collect()
+}
