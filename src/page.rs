@@ -80,7 +80,8 @@ mod tests {
     fn damaged_tokens_are_refused() {
         let query = Query::of("List", &[]);
         let token = query.token("key");
-        for damaged in ["x", "====", &token[1..], &token.replace(&token[2..3], "_"), &format!("{token}AAAA")] {
+        for damaged in ["x", "====", &token[1..], &token.replace(&token[2..3], "_"), &format!("{token}AAAA")]
+        {
             assert!(matches!(query.key_of(damaged), Err(Error::PageTokenInvalid)), "{damaged}");
         }
     }

@@ -66,12 +66,8 @@ fn reason_name(reason: ErrorReason) -> &'static str {
 
 fn describe(error: &Error) -> Description {
     use ErrorReason as R;
-    let tell = |code, reason, message: &str| Description {
-        code,
-        reason,
-        message: message.to_owned(),
-        retry: None,
-    };
+    let tell =
+        |code, reason, message: &str| Description { code, reason, message: message.to_owned(), retry: None };
     let retry = |after, description: Description| Description { retry: Some(after), ..description };
     match error {
         Error::Invalid(violations) => {

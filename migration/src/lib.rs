@@ -13,9 +13,6 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![
-            Box::new(m20261121_idempotency_keys::Migration),
-            Box::new(m20261121_cache_tables::Migration),
-        ]
+        vec![Box::new(m20261121_idempotency_keys::Migration), Box::new(m20261121_cache_tables::Migration)]
     }
 }

@@ -33,11 +33,8 @@ impl MigrationTrait for Migration {
             .col(ColumnDef::new(C::ExpireTime).big_integer().not_null())
             .take();
         manager.create_table(table).await?;
-        let index = Index::create()
-            .name("idempotency_keys_by_expire_time")
-            .table(C::Table)
-            .col(C::ExpireTime)
-            .take();
+        let index =
+            Index::create().name("idempotency_keys_by_expire_time").table(C::Table).col(C::ExpireTime).take();
         manager.create_index(index).await
     }
 

@@ -27,5 +27,4 @@ pub mod errors {
 }
 
 /// The encoded `google.protobuf.FileDescriptorSet` of all of Pannier's files and what they import.
-pub const FILE_DESCRIPTOR_SET: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

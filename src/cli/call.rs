@@ -38,9 +38,10 @@ impl Target {
         };
         let endpoint = Endpoint::from_shared(url)
             .map_err(|_| Failure::Message(format!("{:?} is not an address or unix:PATH", self.address)))?;
-        endpoint.connect().await.map_err(|_| {
-            Failure::Message(format!("no sidecar answers at {}: is it running?", self.address))
-        })
+        endpoint
+            .connect()
+            .await
+            .map_err(|_| Failure::Message(format!("no sidecar answers at {}: is it running?", self.address)))
     }
 }
 

@@ -45,9 +45,9 @@ async fn tcp(setting: &str, address: &str) -> Result<Option<TcpListener>> {
     if address.is_empty() {
         return Ok(None);
     }
-    let listener = TcpListener::bind(address).await.map_err(|error| {
-        Error::Refused(format!("cannot listen on {address} ({setting}): {error}"))
-    })?;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| Error::Refused(format!("cannot listen on {address} ({setting}): {error}")))?;
     Ok(Some(listener))
 }
 
@@ -101,10 +101,7 @@ impl Listener {
     }
 }
 
-fn accept(
-    listener: Listener,
-    permits: Arc<Semaphore>,
-) -> BoxStream<'static, io::Result<Connection>> {
+fn accept(listener: Listener, permits: Arc<Semaphore>) -> BoxStream<'static, io::Result<Connection>> {
     stream::unfold((listener, permits), |(listener, permits)| async move {
         loop {
             // The semaphore is never closed.

@@ -67,8 +67,7 @@ impl Metrics {
     }
 
     pub(super) fn call_ended(&self, method: &Arc<str>, code: Code, took: Duration) {
-        let attributes =
-            [KeyValue::new("method", method.clone()), KeyValue::new("code", code_name(code))];
+        let attributes = [KeyValue::new("method", method.clone()), KeyValue::new("code", code_name(code))];
         self.calls.record(took.as_secs_f64(), &attributes);
     }
 

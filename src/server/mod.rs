@@ -62,7 +62,8 @@ pub struct Running {
 pub async fn open(settings: &StorageSettings, mut progress: impl FnMut(&str)) -> Result<Storage> {
     let storage = Storage::open(settings).await?;
     let prepared = async {
-        let pending = migrate::status(&storage).await?.into_iter().filter(|change| !change.is_applied).count();
+        let pending =
+            migrate::status(&storage).await?.into_iter().filter(|change| !change.is_applied).count();
         if pending > 0 && !settings.migrate_on_start {
             return Err(Error::Refused(format!(
                 "the database has an older schema ({pending} migrations are missing): run `pannier migrate up`, or set storage.migrate_on_start"
@@ -113,9 +114,10 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
             // The sender lives as long as the sidecar; if it is gone, that is a stop as well.
             let _ = stop.wait_for(|stopping| *stopping).await;
         };
-        router.serve_with_incoming_shutdown(grpc, stopped).await.map_err(|error| {
-            Error::internal(format!("the gRPC server failed: {error}"))
-        })
+        router
+            .serve_with_incoming_shutdown(grpc, stopped)
+            .await
+            .map_err(|error| Error::internal(format!("the gRPC server failed: {error}")))
     });
     let mut upkeep = vec![
         tokio::spawn(cache::upkeep(cache, is_stopping.clone())),

@@ -214,8 +214,10 @@ mod tests {
     fn later_layers_win_and_each_value_tells_its_origin() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pannier.toml");
-        std::fs::write(&file, "[server]\ncalls_max = 7\npage_size = 8\n[cache]\neviction = \"ttl\"\n").unwrap();
-        let environment = variables(&[("PANNIER_SERVER__PAGE_SIZE", "9"), ("PANNIER_BIN", "x"), ("HOME", "/")]);
+        std::fs::write(&file, "[server]\ncalls_max = 7\npage_size = 8\n[cache]\neviction = \"ttl\"\n")
+            .unwrap();
+        let environment =
+            variables(&[("PANNIER_SERVER__PAGE_SIZE", "9"), ("PANNIER_BIN", "x"), ("HOME", "/")]);
         let flags = variables(&[("storage.directory", "here")]);
         let loaded = load(Some(&file), environment, &flags).unwrap();
         assert_eq!((loaded.settings.server.calls_max, loaded.settings.server.page_size), (7, 9));
@@ -236,7 +238,12 @@ mod tests {
         ]);
         let problems = load(None, environment, &[]).unwrap_err();
         let text = problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n");
-        for part in ["did you mean server.page_size?", "cache.tags_max cannot be", "loopback", "storage.readers must be 1"] {
+        for part in [
+            "did you mean server.page_size?",
+            "cache.tags_max cannot be",
+            "loopback",
+            "storage.readers must be 1",
+        ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
     }

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-pub use cache::{CacheSettings, Durability, Eviction};
 pub(crate) use cache::TTL_MS_MAX;
+pub use cache::{CacheSettings, Durability, Eviction};
 pub use layers::{Loaded, Origin, Problem};
 pub use server::ServerSettings;
 pub use storage::StorageSettings;

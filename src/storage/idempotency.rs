@@ -3,9 +3,9 @@
 //! Only committed successes are kept: a call that failed changed nothing and may be tried again with the same id.
 
 use prost::Message;
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
 use sea_orm::Set;
+use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 

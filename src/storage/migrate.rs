@@ -80,7 +80,9 @@ fn position(changes: &[Change], name: Option<&str>) -> Result<Option<usize>> {
     let Some(name) = name else { return Ok(None) };
     match changes.iter().position(|change| change.name == name) {
         Some(index) => Ok(Some(index)),
-        None => Err(Error::Refused(format!("there is no migration {name}; `pannier migrate status` lists all"))),
+        None => {
+            Err(Error::Refused(format!("there is no migration {name}; `pannier migrate status` lists all")))
+        }
     }
 }
 

@@ -153,8 +153,8 @@ impl PutItem {
             None => self.content.size_bytes(),
         };
         let texts = [&self.key, &self.content_type, &self.metadata_json];
-        let rest: usize =
-            texts.iter().map(|text| text.len()).sum::<usize>() + self.tags.iter().map(String::len).sum::<usize>();
+        let rest: usize = texts.iter().map(|text| text.len()).sum::<usize>()
+            + self.tags.iter().map(String::len).sum::<usize>();
         content.saturating_add(i64::try_from(rest).unwrap_or(i64::MAX))
     }
 

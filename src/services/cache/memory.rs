@@ -65,7 +65,9 @@ impl Memory {
     pub fn new(bytes_max: u64) -> Self {
         let entries = Cache::builder()
             .max_capacity(bytes_max)
-            .weigher(|key: &Key, held: &Arc<Held>| u32::try_from(weight(key, &held.entry)).unwrap_or(u32::MAX))
+            .weigher(|key: &Key, held: &Arc<Held>| {
+                u32::try_from(weight(key, &held.entry)).unwrap_or(u32::MAX)
+            })
             .build();
         let epochs = (0..STRIPES).map(|_| Mutex::new(0)).collect();
         // One entry may take a sixteenth, so that a few large ones do not drive all others out.

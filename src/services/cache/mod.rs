@@ -16,7 +16,7 @@ mod upkeep;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::settings::{Settings, Durability};
+use crate::settings::{Durability, Settings};
 use crate::storage::Storage;
 
 pub use api::{NAME, server};

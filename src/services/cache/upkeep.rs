@@ -49,10 +49,11 @@ impl Cache {
                 break;
             }
             let written = accesses.clone();
-            self.storage.write(Durability::Relaxed, accesses, |tx, accesses: &Arc<Vec<Access>>| {
-                Box::pin(store::add_accesses(tx, accesses))
-            })
-            .await?;
+            self.storage
+                .write(Durability::Relaxed, accesses, |tx, accesses: &Arc<Vec<Access>>| {
+                    Box::pin(store::add_accesses(tx, accesses))
+                })
+                .await?;
             self.accesses.settle(&written);
         }
         for live in self.registry.all() {

@@ -99,8 +99,11 @@ impl Place {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
         let kib = i64::try_from(cache_bytes / 1024).unwrap_or(i64::MAX);
         connection.pragma_update(None, "cache_size", -kib)?;
-        connection
-            .pragma_update(None, "mmap_size", i64::try_from(self.settings.mmap_bytes).unwrap_or(i64::MAX))?;
+        connection.pragma_update(
+            None,
+            "mmap_size",
+            i64::try_from(self.settings.mmap_bytes).unwrap_or(i64::MAX),
+        )?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         Ok(connection)
     }

@@ -245,7 +245,8 @@ struct Bound<'v>(&'v Value);
 
 impl ToSql for Bound<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let owned = |value: Option<i64>| ToSqlOutput::Owned(value.map_or(rusqlite::types::Value::Null, Into::into));
+        let owned =
+            |value: Option<i64>| ToSqlOutput::Owned(value.map_or(rusqlite::types::Value::Null, Into::into));
         Ok(match self.0 {
             Value::Bool(value) => owned(value.map(i64::from)),
             Value::TinyInt(value) => owned(value.map(i64::from)),

@@ -41,8 +41,13 @@ pub(super) fn before_opening(place: &Place) -> Result<File> {
 fn take_lock(path: &Path) -> Result<File> {
     let unusable =
         |error: std::io::Error| Error::Refused(format!("cannot write to {}: {error}", path.display()));
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(unusable)?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => {
             file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(unusable)?;
@@ -93,7 +98,8 @@ fn look_inside(place: &Place, database: &Path) -> Result<()> {
     let tables: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", [], |row| row.get(0))
         .map_err(unreadable)?;
-    let id: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(unreadable)?;
+    let id: i64 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(unreadable)?;
     if tables > 0 && id != APPLICATION_ID {
         return Err(Error::Refused(format!(
             "{} is another program's database: give pannier its own storage.directory",
@@ -107,9 +113,8 @@ fn look_inside(place: &Place, database: &Path) -> Result<()> {
 fn quick_check(connection: &Connection, ms_max: u64) -> Result<()> {
     let until = clock::instant() + Duration::from_millis(ms_max);
     let bounded = connection.progress_handler(10_000, Some(move || clock::instant() >= until));
-    let checked = bounded.and_then(|()| {
-        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
-    });
+    let checked = bounded
+        .and_then(|()| connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0)));
     match checked {
         Ok(answer) if answer == "ok" => Ok(()),
         Err(rusqlite::Error::SqliteFailure(failure, _))

@@ -304,7 +304,10 @@ impl Writer {
         if self.open.is_some()
             && let Err(failure) = self.checkpoint("TRUNCATE")
         {
-            tracing::warn!(cause = failure.message, "the last checkpoint failed; the next start makes up for it");
+            tracing::warn!(
+                cause = failure.message,
+                "the last checkpoint failed; the next start makes up for it"
+            );
         }
         self.open = None;
     }

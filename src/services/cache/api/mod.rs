@@ -20,8 +20,7 @@ pub const NAME: &str = SERVICE_NAME;
 
 /// The service for tonic's router, with messages of at most `message_bytes_max` either way.
 pub fn server(cache: CacheService) -> CacheServiceServer<CacheService> {
-    let message_bytes_max =
-        usize::try_from(cache.0.settings.server.message_bytes_max).unwrap_or(usize::MAX);
+    let message_bytes_max = usize::try_from(cache.0.settings.server.message_bytes_max).unwrap_or(usize::MAX);
     CacheServiceServer::new(cache)
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(message_bytes_max)
@@ -130,7 +129,12 @@ impl Rpc for CacheService {
 }
 
 impl Cache {
-    fn request_key(&self, id: Option<Uuid>, method: &str, request: &impl prost::Message) -> Option<RequestKey> {
+    fn request_key(
+        &self,
+        id: Option<Uuid>,
+        method: &str,
+        request: &impl prost::Message,
+    ) -> Option<RequestKey> {
         let retention_ms = self.settings.idempotency.retention_ms;
         id.map(|id| RequestKey::new(id, &format!("{NAME}/{method}"), request, &self.clock, retention_ms))
     }

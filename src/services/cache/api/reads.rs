@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use pannier_proto::cache::v1 as pb;
 
+use super::super::Cache;
 use super::super::convert::{self, Parser};
 use super::super::memory::Held;
 use super::super::registry::Live;
 use super::super::store;
-use super::super::Cache;
 use crate::error::Result;
 use crate::page::Query;
 
@@ -31,11 +31,8 @@ impl Cache {
         parser.keys("keys", &request.keys);
         parser.violations.check()?;
 
-        let mut results: Vec<pb::BatchGetResult> = request
-            .keys
-            .into_iter()
-            .map(|key| pb::BatchGetResult { key, ..Default::default() })
-            .collect();
+        let mut results: Vec<pb::BatchGetResult> =
+            request.keys.into_iter().map(|key| pb::BatchGetResult { key, ..Default::default() }).collect();
         let Some(live) = self.live(&request.namespace).await? else {
             return Ok(pb::BatchGetResponse { results });
         };
@@ -94,7 +91,8 @@ impl Cache {
 
         let Some(live) = self.live(&request.namespace).await? else { return Ok(pb::ListResponse::default()) };
         let now_us = self.clock.now_us();
-        let filter = store::Filter { prefix: request.prefix, tag: request.tag, after, rows_max: rows_max + 1 };
+        let filter =
+            store::Filter { prefix: request.prefix, tag: request.tag, after, rows_max: rows_max + 1 };
         let (with_values, bytes_max) = (request.include_values, self.response_bytes_max());
         let (mut rows, cut_short) = self
             .storage
@@ -129,8 +127,7 @@ impl Cache {
             return Ok(Some(live));
         }
         let generation = self.registry.generation();
-        let found =
-            self.storage.read(name.to_owned(), |db, name| Box::pin(store::find(db, name))).await?;
+        let found = self.storage.read(name.to_owned(), |db, name| Box::pin(store::find(db, name))).await?;
         Ok(found.map(|namespace| self.registry.set_loaded(namespace, generation)))
     }
 

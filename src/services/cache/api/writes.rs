@@ -342,8 +342,7 @@ impl Write {
 
     async fn store(&self, tx: &Tx<'_>) -> Result<pb::BatchPutResponse> {
         let namespace = self.cache.ensure_namespace(tx, &self.namespace, self.now_us).await?;
-        let (results, usage) =
-            store::put(tx, &namespace, &self.items, self.now_us, self.revision_us).await?;
+        let (results, usage) = store::put(tx, &namespace, &self.items, self.now_us, self.revision_us).await?;
         if self.is_single && results.iter().any(Result::is_err) {
             return Err(only(results)?.err().unwrap_or_else(|| Error::internal("no result")));
         }

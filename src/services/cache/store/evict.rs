@@ -109,8 +109,7 @@ async fn victims(
     }
     if missing(&found) > 0 {
         let never_expire = namespace.limits.eviction == Eviction::Ttl;
-        let rows =
-            least_recent(tx, namespace.id, never_expire, missing(&found), recency, now_us).await?;
+        let rows = least_recent(tx, namespace.id, never_expire, missing(&found), recency, now_us).await?;
         found.extend(rows.into_iter().map(victim(false)));
     }
     Ok(found)
@@ -153,12 +152,11 @@ async fn least_recent(
             query.filter(Condition::any().add(remove_time.is_null()).add(remove_time.gt(now_us)))
         };
         if let Some((time, id)) = after {
-            let same = Condition::all()
-                .add(entries::Column::AccessTime.eq(time))
-                .add(entries::Column::Id.gt(id));
-            query = query.filter(entries::Column::AccessTime.gte(time)).filter(
-                Condition::any().add(entries::Column::AccessTime.gt(time)).add(same),
-            );
+            let same =
+                Condition::all().add(entries::Column::AccessTime.eq(time)).add(entries::Column::Id.gt(id));
+            query = query
+                .filter(entries::Column::AccessTime.gte(time))
+                .filter(Condition::any().add(entries::Column::AccessTime.gt(time)).add(same));
         }
         let page = query.into_model::<Candidate>().all(&**tx).await?;
         let Some(last) = page.last() else { break };
@@ -188,7 +186,8 @@ fn select(namespace_id: i64) -> Select<entries::Entity> {
 async fn drop_victims(tx: &Tx<'_>, namespace_id: i64, victims: &[Victim]) -> Result<Usage> {
     let rows: Vec<Doomed> = victims.iter().map(|victim| victim.row.clone()).collect();
     let freed = remove(tx, namespace_id, &rows).await?;
-    let expired = i64::try_from(victims.iter().filter(|victim| victim.is_expired).count()).unwrap_or(i64::MAX);
+    let expired =
+        i64::try_from(victims.iter().filter(|victim| victim.is_expired).count()).unwrap_or(i64::MAX);
     let evicted = i64::try_from(victims.len()).unwrap_or(i64::MAX) - expired;
     count(tx, namespace_id, evicted, expired).await?;
     Ok(freed)

@@ -96,11 +96,7 @@ pub async fn release(tx: &Tx<'_>, namespace_id: i64, key: &str, token: Uuid, now
         remove_time: Set(rows::remove_time(row.expire_time, row.stale_until_time, None)),
         ..Default::default()
     };
-    entries::Entity::update_many()
-        .set(change)
-        .filter(entries::Column::Id.eq(row.id))
-        .exec(&**tx)
-        .await?;
+    entries::Entity::update_many().set(change).filter(entries::Column::Id.eq(row.id)).exec(&**tx).await?;
     Ok(true)
 }
 

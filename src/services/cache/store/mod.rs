@@ -108,7 +108,8 @@ async fn value_bytes(db: &Db<'_>, namespace_id: i64, keys: &[String]) -> Result<
         bytes: Option<i64>,
     }
     let sum = Expr::col(entries::Column::SizeBytes).sum();
-    let query = entries::Entity::find().select_only().expr_as(sum, "bytes").filter(of_keys(namespace_id, keys));
+    let query =
+        entries::Entity::find().select_only().expr_as(sum, "bytes").filter(of_keys(namespace_id, keys));
     Ok(query.into_model::<Sum>().one(db).await?.and_then(|row| row.bytes).unwrap_or(0))
 }
 
@@ -264,16 +265,13 @@ pub async fn touch(
         };
         if *expiry != NewExpiry::Keep {
             let window_us = row.stale_until_time.zip(row.expire_time).map(|(until, expire)| until - expire);
-            let stale_until_us = expire_us.zip(window_us).map(|(expire, window)| expire.saturating_add(window));
+            let stale_until_us =
+                expire_us.zip(window_us).map(|(expire, window)| expire.saturating_add(window));
             change.expire_time = Set(expire_us);
             change.stale_until_time = Set(stale_until_us);
             change.remove_time = Set(rows::remove_time(expire_us, stale_until_us, row.lease_expire_time));
         }
-        entries::Entity::update_many()
-            .set(change)
-            .filter(entries::Column::Id.eq(row.id))
-            .exec(&**tx)
-            .await?;
+        entries::Entity::update_many().set(change).filter(entries::Column::Id.eq(row.id)).exec(&**tx).await?;
         outcomes.push(Some(expire_us));
     }
     Ok(outcomes)
@@ -295,10 +293,7 @@ pub async fn add_accesses(tx: &Tx<'_>, accesses: &[Access]) -> Result<()> {
     for access in accesses {
         entries::Entity::update_many()
             .col_expr(entries::Column::AccessTime, access.last_us.into())
-            .col_expr(
-                entries::Column::AccessCount,
-                Expr::col(entries::Column::AccessCount).add(access.count),
-            )
+            .col_expr(entries::Column::AccessCount, Expr::col(entries::Column::AccessCount).add(access.count))
             .filter(entries::Column::Id.eq(access.entry_id))
             .exec(&**tx)
             .await?;

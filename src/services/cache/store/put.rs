@@ -50,7 +50,9 @@ fn check(namespace: &Namespace, current: Option<&Current>, item: &PutItem, now_u
     match item.condition {
         Condition::Always => {}
         Condition::IfAbsent if live.is_some() => return Err(Error::EntryExists),
-        Condition::IfPresent | Condition::IfRevision(_) if live.is_none() => return Err(Error::EntryNotFound),
+        Condition::IfPresent | Condition::IfRevision(_) if live.is_none() => {
+            return Err(Error::EntryNotFound);
+        }
         Condition::IfRevision(revision) if revision != live.map(|row| row.revision) => {
             return Err(Error::EtagMismatch);
         }

@@ -133,7 +133,8 @@ fn content(row: &entries::Model) -> Result<Content> {
         KIND_VALUE => {
             let stored = row.value.as_deref().ok_or_else(|| corrupt("value", "is missing"))?;
             let value = if row.is_compressed {
-                let size = usize::try_from(row.size_bytes).map_err(|_| corrupt("size_bytes", "is negative"))?;
+                let size =
+                    usize::try_from(row.size_bytes).map_err(|_| corrupt("size_bytes", "is negative"))?;
                 let value = zstd::bulk::decompress(stored, size)
                     .map_err(|error| corrupt("value", &error.to_string()))?;
                 Bytes::from(value)

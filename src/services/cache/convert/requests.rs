@@ -1,18 +1,14 @@
-//! Protobuf ⇄ domain, with all that is wrong in a request told at once.
+//! Requests to domain types, with all that is wrong told at once.
 
 use pannier_proto::cache::v1 as pb;
 use pannier_proto::durability::v1::Durability as PbDurability;
-use prost_types::{Duration, FieldMask, Timestamp};
+use prost_types::{Duration, FieldMask};
 use uuid::Uuid;
 
-use super::domain::{
-    Condition, Content, Entry, Expiry, Fill, Limits, LimitsPatch, Namespace, Put, PutItem, Stats, etag,
-    revision_of,
-};
-use super::store::NewExpiry;
-use crate::error::{Error, Violations};
+use super::super::domain::{Condition, Content, Expiry, Fill, LimitsPatch, PutItem, revision_of};
+use super::super::store::NewExpiry;
+use crate::error::Violations;
 use crate::settings::{CacheSettings, Durability, Eviction};
-use crate::status;
 
 /// Longest time to live or stale window: ten years.
 const TTL_US_MAX: i64 = crate::settings::TTL_MS_MAX as i64 * 1_000;
@@ -24,32 +20,29 @@ const ERROR_CODE_BYTES_MAX: usize = 256;
 const ERROR_MESSAGE_BYTES_MAX: usize = 4_096;
 
 /// What a request is checked against while it is converted.
-pub(super) struct Parser<'s> {
-    pub(super) violations: Violations,
-    pub(super) settings: &'s CacheSettings,
+pub(in super::super) struct Parser<'s> {
+    pub(in super::super) violations: Violations,
+    pub(in super::super) settings: &'s CacheSettings,
 }
 
 impl<'s> Parser<'s> {
-    pub(super) fn new(settings: &'s CacheSettings) -> Self {
+    pub(in super::super) fn new(settings: &'s CacheSettings) -> Self {
         Self { violations: Violations::default(), settings }
     }
 
-    pub(super) fn namespace(&mut self, field: &str, name: &str) {
-        let allowed =
-            |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+    pub(in super::super) fn namespace(&mut self, field: &str, name: &str) {
+        let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
         if name.is_empty() || name.len() > NAMESPACE_BYTES_MAX || !name.bytes().all(allowed) {
-            self.violations.add(
-                field,
-                format!("must be 1 to {NAMESPACE_BYTES_MAX} of a-z, 0-9, '.', '_' and '-'"),
-            );
+            self.violations
+                .add(field, format!("must be 1 to {NAMESPACE_BYTES_MAX} of a-z, 0-9, '.', '_' and '-'"));
         }
     }
 
-    pub(super) fn key(&mut self, field: &str, key: &str) {
+    pub(in super::super) fn key(&mut self, field: &str, key: &str) {
         self.text(field, key, 1, self.settings.key_bytes_max, "cache.key_bytes_max");
     }
 
-    pub(super) fn keys(&mut self, field: &str, keys: &[String]) {
+    pub(in super::super) fn keys(&mut self, field: &str, keys: &[String]) {
         if self.count(field, keys.len()) {
             for (index, key) in keys.iter().enumerate() {
                 // The name of the field is made only where something is wrong: a batch has thousands of keys.
@@ -61,23 +54,24 @@ impl<'s> Parser<'s> {
     }
 
     /// Whether a batch has a size that is allowed.
-    pub(super) fn count(&mut self, field: &str, count: usize) -> bool {
+    pub(in super::super) fn count(&mut self, field: &str, count: usize) -> bool {
         let max = self.settings.batch_items_max;
         let right = count > 0 && count as u64 <= max;
         if !right {
-            self.violations.add(field, format!("must have 1 to {max} items (cache.batch_items_max), has {count}"));
+            self.violations
+                .add(field, format!("must have 1 to {max} items (cache.batch_items_max), has {count}"));
         }
         right
     }
 
-    pub(super) fn tag(&mut self, field: &str, tag: &str) {
+    pub(in super::super) fn tag(&mut self, field: &str, tag: &str) {
         if tag.is_empty() || tag.len() > TAG_BYTES_MAX || tag.chars().any(char::is_control) {
             self.violations
                 .add(field, format!("must be 1 to {TAG_BYTES_MAX} bytes without control characters"));
         }
     }
 
-    pub(super) fn request_id(&mut self, text: &str) -> Option<Uuid> {
+    pub(in super::super) fn request_id(&mut self, text: &str) -> Option<Uuid> {
         if text.is_empty() {
             return None;
         }
@@ -88,7 +82,7 @@ impl<'s> Parser<'s> {
         id
     }
 
-    pub(super) fn durability(&mut self, field: &str, value: i32) -> Option<Durability> {
+    pub(in super::super) fn durability(&mut self, field: &str, value: i32) -> Option<Durability> {
         match PbDurability::try_from(value) {
             Ok(PbDurability::Unspecified) => None,
             Ok(PbDurability::Full) => Some(Durability::Full),
@@ -101,9 +95,18 @@ impl<'s> Parser<'s> {
     }
 
     /// A duration in microseconds, which lies within the bounds.
-    pub(super) fn duration_us(&mut self, field: &str, value: &Duration, min_us: i64, max_us: i64) -> i64 {
+    pub(in super::super) fn duration_us(
+        &mut self,
+        field: &str,
+        value: &Duration,
+        min_us: i64,
+        max_us: i64,
+    ) -> i64 {
         let is_normal = (0..1_000_000_000).contains(&value.nanos);
-        let us = value.seconds.checked_mul(1_000_000).and_then(|us| us.checked_add(i64::from(value.nanos) / 1_000));
+        let us = value
+            .seconds
+            .checked_mul(1_000_000)
+            .and_then(|us| us.checked_add(i64::from(value.nanos) / 1_000));
         match us.filter(|us| is_normal && value.seconds >= 0 && (min_us..=max_us).contains(us)) {
             Some(us) => us,
             None => {
@@ -115,7 +118,7 @@ impl<'s> Parser<'s> {
         }
     }
 
-    pub(super) fn put_items(&mut self, field: &str, items: Vec<pb::PutItem>) -> Vec<PutItem> {
+    pub(in super::super) fn put_items(&mut self, field: &str, items: Vec<pb::PutItem>) -> Vec<PutItem> {
         if !self.count(field, items.len()) {
             return Vec::new();
         }
@@ -124,7 +127,7 @@ impl<'s> Parser<'s> {
     }
 
     /// `path` is where the item stands; it is asked for only when something is wrong.
-    pub(super) fn put_item(&mut self, path: &dyn Fn() -> String, item: pb::PutItem) -> PutItem {
+    pub(in super::super) fn put_item(&mut self, path: &dyn Fn() -> String, item: pb::PutItem) -> PutItem {
         let at = |name: &str| format!("{}.{name}", path());
         if item.key.is_empty() || item.key.len() as u64 > self.settings.key_bytes_max {
             self.key(&at("key"), &item.key);
@@ -182,16 +185,13 @@ impl<'s> Parser<'s> {
         }
     }
 
-    fn content(
-        &mut self,
-        at: &dyn Fn(&str) -> String,
-        content: Option<pb::put_item::Content>,
-    ) -> Content {
+    fn content(&mut self, at: &dyn Fn(&str) -> String, content: Option<pb::put_item::Content>) -> Content {
         match content {
             Some(pb::put_item::Content::Value(value)) => {
                 let max = self.settings.value_bytes_max;
                 if value.len() as u64 > max {
-                    let message = format!("must be at most {max} bytes (cache.value_bytes_max), is {}", value.len());
+                    let message =
+                        format!("must be at most {max} bytes (cache.value_bytes_max), is {}", value.len());
                     self.violations.add(at("value"), message);
                 }
                 Content::Value(value)
@@ -215,7 +215,8 @@ impl<'s> Parser<'s> {
             self.text(&at("metadata_json"), text, 0, max, "cache.metadata_bytes_max");
         } else if let Err(error) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text) {
             let (line, column) = (error.line(), error.column());
-            self.violations.add(at("metadata_json"), format!("is no JSON object (line {line}, column {column})"));
+            self.violations
+                .add(at("metadata_json"), format!("is no JSON object (line {line}, column {column})"));
         }
     }
 
@@ -248,7 +249,7 @@ impl<'s> Parser<'s> {
         }
     }
 
-    pub(super) fn touch_items(&mut self, items: Vec<pb::TouchItem>) -> Vec<(String, NewExpiry)> {
+    pub(in super::super) fn touch_items(&mut self, items: Vec<pb::TouchItem>) -> Vec<(String, NewExpiry)> {
         if !self.count("items", items.len()) {
             return Vec::new();
         }
@@ -271,7 +272,10 @@ impl<'s> Parser<'s> {
         parsed
     }
 
-    pub(super) fn delete_items(&mut self, items: Vec<pb::DeleteItem>) -> Vec<(String, Option<Option<i64>>)> {
+    pub(in super::super) fn delete_items(
+        &mut self,
+        items: Vec<pb::DeleteItem>,
+    ) -> Vec<(String, Option<Option<i64>>)> {
         if !self.count("items", items.len()) {
             return Vec::new();
         }
@@ -284,10 +288,15 @@ impl<'s> Parser<'s> {
     }
 
     /// What an update writes.
-    pub(super) fn limits_patch(&mut self, namespace: &pb::Namespace, mask: Option<&FieldMask>) -> LimitsPatch {
+    pub(in super::super) fn limits_patch(
+        &mut self,
+        namespace: &pb::Namespace,
+        mask: Option<&FieldMask>,
+    ) -> LimitsPatch {
         const FIELDS: [&str; 6] =
             ["entries_max", "bytes_max", "default_expiry", "default_stale_window", "eviction", "durability"];
-        let paths: Vec<&str> = mask.map(|mask| mask.paths.iter().map(String::as_str).collect()).unwrap_or_default();
+        let paths: Vec<&str> =
+            mask.map(|mask| mask.paths.iter().map(String::as_str).collect()).unwrap_or_default();
         let mut asked = [paths.is_empty(); FIELDS.len()];
         for (index, path) in paths.iter().enumerate() {
             // The expiry may be named by the oneof or by either of its fields.
@@ -343,7 +352,8 @@ impl<'s> Parser<'s> {
                 0
             }
             None => {
-                self.violations.add("namespace.default_expiry", "is missing: give default_ttl or never_expires");
+                self.violations
+                    .add("namespace.default_expiry", "is missing: give default_ttl or never_expires");
                 0
             }
         }
@@ -359,105 +369,5 @@ impl<'s> Parser<'s> {
                 Eviction::Lru
             }
         }
-    }
-}
-
-/// A time as the wire has it.
-pub(super) fn timestamp(us: i64) -> Timestamp {
-    Timestamp {
-        seconds: us.div_euclid(1_000_000),
-        nanos: i32::try_from(us.rem_euclid(1_000_000) * 1_000).unwrap_or(0),
-    }
-}
-
-fn duration(us: i64) -> Duration {
-    Duration { seconds: us / 1_000_000, nanos: i32::try_from(us % 1_000_000 * 1_000).unwrap_or(0) }
-}
-
-/// An entry as the wire has it.
-pub(super) fn entry(entry: &Entry, access_count: i64, access_us: i64, now_us: i64) -> pb::Entry {
-    pb::Entry {
-        key: entry.key.clone(),
-        content: Some(match &entry.content {
-            Content::Value(value) => pb::entry::Content::Value(value.clone()),
-            Content::Negative { code, message } => pb::entry::Content::Negative(pb::NegativeEntry {
-                error_code: code.clone(),
-                error_message: message.clone(),
-            }),
-        }),
-        content_type: entry.content_type.clone(),
-        metadata_json: entry.metadata_json.clone(),
-        tags: entry.tags.clone(),
-        etag: etag(entry.revision),
-        create_time: Some(timestamp(entry.create_us)),
-        update_time: Some(timestamp(entry.update_us)),
-        expire_time: entry.expire_us.map(timestamp),
-        stale_until_time: entry.stale_until_us.map(timestamp),
-        access_time: Some(timestamp(access_us)),
-        access_count,
-        size_bytes: entry.size_bytes,
-        stored_bytes: entry.stored_bytes,
-        stale: !entry.is_live(now_us),
-    }
-}
-
-/// What a put did, as the wire has it.
-pub(super) fn put_result(put: &Put) -> pb::PutResult {
-    pb::PutResult {
-        etag: etag(put.entry.revision),
-        created: put.created,
-        expire_time: put.entry.expire_us.map(timestamp),
-    }
-}
-
-/// The result of one item of a batch.
-pub(super) fn batch_put_result(result: &Result<Put, Error>) -> pb::BatchPutResult {
-    let outcome = match result {
-        Ok(put) => pb::batch_put_result::Outcome::Put(put_result(put)),
-        Err(error) => pb::batch_put_result::Outcome::Error(status::item(error)),
-    };
-    pb::BatchPutResult { outcome: Some(outcome) }
-}
-
-/// A namespace as the wire has it.
-pub(super) fn namespace(namespace: &Namespace) -> pb::Namespace {
-    let Limits { entries_max, bytes_max, ttl_us, stale_window_us, eviction, durability } = namespace.limits;
-    pb::Namespace {
-        name: namespace.name.clone(),
-        entries_max,
-        bytes_max,
-        default_expiry: Some(match ttl_us {
-            0 => pb::namespace::DefaultExpiry::NeverExpires(true),
-            us => pb::namespace::DefaultExpiry::DefaultTtl(duration(us)),
-        }),
-        default_stale_window: Some(duration(stale_window_us)),
-        eviction: match eviction {
-            Eviction::Lru => pb::EvictionPolicy::Lru,
-            Eviction::Ttl => pb::EvictionPolicy::Ttl,
-        }
-        .into(),
-        durability: match durability {
-            Durability::Full => PbDurability::Full,
-            Durability::Relaxed => PbDurability::Relaxed,
-        }
-        .into(),
-        create_time: Some(timestamp(namespace.create_us)),
-        update_time: Some(timestamp(namespace.update_us)),
-    }
-}
-
-/// A namespace's numbers as the wire has them.
-pub(super) fn stats(stats: &Stats) -> pb::NamespaceStats {
-    pb::NamespaceStats {
-        entry_count: stats.usage.entry_count,
-        stored_bytes: stats.usage.stored_bytes,
-        oldest_entry_time: stats.oldest_us.map(timestamp),
-        newest_entry_time: stats.newest_us.map(timestamp),
-        hit_count: stats.reads.hits,
-        miss_count: stats.reads.misses,
-        stale_count: stats.reads.stales,
-        hit_rate: stats.reads.hit_rate(),
-        evicted_count: stats.evicted_count,
-        expired_count: stats.expired_count,
     }
 }
