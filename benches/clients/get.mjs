@@ -6,7 +6,8 @@ import { performance } from "node:perf_hooks";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 
-const WARM_UP_MS = 300;
+// The compiler of hot code takes its time.
+const WARM_UP_MS = 1000;
 
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,

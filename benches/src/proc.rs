@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
+use std::time::Instant;
 
 use crate::Fallible;
 
@@ -77,6 +78,39 @@ pub(crate) fn flushes() -> Option<u64> {
     text.lines().filter_map(|line| line.split_whitespace().nth(18)?.parse::<u64>().ok()).max()
 }
 
+/// Measures how busy the machine was with what is no part of the benchmark.
+pub(crate) struct Others {
+    since: Instant,
+    ticks: f64,
+}
+
+impl Others {
+    /// Counts from now; None where Linux does not tell.
+    pub(crate) fn start() -> Option<Self> {
+        Some(Self { since: Instant::now(), ticks: foreign_ticks()? })
+    }
+
+    /// The part of the machine's processors, 0 to 1, that other processes (or other guests of the host) took.
+    pub(crate) fn share(&self) -> Option<f64> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        let all = self.since.elapsed().as_secs_f64() * TICKS * cores;
+        Some(((foreign_ticks()? - self.ticks) / all).clamp(0.0, 1.0))
+    }
+}
+
+/// Busy and stolen ticks of the machine, less those of this process and of the children that it has waited for.
+fn foreign_ticks() -> Option<f64> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    // user nice system idle iowait irq softirq steal
+    let fields: Vec<f64> =
+        text.lines().next()?.split_whitespace().skip(1).filter_map(|n| n.parse().ok()).collect();
+    let busy: f64 = [0, 1, 2, 5, 6, 7].iter().filter_map(|index| fields.get(*index)).sum();
+    let text = fs::read_to_string("/proc/self/stat").ok()?;
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let own: f64 = fields.get(11..15)?.iter().filter_map(|n| n.parse::<f64>().ok()).sum();
+    Some(busy - own)
+}
+
 /// A line about the machine for the head of the report.
 pub(crate) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -99,6 +133,7 @@ mod tests {
         assert!(resident_bytes(pid).is_ok_and(|bytes| bytes > 100_000));
         assert!(peak_resident_bytes(pid).is_ok_and(|bytes| bytes > 100_000));
         assert!(cpu_seconds(pid).is_some());
+        assert!(Others::start().is_some_and(|others| others.share().is_some()));
         assert!(FineCpu::start(pid).is_ok_and(|mut cpu| cpu.seconds().is_ok_and(|seconds| seconds >= 0.0)));
     }
 }

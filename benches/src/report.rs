@@ -11,6 +11,8 @@ pub(crate) struct Report {
     pub(crate) pannier_version: String,
     pub(crate) started_unix_seconds: u64,
     pub(crate) took_seconds: f64,
+    /// The part of the processors that other processes took during the run.
+    pub(crate) others_share: Option<f64>,
     pub(crate) rounds: u32,
     pub(crate) seconds_a_round: f64,
     pub(crate) connections_a_side: u32,

@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use crate::report::{Finding, Report, Section, SideReport, Verdict};
 
+/// The part of the processors that others may take before the numbers are worth little.
+const QUIET: f64 = 0.05;
+
 /// The whole report as text.
 pub(crate) fn render(report: &Report) -> String {
     let mut text = String::new();
@@ -16,6 +19,15 @@ pub(crate) fn render(report: &Report) -> String {
         report.connections_a_side
     );
     text.push_str(&head);
+    if let Some(share) = report.others_share {
+        let judgement =
+            if share > QUIET { "; too much for a fair picture, run it again on a quiet machine" } else { "" };
+        let _ = writeln!(
+            text,
+            "other processes took {:.0} % of the processors meanwhile{judgement}",
+            share * 100.0
+        );
+    }
     for section in &report.sections {
         text.push('\n');
         text.push_str(&section_text(section));

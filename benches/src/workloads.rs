@@ -52,6 +52,7 @@ pub(crate) async fn run_all(arguments: RunArguments) -> Fallible<Report> {
     let chosen: Vec<&str> =
         NAMES.into_iter().filter(|name| only.is_empty() || only.iter().any(|o| o == name)).collect();
     let started = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let others = proc::Others::start();
     let mut sections = Vec::new();
     for (index, name) in chosen.iter().enumerate() {
         bench.begin(format!("{name} ({} of {})", index + 1, chosen.len()));
@@ -72,6 +73,7 @@ pub(crate) async fn run_all(arguments: RunArguments) -> Fallible<Report> {
         pannier_version: version(&bench).await,
         started_unix_seconds: started,
         took_seconds: bench.elapsed(),
+        others_share: others.and_then(|others| others.share()),
         rounds: arguments.rounds,
         seconds_a_round: arguments.seconds,
         connections_a_side: arguments.connections,
@@ -91,6 +93,7 @@ fn notes(bench: &Bench) -> Vec<String> {
     vec![
         "closed loop: each call in flight waits for its answer; load generator and server share the machine's cores"
             .to_owned(),
+        "times are of calls, in µs; server CPU has a resolution of 10 ms a round".to_owned(),
         "floor: a tonic server in a process of its own that answers at once, with the sidecar's own recorded answers"
             .to_owned(),
         "ceiling: rusqlite in this process, no gRPC; 'cache' has indexes for expiry and least-recently-used, 'lean' has none"

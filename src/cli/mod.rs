@@ -25,12 +25,12 @@ const EXIT_CONFIGURATION: u8 = 78;
 #[command(name = "pannier", version, max_term_width = 110)]
 pub struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the sidecar until it is told to stop.
+    /// Run the sidecar until it is told to stop; this is also what is done when no command is given.
     Serve(serve::Serve),
     /// Ask a running sidecar whether it serves; exit 0 if it does.
     Healthcheck(healthcheck::Healthcheck),
@@ -45,7 +45,7 @@ enum Command {
 }
 
 /// Where settings come from besides their defaults and the environment.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct Sources {
     /// A TOML file of settings.
     #[arg(long, value_name = "FILE", env = "PANNIER_CONFIG", global = true)]
@@ -77,7 +77,7 @@ impl From<Error> for Failure {
 impl Cli {
     /// Runs the command.
     pub fn run(self) -> ExitCode {
-        let result = match self.command {
+        let result = match self.command.unwrap_or(Command::Serve(serve::Serve::default())) {
             Command::Serve(command) => command.run(),
             Command::Healthcheck(command) => command.run(),
             Command::Migrate(command) => command.run(),

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::server::{self, Running};
 use crate::settings::{LogSettings, Settings};
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct Serve {
     #[command(flatten)]
     sources: Sources,

@@ -21,6 +21,7 @@ program "$root/.venv/bin/python" "$clients/python/transcripts.py"
 program "$root/.venv/bin/python" "$clients/python/errors.py"
 program node "$clients/node/transcripts.mjs"
 program "$clients/grpcurl.sh"
+program "$root/.venv/bin/python" "$clients/tour.py"
 
 echo
 echo "clients: $passed passed, $failed failed"

@@ -198,3 +198,29 @@ async fn a_second_signal_during_the_drain_changes_nothing() {
     exits_in_time(&mut sidecar, "TERM").await;
     wal_is_empty(&place);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_while_it_starts_ends_it_in_time() {
+    let _turn = turn::alone().await;
+    let place = Place::new();
+    let launch = Launch::new(&place);
+    for milliseconds in [0, 2, 5, 10, 20, 40, 80] {
+        let mut sidecar = launch.started_for(Duration::from_millis(milliseconds)).await;
+        let began = Instant::now();
+        sidecar.signal("TERM");
+        let status = sidecar.ended(LIMIT).await.unwrap_or_else(|| panic!("it goes on:\n{}", sidecar.log()));
+        // Before the process has asked for the signal, the system ends it.
+        let by_signal = std::os::unix::process::ExitStatusExt::signal(&status).is_some();
+        assert!(
+            by_signal || status.code() == Some(0),
+            "after {milliseconds} ms: {status}:\n{}",
+            sidecar.log()
+        );
+        println!("SIGTERM {milliseconds} ms after the start: {status} after {:?}", began.elapsed());
+    }
+    let mut sidecar = launch.start().await;
+    write_some(channel(&sidecar).await).await;
+    exits_in_time(&mut sidecar, "TERM").await;
+    wal_is_empty(&place);
+    sound(&place);
+}

@@ -14,6 +14,8 @@ use crate::turn;
 const KILLS: u64 = 50;
 /// The process is killed at a random moment of this span after the writers began.
 const SPAN_MICROS: u64 = 250_000;
+/// Now and then the next one is killed as well, while it starts and recovers.
+const START_SPAN_MICROS: u64 = 120_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_survive_kill_nine_under_load() {
@@ -37,6 +39,9 @@ async fn acknowledged_writes_survive_kill_nine_under_load() {
             assert!(cut_off_rightly(&status), "round {round}: {status:?}");
         }
 
+        while chance.once_in(4) {
+            launch.started_for(Duration::from_micros(chance.below(START_SPAN_MICROS))).await.kill();
+        }
         sidecar = launch.start().await;
         let mut client = cache(&sidecar).await;
         let wrong = compare(&mut client, &ledger, &ledger.unsettled()).await;

@@ -51,7 +51,7 @@ pub(crate) struct Plan {
 }
 
 /// The files of the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Which {
     Database,
     Wal,
@@ -60,7 +60,7 @@ pub(crate) enum Which {
 }
 
 /// The first call that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Failed {
     pub(crate) kind: u64,
     pub(crate) file: Which,

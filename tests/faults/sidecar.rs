@@ -119,6 +119,14 @@ impl Launch {
         Refusal { code: status.code(), stderr: sidecar.log() }
     }
 
+    /// Starts it and comes back after so long, ready or not. What the ready file says is not known then.
+    pub(crate) async fn started_for(&self, moment: Duration) -> Sidecar {
+        let mut sidecar = self.spawn();
+        let ended = sidecar.ended(moment).await;
+        assert!(ended.is_none(), "the sidecar ended at its start: {ended:?}\n{}", sidecar.log());
+        sidecar
+    }
+
     fn spawn(&self) -> Sidecar {
         // A ready file that a killed process left would tell of the wrong one.
         let _ = std::fs::remove_file(&self.ready);

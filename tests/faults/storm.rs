@@ -270,7 +270,9 @@ async fn answers_at_once(clients: &mut [Cache], ledger: &Ledger) {
 
 /// The storage saw nothing of it.
 fn unharmed(sidecar: &Sidecar) {
-    assert_eq!(metric(sidecar, "pannier_storage_faults_total").unwrap_or(0.0), 0.0);
+    for name in ["pannier_storage_faults_total", "pannier_storage_autocommit_violations_total"] {
+        assert_eq!(metric(sidecar, name), Some(0.0), "{name}");
+    }
     for line in sidecar.log().lines() {
         let line = line.to_lowercase();
         assert!(!line.contains("panicked") && !line.contains("autocommit"), "{line}");

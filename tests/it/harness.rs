@@ -1,5 +1,6 @@
 //! A sidecar per test: in this process, on a clock that the test moves, on a database of its own.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use pannier::clock::{Clock, ManualClock};
@@ -20,6 +21,7 @@ pub struct Pannier {
     pub cache: CacheServiceClient<Channel>,
     pub channel: Channel,
     pub clock: ManualClock,
+    now_us: AtomicI64,
     settings: Settings,
     running: Option<Running>,
     directory: TempDir,
@@ -43,6 +45,7 @@ pub async fn pannier_with(change: impl FnOnce(&mut Settings)) -> Pannier {
         cache: CacheServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
         channel,
         clock,
+        now_us: AtomicI64::new(START_US),
         settings,
         running: Some(running),
         directory,
@@ -65,13 +68,37 @@ impl Pannier {
         self.cache = CacheServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
         self.channel = channel;
         self.clock = clock;
+        self.now_us = AtomicI64::new(now_us);
         self.running = Some(running);
         self
+    }
+
+    /// Stops the sidecar and starts it again on the same data, a second later.
+    pub async fn restart(self) -> Self {
+        let now_us = self.now_us() + 1_000_000;
+        self.restart_at(now_us).await
+    }
+
+    /// Stops the sidecar and starts it again on the same data, a second later, with settings that `change` has changed.
+    pub async fn restart_with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self.restart().await
     }
 
     /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
+        self.now_us.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::Relaxed);
+    }
+
+    /// Moves the clock forward by whole seconds.
+    pub fn advance_s(&self, seconds: u64) {
+        self.advance(Duration::from_secs(seconds));
+    }
+
+    /// Where the clock stands.
+    pub fn now_us(&self) -> i64 {
+        self.now_us.load(Ordering::Relaxed)
     }
 
     /// Where the database is.
@@ -89,7 +116,7 @@ pub fn assert_status(status: &Status, code: Code, reason: ErrorReason) {
     assert_eq!(format!("ERROR_REASON_{}", info.reason), reason.as_str_name());
 }
 
-/// The fields that an INVALID_ARGUMENT names, in order.
+/// The fields that an INVALID_ARGUMENT names, sorted.
 #[track_caller]
 pub fn violated_fields(status: &Status) -> Vec<String> {
     assert_status(status, Code::InvalidArgument, ErrorReason::InvalidArgument);
@@ -98,5 +125,7 @@ pub fn violated_fields(status: &Status) -> Vec<String> {
     for violation in &bad.field_violations {
         assert!(!violation.description.is_empty(), "{} says nothing", violation.field);
     }
-    bad.field_violations.iter().map(|violation| violation.field.clone()).collect()
+    let mut fields: Vec<_> = bad.field_violations.iter().map(|violation| violation.field.clone()).collect();
+    fields.sort();
+    fields
 }

@@ -207,6 +207,12 @@ impl Script {
         format!("{}-made", self.namespace)
     }
 
+    /// A disk that takes no writes stops no reads, those that go to the database included.
+    pub(crate) async fn reads_go_on(&self, client: &mut Cache) {
+        let request = pb::ListRequest { namespace: self.namespace.clone(), ..Default::default() };
+        client.list(request).await.expect("a read while writes fail");
+    }
+
     /// What is there now.
     pub(crate) async fn observe(&self, client: &mut Cache) -> Findings {
         let keys: Vec<_> = self.ledger.keys().into_iter().filter(|key| !key.starts_with(':')).collect();
