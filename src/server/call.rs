@@ -4,13 +4,14 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Request, Response};
 use pannier_proto::codec::MALFORMED;
 use pannier_proto::errors::v1::ErrorReason;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
@@ -30,6 +31,9 @@ pub(super) struct Gate {
     deadline: Duration,
     deadline_max: Duration,
     message_bytes_max: u64,
+    /// No new calls are let in.
+    draining: Arc<AtomicBool>,
+    /// Running calls are cut off.
     closed: Arc<watch::Sender<bool>>,
 }
 
@@ -45,6 +49,7 @@ impl Gate {
             deadline: Duration::from_millis(settings.deadline_ms),
             deadline_max: Duration::from_millis(settings.deadline_ms_max),
             message_bytes_max: settings.message_bytes_max,
+            draining: Arc::default(),
             closed: Arc::new(watch::Sender::new(false)),
         }
     }
@@ -56,6 +61,7 @@ impl Gate {
 
     /// Waits for running calls to end; answers those that have not by then with SHUTTING_DOWN.
     pub(super) async fn drain(&self, within: Duration) {
+        self.draining.store(true, Ordering::SeqCst);
         let all_ended = self.permits.acquire_many(self.calls_max);
         let in_time = tokio::time::timeout(within, all_ended).await.is_ok();
         self.closed.send_replace(true);
@@ -64,6 +70,16 @@ impl Gate {
             // Whether they left in time or not: the sidecar stops.
             let _ = tokio::time::timeout(LAST_ANSWERS, all_ended).await;
         }
+    }
+
+    /// Lets a call in, if there is room and the sidecar is not stopping.
+    fn admit(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let permit = self.permits.clone().try_acquire_owned();
+        // Looked at after the permit was taken: a drain that begins now waits for it.
+        if self.draining.load(Ordering::SeqCst) {
+            return Err(status::of(Error::ShuttingDown));
+        }
+        permit.map_err(|_| status::of(Error::Overloaded { setting: "server.calls_max" }))
     }
 
     /// When a call that begins now must end, from its `grpc-timeout`.
@@ -141,13 +157,9 @@ where
         let started = clock::instant();
         let method = self.metrics.method(request.uri().path());
         let (gate, metrics) = (self.gate.clone(), self.metrics.clone());
-        let admitted = gate.deadline(request.headers(), started).and_then(|deadline| {
-            match gate.permits.clone().try_acquire_owned() {
-                Ok(permit) => Ok((deadline, permit)),
-                Err(_) if *gate.closed.borrow() => Err(status::of(Error::ShuttingDown)),
-                Err(_) => Err(status::of(Error::Overloaded { setting: "server.calls_max" })),
-            }
-        });
+        let admitted = gate
+            .deadline(request.headers(), started)
+            .and_then(|deadline| gate.admit().map(|permit| (deadline, permit)));
         let call = match admitted {
             Ok((deadline, permit)) => Ok((deadline, permit, self.inner.call(request))),
             Err(status) => Err(status),

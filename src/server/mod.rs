@@ -101,7 +101,8 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
         .http2_keepalive_timeout(Some(KEEPALIVE / 3))
         .max_concurrent_streams(Some(settings.server.streams_max))
         .http2_max_header_list_size(Some(16 * 1024))
-        .http2_max_pending_accept_reset_streams(Some(20))
+        // At 20, hyper's default, callers with short deadlines cost honest ones their connection (tests/faults/storm.rs).
+        .http2_max_pending_accept_reset_streams(Some(settings.server.streams_max as usize))
         .http2_max_local_error_reset_streams(Some(1_024))
         .add_service(health_service)
         .add_service(reflection_builder().build_v1().map_err(reflection)?)

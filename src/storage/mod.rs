@@ -16,10 +16,13 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
-use sea_orm::{DatabaseConnection, DatabaseExecutor};
+use sea_orm::{
+    ActiveModelTrait, ConnectionTrait as _, DatabaseConnection, DatabaseExecutor, DbBackend, EntityTrait,
+    IntoActiveModel, PrimaryKeyTrait, QueryTrait as _,
+};
 use tokio::sync::watch;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::settings::StorageSettings;
 
 pub use crate::settings::Durability;
@@ -46,6 +49,22 @@ impl<'t> Tx<'t> {
     /// It must be quick and must not touch the database: the writer waits for it.
     pub fn after_commit(&self, follow_up: impl FnOnce() + Send + 'static) {
         self.follow_ups.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(follow_up));
+    }
+
+    /// Inserts a row and answers with its id, in the way that costs least on this database.
+    pub async fn insert<A>(&self, row: A) -> Result<i64>
+    where
+        A: ActiveModelTrait + Send,
+        <<A::Entity as EntityTrait>::PrimaryKey as PrimaryKeyTrait>::ValueType: Into<i64>,
+        <A::Entity as EntityTrait>::Model: IntoActiveModel<A>,
+    {
+        let insert = A::Entity::insert(row);
+        if self.db.get_database_backend() != DbBackend::Sqlite {
+            return Ok(insert.exec(&self.db).await?.last_insert_id.into());
+        }
+        // RETURNING costs a statement journal, which slows a batch down with the square of its size.
+        let id = self.db.execute(&insert.into_query()).await?.last_insert_id();
+        i64::try_from(id).map_err(|error| Error::internal(error.to_string()))
     }
 
     fn into_follow_ups(self) -> Vec<FollowUp> {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use pannier::clock::{Clock, ManualClock};
+use pannier::error::Error;
 use pannier::server::{self, Running};
 use pannier::settings::Settings;
 use pannier_proto::cache::v1::cache_service_client::CacheServiceClient;
@@ -54,7 +55,17 @@ pub async fn pannier_with(change: impl FnOnce(&mut Settings)) -> Pannier {
 
 async fn start(settings: &Settings, now_us: i64) -> (Running, ManualClock, Channel) {
     let (clock, manual) = Clock::manual(now_us);
-    let running = server::start(settings, clock).await.unwrap();
+    let mut tries = 0;
+    // A sidecar that was stopped in this process holds its lock until the last of its connections has ended.
+    let running = loop {
+        match server::start(settings, clock.clone()).await {
+            Err(Error::Refused(sentence)) if sentence.contains("another pannier") && tries < 5_000 => {
+                tries += 1
+            }
+            other => break other.unwrap_or_else(|error| panic!("no start after {tries} tries: {error}")),
+        }
+        tokio::task::yield_now().await;
+    };
     let url = format!("http://{}", running.address.unwrap());
     let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
     (running, manual, channel)

@@ -264,6 +264,14 @@ impl Usage {
         }
     }
 
+    /// Both together.
+    pub fn with(&self, other: Self) -> Self {
+        Self {
+            entry_count: self.entry_count + other.entry_count,
+            stored_bytes: self.stored_bytes + other.stored_bytes,
+        }
+    }
+
     /// What is left of it when `other` is taken off.
     pub fn without(&self, other: Self) -> Self {
         Self {

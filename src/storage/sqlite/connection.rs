@@ -97,6 +97,8 @@ impl Place {
         connection.set_prepared_statement_cache_capacity(PREPARED_MAX);
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+        // Plans do not depend on bound values: otherwise every statement with `LIMIT ?` is compiled anew for each run.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         let kib = i64::try_from(cache_bytes / 1024).unwrap_or(i64::MAX);
         connection.pragma_update(None, "cache_size", -kib)?;
         connection.pragma_update(

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ const SLOW: Duration = Duration::from_millis(100);
 pub(super) struct Executor {
     connection: Mutex<Connection>,
     failure: Mutex<Option<Failure>>,
+    has_written: AtomicBool,
     counters: Arc<Counters>,
 }
 
@@ -117,7 +119,12 @@ impl fmt::Debug for Executor {
 
 impl Executor {
     pub(super) fn new(connection: Connection, counters: Arc<Counters>) -> Arc<Self> {
-        Arc::new(Self { connection: Mutex::new(connection), failure: Mutex::new(None), counters })
+        Arc::new(Self {
+            connection: Mutex::new(connection),
+            failure: Mutex::new(None),
+            has_written: AtomicBool::new(false),
+            counters,
+        })
     }
 
     /// The executor as SeaORM takes it.
@@ -147,6 +154,11 @@ impl Executor {
     pub(super) fn take_failure_unless_fault(&self) -> Option<Failure> {
         let mut last = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         last.take_if(|failure| !failure.is_fault())
+    }
+
+    /// Whether a statement that can write was run since this was last asked.
+    pub(super) fn take_has_written(&self) -> bool {
+        self.has_written.swap(false, Ordering::Relaxed)
     }
 
     /// What `error` of an operation is told as, now that the statement that failed is known.
@@ -187,6 +199,7 @@ impl Executor {
     fn execute(&self, statement: &Statement) -> Result<ProxyExecResult, DbErr> {
         self.timed(statement, |connection| {
             let mut prepared = connection.prepare_cached(&statement.sql)?;
+            self.has_written.store(true, Ordering::Relaxed);
             bind(&mut prepared, statement)?;
             let rows_affected = prepared.raw_execute()?;
             let last_insert_id = u64::try_from(connection.last_insert_rowid()).unwrap_or(0);
@@ -197,6 +210,9 @@ impl Executor {
     fn query(&self, statement: &Statement) -> Result<Vec<ProxyRow>, DbErr> {
         self.timed(statement, |connection| {
             let mut prepared = connection.prepare_cached(&statement.sql)?;
+            if !prepared.readonly() {
+                self.has_written.store(true, Ordering::Relaxed);
+            }
             bind(&mut prepared, statement)?;
             let columns: Vec<(String, Declared)> = prepared
                 .columns()
@@ -290,15 +306,24 @@ enum Declared {
 impl Declared {
     fn of(declared: Option<&str>) -> Self {
         let Some(declared) = declared else { return Self::Nothing };
-        let name = declared.split('(').next().unwrap_or(declared).trim().to_ascii_lowercase();
-        match name.as_str() {
-            "boolean" => Self::Boolean,
-            "integer" | "bigint" | "smallint" | "tinyint" => Self::Integer,
-            "double" | "real" | "float" => Self::Real,
-            "uuid_text" => Self::Uuid,
-            "json_text" | "jsonb_text" => Self::Json,
-            _ if name.contains("blob") => Self::Blob,
-            _ => Self::Text,
+        let name = declared.split('(').next().unwrap_or(declared).trim();
+        let is = |known: &[&str]| known.iter().any(|known| name.eq_ignore_ascii_case(known));
+        if is(&["bigint", "integer", "smallint", "tinyint"]) {
+            Self::Integer
+        } else if is(&["text", "varchar"]) {
+            Self::Text
+        } else if is(&["blob", "varbinary_blob"]) {
+            Self::Blob
+        } else if is(&["boolean"]) {
+            Self::Boolean
+        } else if is(&["double", "real", "float"]) {
+            Self::Real
+        } else if is(&["uuid_text"]) {
+            Self::Uuid
+        } else if is(&["json_text", "jsonb_text"]) {
+            Self::Json
+        } else {
+            Self::Text
         }
     }
 }

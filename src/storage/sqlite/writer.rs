@@ -1,9 +1,10 @@
 //! The writer: one thread, one connection, group commit.
 //!
 //! Writes queue to it. It takes what has gathered while the last group was being committed, so nobody waits on purpose:
-//! alone, a write is a group of one; under load, many share an fsync. Within a group each operation has a savepoint of its
-//! own, and one that fails by its own fault is rolled back alone. When the disk or the database fails, SQLite may have
-//! rolled back more than it says: the whole group fails, nobody is told yes, and the connection is closed and opened anew.
+//! alone, a write is a group of one; under load, many share an fsync. An operation that fails by its own fault takes no other
+//! with it: mostly it has written nothing yet, and there is nothing to undo; if it has, the group is rolled back and run
+//! again with a savepoint for each. When the disk or the database fails, SQLite may have rolled back more than it says: the
+//! whole group fails, nobody is told yes, and the connection is closed and opened anew.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -252,16 +253,10 @@ impl Writer {
         open.set_synchronous(durability)?;
         let executor = &open.executor;
         executor.run("BEGIN IMMEDIATE")?;
-        for job in group {
-            executor.run("SAVEPOINT operation")?;
-            let succeeded = job.run(executor, &open.database);
-            if let Some(fault) = executor.take_failure().filter(Failure::is_fault) {
-                return Err(fault);
-            }
-            if !succeeded {
-                executor.run("ROLLBACK TO operation")?;
-            }
-            executor.run("RELEASE operation")?;
+        if open.run_all(group, Scope::Bare)? == Ran::Tainted {
+            executor.run("ROLLBACK")?;
+            executor.run("BEGIN IMMEDIATE")?;
+            open.run_all(group, Scope::Savepoint)?;
         }
         executor.run("COMMIT")?;
         if !executor.connection().is_autocommit() {
@@ -346,7 +341,50 @@ impl Writer {
     }
 }
 
+/// What surrounds each operation of a group.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// Nothing: what most groups need, and savepoints copy every page before its first change.
+    Bare,
+    /// A savepoint.
+    Savepoint,
+}
+
+/// How a group ran.
+#[derive(PartialEq, Eq)]
+enum Ran {
+    /// All that was written belongs to operations that succeeded.
+    Clean,
+    /// An operation failed after it had written.
+    Tainted,
+}
+
 impl Open {
+    fn run_all(&self, group: &mut [Box<dyn Job>], scope: Scope) -> Result<Ran, Failure> {
+        let executor = &self.executor;
+        for job in group {
+            if scope == Scope::Savepoint {
+                executor.run("SAVEPOINT operation")?;
+            }
+            executor.take_has_written();
+            let succeeded = job.run(executor, &self.database);
+            if let Some(fault) = executor.take_failure().filter(Failure::is_fault) {
+                return Err(fault);
+            }
+            match scope {
+                Scope::Bare if !succeeded && executor.take_has_written() => return Ok(Ran::Tainted),
+                Scope::Bare => {}
+                Scope::Savepoint => {
+                    if !succeeded {
+                        executor.run("ROLLBACK TO operation")?;
+                    }
+                    executor.run("RELEASE operation")?;
+                }
+            }
+        }
+        Ok(Ran::Clean)
+    }
+
     fn set_synchronous(&mut self, durability: Durability) -> Result<(), Failure> {
         if self.synchronous != durability {
             let connection = self.executor.connection();

@@ -125,11 +125,8 @@ async fn the_stale_window_is_the_items_or_the_namespaces_or_none() {
     let entry = pannier.get("n", "a").await.unwrap();
     assert_about(entry.stale_until_time.as_ref(), START_US + 40_000_000);
 
-    let namespace = pb::Namespace {
-        name: "n".into(),
-        default_stale_window: Some(seconds(5)),
-        ..Default::default()
-    };
+    let namespace =
+        pb::Namespace { name: "n".into(), default_stale_window: Some(seconds(5)), ..Default::default() };
     pannier.update_namespace(namespace, &["default_stale_window"]).await;
     pannier.put("n", short_lived("a", "v", 10)).await;
     let entry = pannier.get("n", "a").await.unwrap();
@@ -151,4 +148,15 @@ async fn a_stale_entry_is_no_live_entry() {
     assert!(!pannier.touch("n", "a", None).await.found);
     let outcome = pannier.delete("n", &["a"]).await;
     assert_eq!(outcome, [pb::DeleteOutcome::NotFound]);
+}
+
+#[tokio::test]
+async fn what_never_expires_is_never_stale() {
+    let pannier = pannier().await;
+    let item = pb::PutItem { stale_window: Some(seconds(60)), ..lasting("a", "v") };
+    pannier.put("n", item).await;
+    let entry = pannier.get("n", "a").await.unwrap();
+    assert_eq!((entry.expire_time, entry.stale_until_time), (None, None));
+    pannier.touch("n", "a", Some(pb::touch_item::Expiry::Ttl(seconds(10)))).await;
+    assert_about(pannier.get("n", "a").await.unwrap().expire_time.as_ref(), START_US + 10_000_000);
 }

@@ -237,3 +237,17 @@ async fn a_caller_that_gave_up_does_not_take_the_lease_with_it() {
     let_arrive(&pannier).await;
     pannier.lease("n", "a").await;
 }
+
+#[tokio::test]
+async fn a_wait_in_a_namespace_that_is_deleted_ends_in_an_answer() {
+    let pannier = pannier().await;
+    pannier.put("n", value_item("k", "v")).await;
+    pannier.lease("n", "a").await;
+    let caller = waiter(&pannier, "a", 20);
+    let_arrive(&pannier).await;
+    pannier.delete_namespace("n").await;
+    let (answer, after_s) = advance_until(&pannier, caller, 1).await;
+    assert!(answer.entry.is_none() && after_s <= 22, "after {after_s} s");
+    pannier.put("n", value_item("a", "v")).await;
+    assert_eq!(pannier.keys("n").await, ["a"]);
+}

@@ -191,3 +191,34 @@ async fn deleting_by_prefix_counts_no_leased_places() {
     pannier.lease("n", "a leased").await;
     assert_eq!(pannier.delete_by_prefix("n", "a").await, (1, false));
 }
+
+#[tokio::test]
+async fn leased_places_alone_leave_nothing_more_to_delete() {
+    let pannier = pannier_with(|settings| settings.cache.delete_rows_max = 10).await;
+    for i in 0..25 {
+        pannier.lease("n", &format!("a{i}")).await;
+    }
+    pannier.put("n", value_item("a", "v")).await;
+    let (mut deleted, mut calls) = (0, 0);
+    loop {
+        let (count, more) = pannier.delete_by_prefix("n", "a").await;
+        deleted += count;
+        calls += 1;
+        assert!(calls < 10, "`more` does not end");
+        if !more {
+            break;
+        }
+        assert!(!pannier.keys("n").await.is_empty(), "`more`, though no entry remains");
+    }
+    assert_eq!(deleted, 1);
+}
+
+#[tokio::test]
+async fn a_namespace_of_leased_places_has_no_oldest_entry() {
+    let pannier = pannier().await;
+    pannier.put("n", value_item("k", "v")).await;
+    pannier.lease("n", "a").await;
+    pannier.delete("n", &["k"]).await;
+    let stats = pannier.stats("n").await;
+    assert_eq!((stats.oldest_entry_time, stats.newest_entry_time), (None, None));
+}

@@ -63,7 +63,8 @@ async fn the_last_page_says_so() {
 #[tokio::test]
 async fn a_prefix_lists_the_keys_that_begin_with_its_bytes() {
     let pannier = pannier().await;
-    let names = ["a", "a%", "a%b", "a_", "ab", "aB", "A", "é", "éa", "日本", "\u{10ffff}", "\u{10ffff}a", "\0x"];
+    let names =
+        ["a", "a%", "a%b", "a_", "ab", "aB", "A", "é", "éa", "日本", "\u{10ffff}", "\u{10ffff}a", "\0x"];
     pannier.put_all("n", names.iter().map(|key| value_item(*key, "v")).collect()).await;
     for prefix in ["a", "a%", "%", "_", "a_", "é", "日", "\u{10ffff}", "\0", "none", "ab", "\u{10ffff}b"] {
         let mut expected: Vec<&str> = names.into_iter().filter(|key| key.starts_with(prefix)).collect();
@@ -111,8 +112,12 @@ async fn values_come_only_when_asked_for_and_sizes_always() {
     };
     pannier.put("n", full).await;
     let without = pannier.try_list(list("n")).await.unwrap().entries.remove(0);
-    let with =
-        pannier.try_list(pb::ListRequest { include_values: true, ..list("n") }).await.unwrap().entries.remove(0);
+    let with = pannier
+        .try_list(pb::ListRequest { include_values: true, ..list("n") })
+        .await
+        .unwrap()
+        .entries
+        .remove(0);
     assert_eq!(value_of(&with), b"value");
     match &without.content {
         None => {}
@@ -140,8 +145,9 @@ async fn a_listed_failure_is_never_shown_as_a_value() {
 #[tokio::test]
 async fn only_live_entries_are_listed() {
     let pannier = pannier_with(|settings| settings.cache.sweep_ms = 3_600_000).await;
-    let items = (0..50)
-        .map(|i| if i % 5 == 0 { value_item(format!("k{i}"), "v") } else { short_lived(&format!("k{i}"), "v", 10) });
+    let items = (0..50).map(|i| {
+        if i % 5 == 0 { value_item(format!("k{i}"), "v") } else { short_lived(&format!("k{i}"), "v", 10) }
+    });
     pannier.put_all("n", items.collect()).await;
     pannier.advance_s(11);
     let pages = pannier.pages(pb::ListRequest { page_size: 4, ..list("n") }).await;
@@ -190,7 +196,8 @@ async fn a_page_of_metadata_ends_before_it_is_larger_than_the_setting() {
     })
     .await;
     let metadata_json = format!("{{\"a\":\"{}\"}}", "m".repeat(3_000));
-    let item = |i| pb::PutItem { metadata_json: metadata_json.clone(), ..value_item(format!("k{i:02}"), "v") };
+    let item =
+        |i| pb::PutItem { metadata_json: metadata_json.clone(), ..value_item(format!("k{i:02}"), "v") };
     pannier.put_all("n", (0..20).map(item).collect()).await;
     for include_values in [false, true] {
         let pages = pannier.pages(pb::ListRequest { include_values, ..list("n") }).await;

@@ -8,7 +8,12 @@ use super::items::tagged;
 use crate::harness::{Pannier, assert_status, pannier};
 
 fn list(page_token: &str) -> pb::ListRequest {
-    pb::ListRequest { namespace: "n".into(), page_size: 2, page_token: page_token.into(), ..Default::default() }
+    pb::ListRequest {
+        namespace: "n".into(),
+        page_size: 2,
+        page_token: page_token.into(),
+        ..Default::default()
+    }
 }
 
 async fn five_entries_and_a_token() -> (Pannier, String) {
@@ -37,7 +42,9 @@ async fn a_damaged_token_is_refused() {
         damaged[place] = if damaged[place] == b'A' { b'B' } else { b'A' };
         assert_token_refused(pannier.try_list(list(std::str::from_utf8(&damaged).unwrap())).await);
     }
-    for nonsense in ["k1", "é", "\0", "AAAA", "====", &"x".repeat(10_000), &format!("{token}A"), &token.repeat(2)] {
+    for nonsense in
+        ["k1", "é", "\0", "AAAA", "====", &"x".repeat(10_000), &format!("{token}A"), &token.repeat(2)]
+    {
         assert_token_refused(pannier.try_list(list(nonsense)).await);
     }
 }

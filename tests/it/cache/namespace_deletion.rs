@@ -104,7 +104,8 @@ async fn the_rows_of_a_deleted_namespace_are_removed_from_the_file() {
             tables.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
         assert!(!names.is_empty(), "no tables of the cache");
         let count = |name: &String| {
-            file.query_row(&format!("SELECT count(*) FROM \"{name}\""), [], |row| row.get::<_, i64>(0)).unwrap()
+            file.query_row(&format!("SELECT count(*) FROM \"{name}\""), [], |row| row.get::<_, i64>(0))
+                .unwrap()
         };
         names.iter().map(count).sum::<i64>()
     };

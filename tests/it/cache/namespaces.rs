@@ -154,7 +154,8 @@ async fn fields_outside_the_mask_take_the_settings_in_a_new_namespace() {
 #[tokio::test]
 async fn what_is_not_a_limit_cannot_be_written() {
     let pannier = pannier().await;
-    for path in ["nonsense", "name", "create_time", "update_time", "", "entries_max.x", "default_ttl.seconds", "*"]
+    for path in
+        ["nonsense", "name", "create_time", "update_time", "", "entries_max.x", "default_ttl.seconds", "*"]
     {
         let status = pannier.try_update_namespace(full("n"), &["bytes_max", path]).await.unwrap_err();
         let fields = violated_fields(&status);

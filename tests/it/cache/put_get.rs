@@ -88,19 +88,14 @@ async fn a_negative_entry_comes_back_as_a_failure() {
     let pannier = pannier().await;
     pannier.put("n", negative_item("a", "NO_CAPTIONS", "the video has none")).await;
     let entry = pannier.get("n", "a").await.unwrap();
-    let negative = pb::NegativeEntry {
-        error_code: "NO_CAPTIONS".into(),
-        error_message: "the video has none".into(),
-    };
+    let negative =
+        pb::NegativeEntry { error_code: "NO_CAPTIONS".into(), error_message: "the video has none".into() };
     assert_eq!(entry.content, Some(pb::entry::Content::Negative(negative)));
     assert_eq!(entry.size_bytes, 11 + 18);
 
     pannier.put("n", negative_item("a", "X", "")).await;
     let negative = pb::NegativeEntry { error_code: "X".into(), error_message: String::new() };
-    assert_eq!(
-        pannier.get("n", "a").await.unwrap().content,
-        Some(pb::entry::Content::Negative(negative))
-    );
+    assert_eq!(pannier.get("n", "a").await.unwrap().content, Some(pb::entry::Content::Negative(negative)));
 }
 
 #[tokio::test]
@@ -149,7 +144,8 @@ async fn tags_come_back_sorted_and_each_once() {
 #[tokio::test]
 async fn tags_of_any_printable_characters_come_back_and_are_found() {
     let pannier = pannier().await;
-    for tag in ["a,b", "[\"x\"]", "\\", "'; --", " ", "%", "_", "🚲\u{202e}", "\u{10ffff}", &"t".repeat(256)] {
+    for tag in ["a,b", "[\"x\"]", "\\", "'; --", " ", "%", "_", "🚲\u{202e}", "\u{10ffff}", &"t".repeat(256)]
+    {
         pannier.put("n", tagged("a", &[tag, "other"])).await;
         let entry = pannier.get("n", "a").await.unwrap();
         assert_eq!(entry.tags.len(), 2);
@@ -163,8 +159,28 @@ async fn keys_of_any_characters_are_told_apart() {
     let pannier = pannier().await;
     let longest = "é".repeat(512);
     let keys = [
-        "a", "A", "a ", " a", "a\0", "a\0b", "\0", "a\n", "🚲", "🚲\u{fe0f}", "שלום", "\u{202e}abc", "é", "e\u{301}",
-        "%", "_", "'", "\"; --", "\u{10ffff}", "a/b", "日本語", &longest,
+        "a",
+        "A",
+        "a ",
+        " a",
+        "a\0",
+        "a\0b",
+        "\0",
+        "a\n",
+        "🚲",
+        "🚲\u{fe0f}",
+        "שלום",
+        "\u{202e}abc",
+        "é",
+        "e\u{301}",
+        "%",
+        "_",
+        "'",
+        "\"; --",
+        "\u{10ffff}",
+        "a/b",
+        "日本語",
+        &longest,
     ];
     let items = keys.iter().enumerate().map(|(i, key)| value_item(*key, format!("{i}"))).collect();
     assert!(pannier.put_all("n", items).await.iter().all(|put| put.created));

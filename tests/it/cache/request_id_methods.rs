@@ -15,12 +15,11 @@ fn id() -> String {
 async fn a_repeated_batch_put_tells_its_failures_again() {
     let pannier = pannier().await;
     pannier.put("n", value_item("here", "v")).await;
-    let refused = pb::PutItem {
-        condition: Some(pb::put_item::Condition::IfAbsent(true)),
-        ..value_item("here", "w")
-    };
+    let refused =
+        pb::PutItem { condition: Some(pb::put_item::Condition::IfAbsent(true)), ..value_item("here", "w") };
     let items = vec![value_item("a", "v"), refused];
-    let request = pb::BatchPutRequest { namespace: "n".into(), items, request_id: id(), ..Default::default() };
+    let request =
+        pb::BatchPutRequest { namespace: "n".into(), items, request_id: id(), ..Default::default() };
     let first = pannier.cache.clone().batch_put(request.clone()).await.unwrap().into_inner();
     pannier.delete("n", &["a", "here"]).await;
     assert_eq!(pannier.cache.clone().batch_put(request).await.unwrap().into_inner(), first);
@@ -44,8 +43,7 @@ async fn a_repeated_delete_deletes_nothing() {
 async fn a_repeated_delete_by_prefix_or_tag_deletes_nothing() {
     let pannier = pannier().await;
     pannier.put("n", tagged("a", &["t"])).await;
-    let prefix =
-        pb::DeleteByPrefixRequest { namespace: "n".into(), prefix: "a".into(), request_id: id() };
+    let prefix = pb::DeleteByPrefixRequest { namespace: "n".into(), prefix: "a".into(), request_id: id() };
     let first = pannier.cache.clone().delete_by_prefix(prefix.clone()).await.unwrap().into_inner();
     assert_eq!(first.deleted_count, 1);
     pannier.put("n", tagged("a", &["t"])).await;

@@ -161,3 +161,36 @@ async fn counts_of_evicted_and_expired_survive_a_restart() {
     let pannier = pannier.restart().await;
     assert_eq!(pannier.stats("n").await, before);
 }
+
+#[tokio::test]
+async fn an_update_of_the_namespace_loses_no_count() {
+    let pannier = pannier().await;
+    pannier.put("n", value_item("a", "v")).await;
+    for round in 1..=5 {
+        pannier.get("n", "a").await;
+        pannier.get("n", "b").await;
+        pannier.limit_entries("n", 10 * round).await;
+        pannier.get("n", "a").await;
+        let stats = pannier.stats("n").await;
+        assert_eq!((stats.hit_count, stats.miss_count), (2 * round, round));
+        pannier.advance_s(3);
+    }
+    let pannier = pannier.restart().await;
+    let stats = pannier.stats("n").await;
+    assert_eq!((stats.hit_count, stats.miss_count), (10, 5));
+}
+
+#[tokio::test]
+async fn reads_of_a_deleted_namespace_are_not_given_to_its_successor() {
+    let pannier = pannier().await;
+    pannier.put("n", value_item("a", "v")).await;
+    pannier.get("n", "a").await;
+    pannier.delete_namespace("n").await;
+    pannier.put("n", value_item("a", "v")).await;
+    pannier.get("n", "a").await;
+    pannier.advance_s(10);
+    let pannier = pannier.restart().await;
+    let stats = pannier.stats("n").await;
+    assert_eq!((stats.hit_count, stats.miss_count), (1, 0));
+    assert_eq!(pannier.peek("n", "a").await.unwrap().access_count, 2);
+}

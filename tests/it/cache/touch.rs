@@ -75,7 +75,8 @@ async fn a_touch_of_what_is_not_there_finds_nothing_and_makes_nothing() {
 async fn a_batch_of_touches_answers_in_order_and_the_later_of_one_key_wins() {
     let pannier = pannier().await;
     pannier.put_all("n", vec![value_item("a", "v"), value_item("b", "v")]).await;
-    let item = |key: &str, ttl_s| pb::TouchItem { key: key.into(), expiry: Some(Expiry::Ttl(seconds(ttl_s))) };
+    let item =
+        |key: &str, ttl_s| pb::TouchItem { key: key.into(), expiry: Some(Expiry::Ttl(seconds(ttl_s))) };
     let items = vec![item("b", 10), item("none", 10), item("a", 20), item("b", 30)];
     let request = pb::TouchRequest { namespace: "n".into(), items, ..Default::default() };
     let results = pannier.cache.clone().touch(request).await.unwrap().into_inner().results;
@@ -108,5 +109,9 @@ async fn a_touch_is_no_read() {
     pannier.touch("n", "b", None).await;
     let stats = pannier.stats("n").await;
     assert_eq!((stats.hit_count, stats.miss_count), (0, 0));
-    assert_eq!(pannier.peek("n", "a").await.unwrap().access_count, 1, "access_count counts reads and the put");
+    assert_eq!(
+        pannier.peek("n", "a").await.unwrap().access_count,
+        1,
+        "access_count counts reads and the put"
+    );
 }

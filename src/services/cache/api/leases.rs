@@ -99,7 +99,7 @@ impl Cache {
         self.storage
             .write(Durability::Relaxed, input, move |tx, (cache, name, key)| {
                 Box::pin(async move {
-                    let namespace = cache.ensure_namespace(tx, name, now_us).await?;
+                    let (namespace, _) = cache.ensure_namespace(tx, name, now_us).await?;
                     let claim = store::claim(tx, namespace.id, key, token, ttl_us, now_us).await?;
                     Ok(Claimed { claim, token, namespace_id: namespace.id })
                 })

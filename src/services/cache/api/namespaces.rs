@@ -46,7 +46,7 @@ impl Cache {
                 let created = namespace.is_none();
                 let namespace = match namespace {
                     Some(namespace) => namespace,
-                    None => cache.ensure_namespace(tx, &name, now_us).await?,
+                    None => cache.ensure_namespace(tx, &name, now_us).await?.0,
                 };
                 let limits = patch.apply(namespace.limits);
                 let namespace = store::update(tx, namespace, limits, now_us).await?;

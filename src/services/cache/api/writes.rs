@@ -7,7 +7,7 @@ use pannier_proto::cache::v1 as pb;
 
 use super::super::Cache;
 use super::super::convert::{self, Parser};
-use super::super::domain::{Content, Namespace, Put, PutItem};
+use super::super::domain::{Content, Namespace, Put, PutItem, Usage};
 use super::super::memory::{Held, detached};
 use super::super::store::{self, Deleted, Doomed};
 use super::only;
@@ -317,21 +317,21 @@ impl Cache {
         });
     }
 
-    /// The namespace of that name in this transaction; made if it is not there.
+    /// The namespace of that name in this transaction, and what it holds; made if it is not there.
     pub(super) async fn ensure_namespace(
         self: &Arc<Self>,
         tx: &Tx<'_>,
         name: &str,
         now_us: i64,
-    ) -> Result<Namespace> {
-        if let Some(found) = store::find(tx, name).await? {
+    ) -> Result<(Namespace, Usage)> {
+        if let Some(found) = store::find_with_usage(tx, name).await? {
             return Ok(found);
         }
         let max = i64::try_from(self.settings.cache.namespaces_max).unwrap_or(i64::MAX);
         let made = store::create(tx, name, self.default_limits(), max, now_us).await?;
         let (cache, written) = (self.clone(), made.clone());
         tx.after_commit(move || cache.registry.set_written(written));
-        Ok(made)
+        Ok((made, Usage::default()))
     }
 }
 
@@ -341,12 +341,12 @@ impl Write {
     }
 
     async fn store(&self, tx: &Tx<'_>) -> Result<pb::BatchPutResponse> {
-        let namespace = self.cache.ensure_namespace(tx, &self.namespace, self.now_us).await?;
-        let (results, usage) = store::put(tx, &namespace, &self.items, self.now_us, self.revision_us).await?;
+        let (namespace, before) = self.cache.ensure_namespace(tx, &self.namespace, self.now_us).await?;
+        let (results, added) = store::put(tx, &namespace, &self.items, self.now_us, self.revision_us).await?;
         if self.is_single && results.iter().any(Result::is_err) {
             return Err(only(results)?.err().unwrap_or_else(|| Error::internal("no result")));
         }
-        let over = usage.over(&namespace.limits);
+        let over = before.with(added).over(&namespace.limits);
         let answer = results.iter().map(convert::batch_put_result).collect();
         let puts: Vec<Put> = results.into_iter().flatten().collect();
         self.cache.keep_after_commit(tx, namespace.id, puts);

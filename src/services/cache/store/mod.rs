@@ -174,7 +174,7 @@ pub async fn delete_entries(
             continue;
         }
         entries::Entity::delete_by_id(row.id).exec(&**tx).await?;
-        freed = sum(freed, row.usage());
+        freed = freed.with(row.usage());
         outcomes.push(if is_live { Deleted::Gone } else { Deleted::NotFound });
     }
     add_usage(tx, namespace_id, negative(freed)).await?;
@@ -317,7 +317,7 @@ async fn remove(tx: &Tx<'_>, namespace_id: i64, doomed: &[Doomed]) -> Result<Usa
             .await?;
     }
     for row in doomed {
-        freed = sum(freed, row.usage());
+        freed = freed.with(row.usage());
     }
     add_usage(tx, namespace_id, negative(freed)).await?;
     Ok(freed)
@@ -335,10 +335,6 @@ async fn add_usage(tx: &Tx<'_>, namespace_id: i64, by: Usage) -> Result<()> {
         .exec(&**tx)
         .await?;
     Ok(())
-}
-
-fn sum(a: Usage, b: Usage) -> Usage {
-    Usage { entry_count: a.entry_count + b.entry_count, stored_bytes: a.stored_bytes + b.stored_bytes }
 }
 
 fn negative(usage: Usage) -> Usage {

@@ -102,7 +102,7 @@ pub async fn create(
     }
     row.create_time = Set(now_us);
     row.update_time = Set(now_us);
-    let id = namespaces::Entity::insert(row).exec(&**tx).await?.last_insert_id;
+    let id = tx.insert(row).await?;
     Ok(Namespace { id, name: name.to_owned(), limits, create_us: now_us, update_us: now_us })
 }
 

@@ -1,18 +1,15 @@
 //! Storing entries.
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query, ReturningClause};
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _, Set,
-};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, Set};
 
 use super::rows::{self, Current};
-use super::{KIND_NEGATIVE, KIND_VALUE, sum};
+use super::{KIND_NEGATIVE, KIND_VALUE};
 use crate::error::{Error, Result};
 use crate::services::cache::domain::{Condition, Content, Entry, Fill, Namespace, Put, PutItem, Usage};
-use crate::services::cache::entity::{entries, namespaces, tags};
+use crate::services::cache::entity::{entries, tags};
 use crate::storage::Tx;
 
-/// Stores `items` in their order, each with a result of its own, and answers with what the namespace holds then.
+/// Stores `items` in their order, each with a result of its own, and answers with what that adds to the namespace.
 ///
 /// `revision_us` is the first item's revision; the following ones count up from it.
 pub async fn put(
@@ -32,17 +29,14 @@ pub async fn put(
         }
         let former = current.as_ref().map(Current::usage).unwrap_or_default();
         let put = store(tx, namespace, current.as_ref(), item, now_us, revision).await?;
-        change = sum(
-            change,
-            Usage {
-                entry_count: 1 - former.entry_count,
-                stored_bytes: put.entry.stored_bytes - former.stored_bytes,
-            },
-        );
+        change = change.with(Usage {
+            entry_count: 1 - former.entry_count,
+            stored_bytes: put.entry.stored_bytes - former.stored_bytes,
+        });
         results.push(Ok(put));
     }
-    let usage = add_and_read_usage(tx, namespace.id, change).await?;
-    Ok((results, usage))
+    super::add_usage(tx, namespace.id, change).await?;
+    Ok((results, change))
 }
 
 fn check(namespace: &Namespace, current: Option<&Current>, item: &PutItem, now_us: i64) -> Result<()> {
@@ -98,7 +92,7 @@ async fn store(
         access_us: now_us,
         access_count: live.map_or(1, |row| row.access_count),
     };
-    let row = row_of(&entry, item, namespace.id);
+    let mut row = row_of(&entry, item);
     match current {
         Some(current) => {
             entries::Entity::update_many()
@@ -107,7 +101,11 @@ async fn store(
                 .exec(&**tx)
                 .await?;
         }
-        None => entry.id = entries::Entity::insert(row).exec(&**tx).await?.last_insert_id,
+        None => {
+            row.namespace_id = Set(namespace.id);
+            row.key = Set(entry.key.clone());
+            entry.id = tx.insert(row).await?;
+        }
     }
     let former_tags = current.map_or("", |row| row.tags.as_str());
     if rows::join_tags(&item.tags) != former_tags {
@@ -116,7 +114,9 @@ async fn store(
     Ok(Put { entry, created: live.is_none() })
 }
 
-fn row_of(entry: &Entry, item: &PutItem, namespace_id: i64) -> entries::ActiveModel {
+/// The columns that a put writes. Namespace and key are the row's identity: writing them again, unchanged, would have the
+/// database check its foreign keys again.
+fn row_of(entry: &Entry, item: &PutItem) -> entries::ActiveModel {
     let (kind, value, code, message) = match &entry.content {
         Content::Value(value) => {
             let stored = item.compressed.clone().unwrap_or_else(|| value.to_vec());
@@ -127,8 +127,6 @@ fn row_of(entry: &Entry, item: &PutItem, namespace_id: i64) -> entries::ActiveMo
         }
     };
     entries::ActiveModel {
-        namespace_id: Set(namespace_id),
-        key: Set(entry.key.clone()),
         kind: Set(kind),
         value: Set(value),
         is_compressed: Set(item.compressed.is_some()),
@@ -168,24 +166,4 @@ async fn replace_tags(tx: &Tx<'_>, namespace_id: i64, entry: &Entry, had_any: bo
         tags::Entity::insert(row).exec_without_returning(&**tx).await?;
     }
     Ok(())
-}
-
-/// Adds `change` to what the namespace holds and answers with the sum.
-async fn add_and_read_usage(tx: &Tx<'_>, namespace_id: i64, change: Usage) -> Result<Usage> {
-    use namespaces::Column as C;
-    #[derive(FromQueryResult)]
-    struct Row {
-        entry_count: i64,
-        stored_bytes: i64,
-    }
-    let statement = Query::update()
-        .table(namespaces::Entity)
-        .value(C::EntryCount, Expr::col(C::EntryCount).add(change.entry_count))
-        .value(C::StoredBytes, Expr::col(C::StoredBytes).add(change.stored_bytes))
-        .and_where(Expr::col(C::Id).eq(namespace_id))
-        .returning(ReturningClause::Columns(vec![C::EntryCount.into(), C::StoredBytes.into()]))
-        .take();
-    let row = tx.query_one(&statement).await?.ok_or(Error::NamespaceNotFound)?;
-    let row = Row::from_query_result(&row, "")?;
-    Ok(Usage { entry_count: row.entry_count, stored_bytes: row.stored_bytes })
 }
