@@ -12,6 +12,9 @@ use uuid::Uuid;
 /// Microseconds in a second.
 pub const SECOND_US: i64 = 1_000_000;
 
+/// Revisions of one microsecond and the next are so far apart; an `i64` holds them until the year 2255.
+pub const REVISION_STEP: i64 = 1_024;
+
 /// A source of times and ids, cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clock(Arc<Inner>);
@@ -20,6 +23,8 @@ pub struct Clock(Arc<Inner>);
 struct Inner {
     source: Source,
     last_unique_us: AtomicI64,
+    /// Random bits that tell this process's revisions from those of another that had the same time.
+    nonce: i64,
 }
 
 #[derive(Debug)]
@@ -45,7 +50,8 @@ impl Clock {
     }
 
     fn new(source: Source) -> Self {
-        Self(Arc::new(Inner { source, last_unique_us: AtomicI64::new(0) }))
+        let nonce = i64::from(random().as_bytes()[0]) << 2 | i64::from(random().as_bytes()[0] & 3);
+        Self(Arc::new(Inner { source, last_unique_us: AtomicI64::new(0), nonce }))
     }
 
     /// Unix microseconds.
@@ -75,6 +81,12 @@ impl Clock {
         last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve).map_or(now_us, next)
     }
 
+    /// The first of `count` revisions, [`REVISION_STEP`] apart: each larger than all before it in this process, and not
+    /// one that another process has given, though the clock were set back.
+    pub fn revisions(&self, count: usize) -> i64 {
+        self.unique_range_us(count).saturating_mul(REVISION_STEP).saturating_add(self.0.nonce)
+    }
+
     /// Waits until `until_us`; returns at once when that has passed.
     pub async fn sleep_until(&self, until_us: i64) {
         match &self.0.source {
@@ -98,10 +110,14 @@ impl Clock {
     }
 
     /// A random UUID, for tokens.
-    #[allow(clippy::disallowed_methods, reason = "this is the place")]
     pub fn token(&self) -> Uuid {
-        Uuid::new_v4()
+        random()
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is the place")]
+fn random() -> Uuid {
+    Uuid::new_v4()
 }
 
 impl ManualClock {

@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The step in which the ready file is looked for; so fine because the start is measured by it.
 const LOOK: Duration = Duration::from_millis(1);
 
+/// Prefixes of environment variables that change how a server behaves.
+const STEERING: [&str; 4] = ["PANNIER_", "OTEL_", "RUST_LOG", "TOKIO_"];
+
 /// How to start a server.
 #[derive(Clone)]
 pub(crate) struct Launch {
@@ -72,7 +75,7 @@ impl Sidecar {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
         // The defaults are measured, not what this shell happens to have set.
         for (name, _) in std::env::vars_os() {
-            if ["PANNIER_", "OTEL_", "RUST_LOG"].iter().any(|own| name.to_string_lossy().starts_with(own)) {
+            if STEERING.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
                 command.env_remove(name);
             }
         }

@@ -53,6 +53,15 @@ pub async fn pannier_with(change: impl FnOnce(&mut Settings)) -> Pannier {
     }
 }
 
+/// A sidecar that does nothing by itself: accesses stay in memory and what has expired stays in the table.
+pub async fn pannier_without_upkeep() -> Pannier {
+    pannier_with(|settings| {
+        settings.cache.access_flush_ms = 600_000;
+        settings.cache.sweep_ms = 3_600_000;
+    })
+    .await
+}
+
 async fn start(settings: &Settings, now_us: i64) -> (Running, ManualClock, Channel) {
     let (clock, manual) = Clock::manual(now_us);
     let mut tries = 0;

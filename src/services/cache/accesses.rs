@@ -46,7 +46,12 @@ impl Accesses {
 
     /// How many accesses to an entry wait to be written.
     pub fn pending(&self, entry_id: i64) -> i64 {
-        self.lock(entry_id).get(&entry_id).map_or(0, |pending| pending.count)
+        self.pending_and_last(entry_id).map_or(0, |(count, _)| count)
+    }
+
+    /// How many accesses to an entry wait to be written, and when the last of them was.
+    pub fn pending_and_last(&self, entry_id: i64) -> Option<(i64, i64)> {
+        self.lock(entry_id).get(&entry_id).map(|pending| (pending.count, pending.last_us))
     }
 
     /// Forgets an entry whose count begins anew.

@@ -5,6 +5,9 @@ use uuid::Uuid;
 
 use crate::settings::{Durability, Eviction};
 
+/// Times, counts and framing of an entry in an answer.
+const ENTRY_OVERHEAD_BYTES: i64 = 100;
+
 /// What an entry holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
@@ -66,6 +69,17 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// What it takes in an answer, about.
+    pub fn answer_bytes(&self) -> i64 {
+        let value = match &self.content {
+            Content::Value(value) => value.len(),
+            Content::Negative { code, message } => code.len() + message.len(),
+        };
+        let tags: usize = self.tags.iter().map(|tag| tag.len() + 2).sum();
+        let texts = self.key.len() + self.content_type.len() + self.metadata_json.len();
+        i64::try_from(value + texts + tags).unwrap_or(i64::MAX).saturating_add(ENTRY_OVERHEAD_BYTES)
+    }
+
     /// Whether it has not expired.
     pub fn is_live(&self, now_us: i64) -> bool {
         self.expire_us.is_none_or(|expire_us| now_us < expire_us)

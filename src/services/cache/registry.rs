@@ -32,6 +32,8 @@ pub struct Counted {
     misses: AtomicI64,
     stales: AtomicI64,
     written: Mutex<Reads>,
+    /// Held while counts move to the table, and while table and memory are added up: a count is told once.
+    pub writing: tokio::sync::Mutex<()>,
 }
 
 impl Counted {

@@ -57,6 +57,7 @@ impl Cache {
             self.accesses.settle(&written);
         }
         for live in self.registry.all() {
+            let _writing = live.counted.writing.lock().await;
             let (namespace_id, reads) = (live.namespace.id, live.counted.reads());
             if reads == Reads::default() {
                 continue;
@@ -113,8 +114,14 @@ impl Cache {
                         return Ok(false);
                     };
                     let over = usage.over(&namespace.limits);
-                    let (rows_max, recency) = (ROWS_PER_STEP as u64, &cache.accesses);
-                    let gone = store::make_room(tx, &namespace, over, rows_max, recency, now_us).await?;
+                    let room = store::Room {
+                        over,
+                        rows_max: ROWS_PER_STEP as u64,
+                        recency: &cache.accesses,
+                        new_from: None,
+                        now_us,
+                    };
+                    let gone = store::make_room(tx, &namespace, room).await?;
                     let more = gone.len() == ROWS_PER_STEP;
                     cache.forget_after_commit(tx, namespace.id, gone.into_iter().map(|row| row.key));
                     Ok(more)

@@ -1,16 +1,7 @@
 //! Access counts and times, and when an entry was created.
 
 use super::items::{assert_about, short_lived, value_item};
-use crate::harness::{Pannier, START_US, pannier, pannier_with};
-
-/// Accesses stay in memory and nothing is swept, so that a test knows where they are.
-async fn pannier_without_upkeep() -> Pannier {
-    pannier_with(|settings| {
-        settings.cache.access_flush_ms = 600_000;
-        settings.cache.sweep_ms = 3_600_000;
-    })
-    .await
-}
+use crate::harness::{START_US, pannier, pannier_with, pannier_without_upkeep};
 
 #[tokio::test]
 async fn the_access_count_starts_at_one_and_listing_or_asking_does_not_raise_it() {
@@ -102,7 +93,7 @@ async fn a_put_counts_as_a_use() {
 
 #[tokio::test]
 async fn a_put_over_an_expired_entry_begins_anew() {
-    let pannier = pannier_with(|settings| settings.cache.sweep_ms = 3_600_000).await;
+    let pannier = pannier_without_upkeep().await;
     pannier.put("n", short_lived("a", "one", 10)).await;
     pannier.get("n", "a").await;
     pannier.advance_s(20);
@@ -149,21 +140,4 @@ async fn more_waiting_accesses_than_the_setting_still_answer_and_count_as_hits()
         assert!(pannier.get("n", &format!("k{i}")).await.is_some());
     }
     assert_eq!(pannier.stats("n").await.hit_count, 20);
-}
-
-#[tokio::test]
-async fn accesses_that_are_just_being_written_are_counted_once() {
-    let pannier = pannier_with(|settings| {
-        settings.cache.access_flush_ms = 10;
-        settings.cache.memory_bytes_max = 0;
-    })
-    .await;
-    pannier.put("n", value_item("a", "v")).await;
-    for reads in 1..=300 {
-        let told = pannier.get("n", "a").await.unwrap().access_count;
-        assert_eq!(told, reads + 1, "told by Get");
-        pannier.advance(std::time::Duration::from_millis(11));
-        let told = pannier.peek("n", "a").await.unwrap().access_count;
-        assert_eq!(told, reads + 1, "told by List");
-    }
 }

@@ -12,7 +12,6 @@ impl Pannier {
         self.cache.clone().put(request).await.map(|answer| answer.into_inner().result.unwrap())
     }
 
-    #[track_caller]
     pub async fn put(&self, namespace: &str, item: pb::PutItem) -> pb::PutResult {
         self.try_put(namespace, item).await.unwrap()
     }

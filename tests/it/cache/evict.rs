@@ -3,7 +3,7 @@
 use pannier_proto::cache::v1 as pb;
 
 use super::items::{lasting, short_lived, value_item};
-use crate::harness::{Pannier, pannier, pannier_with};
+use crate::harness::{Pannier, pannier, pannier_with, pannier_without_upkeep};
 
 /// Puts the keys, one a second.
 async fn put_in_turn(pannier: &Pannier, keys: &[&str]) {
@@ -53,11 +53,7 @@ async fn accesses_of_a_moment_ago_count_as_use() {
 
 #[tokio::test]
 async fn reads_and_writes_of_a_moment_ago_go_in_the_order_in_which_they_happened() {
-    let pannier = pannier_with(|settings| {
-        settings.cache.access_flush_ms = 600_000;
-        settings.cache.sweep_ms = 3_600_000;
-    })
-    .await;
+    let pannier = pannier_without_upkeep().await;
     put_in_turn(&pannier, &["a", "b", "c", "d"]).await;
     pannier.get("n", "a").await;
     pannier.advance_s(1);
@@ -94,7 +90,7 @@ async fn a_lease_readers_hit_counts_as_use_and_a_list_does_not() {
 
 #[tokio::test]
 async fn the_expired_go_before_the_least_recently_used() {
-    let pannier = pannier_with(|settings| settings.cache.sweep_ms = 3_600_000).await;
+    let pannier = pannier_without_upkeep().await;
     put_in_turn(&pannier, &["a"]).await;
     pannier.put("n", short_lived("x", "v", 60)).await;
     pannier.put("n", short_lived("y", "v", 60)).await;

@@ -6,7 +6,7 @@ use pannier_proto::errors::v1::ErrorReason;
 use tonic::Code;
 
 use super::items::{lasting, noise, short_lived, value_item, value_of};
-use crate::harness::{assert_status, pannier, pannier_with};
+use crate::harness::{assert_status, pannier, pannier_with, pannier_without_upkeep};
 
 #[tokio::test]
 async fn entries_max_is_never_exceeded_and_the_new_entry_stays() {
@@ -153,7 +153,7 @@ async fn one_put_makes_room_however_many_entries_that_takes() {
 
 #[tokio::test]
 async fn the_expired_make_room_before_the_living() {
-    let pannier = pannier_with(|settings| settings.cache.sweep_ms = 3_600_000).await;
+    let pannier = pannier_without_upkeep().await;
     pannier.limit_entries("n", 2).await;
     pannier.put("n", lasting("b", "v")).await;
     pannier.advance_s(1);

@@ -3,7 +3,7 @@
 use pannier_proto::cache::v1 as pb;
 
 use super::items::{negative_item, noise, short_lived, tagged, value_item, value_of};
-use crate::harness::{Pannier, pannier, pannier_with};
+use crate::harness::{Pannier, pannier, pannier_with, pannier_without_upkeep};
 
 fn list(namespace: &str) -> pb::ListRequest {
     pb::ListRequest { namespace: namespace.into(), ..Default::default() }
@@ -144,7 +144,7 @@ async fn a_listed_failure_is_never_shown_as_a_value() {
 
 #[tokio::test]
 async fn only_live_entries_are_listed() {
-    let pannier = pannier_with(|settings| settings.cache.sweep_ms = 3_600_000).await;
+    let pannier = pannier_without_upkeep().await;
     let items = (0..50).map(|i| {
         if i % 5 == 0 { value_item(format!("k{i}"), "v") } else { short_lived(&format!("k{i}"), "v", 10) }
     });

@@ -215,6 +215,7 @@ impl Both {
 async fn compare(seed: u64, memory_bytes_max: u64) {
     let mut pannier = pannier_with(|settings| {
         settings.cache.ttl_ms = 0;
+        settings.cache.durability = pannier::settings::Durability::Relaxed;
         settings.cache.memory_bytes_max = memory_bytes_max;
         // Accesses on their way to the table may be told twice; `accesses.rs` has a test of that alone.
         settings.cache.access_flush_ms = 600_000;

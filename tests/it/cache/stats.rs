@@ -5,7 +5,7 @@ use pannier_proto::errors::v1::ErrorReason;
 use tonic::Code;
 
 use super::items::{assert_about, negative_item, noise, seconds, short_lived, tagged, value_item};
-use crate::harness::{Pannier, START_US, assert_status, pannier, pannier_with};
+use crate::harness::{Pannier, START_US, assert_status, pannier, pannier_with, pannier_without_upkeep};
 
 /// Stats must equal what List tells, where nothing has expired.
 async fn assert_recount(pannier: &Pannier) {
@@ -128,7 +128,7 @@ async fn reads_through_get_or_lease_are_hits_misses_or_stale() {
 
 #[tokio::test]
 async fn the_read_of_an_expired_entry_is_a_miss() {
-    let pannier = pannier_with(|settings| settings.cache.sweep_ms = 3_600_000).await;
+    let pannier = pannier_without_upkeep().await;
     pannier.put("n", short_lived("a", "v", 10)).await;
     pannier.advance_s(11);
     pannier.get("n", "a").await;
@@ -193,4 +193,17 @@ async fn reads_of_a_deleted_namespace_are_not_given_to_its_successor() {
     let stats = pannier.stats("n").await;
     assert_eq!((stats.hit_count, stats.miss_count), (1, 0));
     assert_eq!(pannier.peek("n", "a").await.unwrap().access_count, 2);
+}
+
+#[tokio::test]
+async fn reads_whose_counts_are_just_being_written_are_counted_once() {
+    let pannier = pannier_with(|settings| settings.cache.access_flush_ms = 10).await;
+    pannier.put("n", value_item("a", "v")).await;
+    for reads in 1..=300 {
+        pannier.get("n", "a").await;
+        pannier.advance(std::time::Duration::from_millis(11));
+        for _ in 0..3 {
+            assert_eq!(pannier.stats("n").await.hit_count, reads);
+        }
+    }
 }

@@ -63,6 +63,9 @@ impl Cache {
             };
             let now_us = self.clock.now_us();
             if now_us >= wait_until_us {
+                if let Some(live) = self.live(&ask.namespace).await? {
+                    live.counted.miss();
+                }
                 return Ok(pb::GetOrLeaseResponse {
                     held_until_time: Some(convert::timestamp(until_us)),
                     ..Default::default()
@@ -142,10 +145,10 @@ impl Cache {
 
     pub(super) async fn release_lease(
         self: &Arc<Self>,
-        request: pb::ReleaseLeaseRequest,
+        mut request: pb::ReleaseLeaseRequest,
     ) -> Result<pb::ReleaseLeaseResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        let id = parser.request_id(&request.request_id);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "ReleaseLease", &request);
         parser.namespace("namespace", &request.namespace);
         parser.key("key", &request.key);

@@ -16,10 +16,14 @@ impl Cache {
         parser.namespace("namespace", &request.namespace);
         parser.violations.check()?;
 
-        let waiting = self.registry.get(&request.namespace).map(|live| live.counted.reads());
+        let live = self.registry.get(&request.namespace);
+        let _writing = match &live {
+            Some(live) => Some(live.counted.writing.lock().await),
+            None => None,
+        };
         let mut stats =
             self.storage.read(request.namespace, |db, name| Box::pin(store::stats(db, name))).await?;
-        let waiting = waiting.unwrap_or_default();
+        let waiting = live.as_ref().map(|live| live.counted.reads()).unwrap_or_default();
         stats.reads.hits += waiting.hits;
         stats.reads.misses += waiting.misses;
         stats.reads.stales += waiting.stales;
@@ -28,10 +32,10 @@ impl Cache {
 
     pub(super) async fn update_namespace(
         self: &Arc<Self>,
-        request: pb::UpdateNamespaceRequest,
+        mut request: pb::UpdateNamespaceRequest,
     ) -> Result<pb::UpdateNamespaceResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        let id = parser.request_id(&request.request_id);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "UpdateNamespace", &request);
         let asked = request.namespace.unwrap_or_default();
         parser.namespace("namespace.name", &asked.name);
@@ -99,10 +103,10 @@ impl Cache {
 
     pub(super) async fn delete_namespace(
         self: &Arc<Self>,
-        request: pb::DeleteNamespaceRequest,
+        mut request: pb::DeleteNamespaceRequest,
     ) -> Result<pb::DeleteNamespaceResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        let id = parser.request_id(&request.request_id);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "DeleteNamespace", &request);
         parser.namespace("name", &request.name);
         parser.violations.check()?;

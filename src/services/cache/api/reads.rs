@@ -41,7 +41,7 @@ impl Cache {
         let mut is_first = true;
         for result in &mut results {
             let held = found.get(&result.key);
-            let bytes = held.map_or(0, |held| held.entry.size_bytes);
+            let bytes = held.map_or(0, |held| held.entry.answer_bytes());
             if unread.contains(&result.key) || (bytes > left && !is_first) {
                 result.deferred = true;
                 continue;
@@ -107,7 +107,14 @@ impl Cache {
                 })
             })
             .await?;
-        let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX);
+        let mut left = self.response_bytes_max();
+        let fitting = rows.iter().take_while(|entry| {
+            left -= entry.answer_bytes();
+            left >= 0
+        });
+        // A page has at least one entry, however large.
+        let fitting = fitting.count().max(1);
+        let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX).min(fitting);
         let more = cut_short || rows.len() > rows_max;
         rows.truncate(rows_max);
         let next_page_token = match rows.last() {
@@ -115,8 +122,8 @@ impl Cache {
             _ => String::new(),
         };
         let entries = rows.iter().map(|entry| {
-            let pending = self.accesses.pending(entry.id);
-            convert::entry(entry, entry.access_count + pending, entry.access_us, now_us)
+            let (pending, last_us) = self.accesses.pending_and_last(entry.id).unwrap_or_default();
+            convert::entry(entry, entry.access_count + pending, entry.access_us.max(last_us), now_us)
         });
         Ok(pb::ListResponse { entries: entries.collect(), next_page_token })
     }

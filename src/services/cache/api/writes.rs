@@ -18,7 +18,7 @@ use crate::storage::{Durability, Tx};
 /// Values that come to more than this are compressed away from the threads that serve calls.
 const COMPRESS_HERE_BYTES_MAX: usize = 256 * 1024;
 
-/// Rows that one put may evict beyond the ones that it brings; the rest is left to the upkeep.
+/// Rows that a put evicts beyond the ones that it brings, where limits were lowered; the rest is left to the upkeep.
 const EVICT_EXTRA_MAX: usize = 64;
 
 /// The level that costs about as much time as writing the bytes would.
@@ -33,13 +33,13 @@ struct Write {
     /// Whether an item that fails fails the call.
     is_single: bool,
     now_us: i64,
-    revision_us: i64,
+    first_revision: i64,
 }
 
 impl Cache {
-    pub(super) async fn put(self: &Arc<Self>, request: pb::PutRequest) -> Result<pb::PutResponse> {
+    pub(super) async fn put(self: &Arc<Self>, mut request: pb::PutRequest) -> Result<pb::PutResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        let id = parser.request_id(&request.request_id);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Put", &request);
         parser.namespace("namespace", &request.namespace);
         let durability = parser.durability("durability", request.durability);
@@ -55,10 +55,10 @@ impl Cache {
 
     pub(super) async fn batch_put(
         self: &Arc<Self>,
-        request: pb::BatchPutRequest,
+        mut request: pb::BatchPutRequest,
     ) -> Result<pb::BatchPutResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        let id = parser.request_id(&request.request_id);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "BatchPut", &request);
         parser.namespace("namespace", &request.namespace);
         let durability = parser.durability("durability", request.durability);
@@ -81,7 +81,7 @@ impl Cache {
             cache: self.clone(),
             namespace,
             now_us: self.clock.now_us(),
-            revision_us: self.clock.unique_range_us(items.len()),
+            first_revision: self.clock.revisions(items.len()),
             items,
             request,
             is_single,
@@ -118,9 +118,12 @@ impl Cache {
         tokio::task::spawn_blocking(compress).await.map_err(|error| Error::internal(error.to_string()))
     }
 
-    pub(super) async fn delete(self: &Arc<Self>, request: pb::DeleteRequest) -> Result<pb::DeleteResponse> {
+    pub(super) async fn delete(
+        self: &Arc<Self>,
+        mut request: pb::DeleteRequest,
+    ) -> Result<pb::DeleteResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        let id = parser.request_id(&request.request_id);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Delete", &request);
         parser.namespace("namespace", &request.namespace);
         let durability = parser.durability("durability", request.durability);
@@ -152,10 +155,10 @@ impl Cache {
 
     pub(super) async fn delete_by_prefix(
         self: &Arc<Self>,
-        request: pb::DeleteByPrefixRequest,
+        mut request: pb::DeleteByPrefixRequest,
     ) -> Result<pb::DeleteByPrefixResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        let id = parser.request_id(&request.request_id);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "DeleteByPrefix", &request);
         parser.namespace("namespace", &request.namespace);
         parser.key("prefix", &request.prefix);
@@ -177,10 +180,10 @@ impl Cache {
 
     pub(super) async fn delete_by_tag(
         self: &Arc<Self>,
-        request: pb::DeleteByTagRequest,
+        mut request: pb::DeleteByTagRequest,
     ) -> Result<pb::DeleteByTagResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        let id = parser.request_id(&request.request_id);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "DeleteByTag", &request);
         parser.namespace("namespace", &request.namespace);
         parser.tag("tag", &request.tag);
@@ -200,9 +203,9 @@ impl Cache {
         .await
     }
 
-    pub(super) async fn touch(self: &Arc<Self>, request: pb::TouchRequest) -> Result<pb::TouchResponse> {
+    pub(super) async fn touch(self: &Arc<Self>, mut request: pb::TouchRequest) -> Result<pb::TouchResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        let id = parser.request_id(&request.request_id);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Touch", &request);
         parser.namespace("namespace", &request.namespace);
         let items = parser.touch_items(request.items);
@@ -228,9 +231,9 @@ impl Cache {
         .await
     }
 
-    pub(super) async fn evict(self: &Arc<Self>, request: pb::EvictRequest) -> Result<pb::EvictResponse> {
+    pub(super) async fn evict(self: &Arc<Self>, mut request: pb::EvictRequest) -> Result<pb::EvictResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        let id = parser.request_id(&request.request_id);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Evict", &request);
         parser.namespace("namespace", &request.namespace);
         let rows_max = self.settings.cache.delete_rows_max;
@@ -342,7 +345,8 @@ impl Write {
 
     async fn store(&self, tx: &Tx<'_>) -> Result<pb::BatchPutResponse> {
         let (namespace, before) = self.cache.ensure_namespace(tx, &self.namespace, self.now_us).await?;
-        let (results, added) = store::put(tx, &namespace, &self.items, self.now_us, self.revision_us).await?;
+        let (results, added) =
+            store::put(tx, &namespace, &self.items, self.now_us, self.first_revision).await?;
         if self.is_single && results.iter().any(Result::is_err) {
             return Err(only(results)?.err().unwrap_or_else(|| Error::internal("no result")));
         }
@@ -351,9 +355,16 @@ impl Write {
         let puts: Vec<Put> = results.into_iter().flatten().collect();
         self.cache.keep_after_commit(tx, namespace.id, puts);
         if !over.is_zero() {
-            let rows_max = (self.items.len() + EVICT_EXTRA_MAX) as u64;
-            let recency = &self.cache.accesses;
-            let gone = store::make_room(tx, &namespace, over, rows_max, recency, self.now_us).await?;
+            // What was over the limits before, because they were lowered, is the upkeep's to remove.
+            let was_within = before.over(&namespace.limits).is_zero();
+            let room = store::Room {
+                over,
+                rows_max: if was_within { u64::MAX } else { (self.items.len() + EVICT_EXTRA_MAX) as u64 },
+                recency: &self.cache.accesses,
+                new_from: Some(self.first_revision),
+                now_us: self.now_us,
+            };
+            let gone = store::make_room(tx, &namespace, room).await?;
             self.cache.forget_doomed(tx, namespace.id, gone);
         }
         Ok(pb::BatchPutResponse { results: answer })

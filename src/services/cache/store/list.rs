@@ -78,7 +78,8 @@ pub async fn add_values(
     let keys: Vec<String> = listed[..count].iter().map(|entry| entry.key.clone()).collect();
     let (mut filled, _) = super::get_many(db, namespace_id, &keys, bytes_max).await?;
     filled.sort_by(|a, b| a.key.as_bytes().cmp(b.key.as_bytes()));
-    Ok((filled, count < listed.len()))
+    let cut_short = filled.len() < listed.len();
+    Ok((filled, cut_short))
 }
 
 pub(super) fn has_prefix(prefix: &str) -> Condition {

@@ -7,7 +7,7 @@ mod namespaces;
 mod put;
 mod rows;
 
-use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Func};
 use sea_orm::{
     ColumnTrait as _, Condition, EntityTrait as _, FromQueryResult, QueryFilter as _, QuerySelect as _, Set,
 };
@@ -17,7 +17,7 @@ use super::entity::{entries, namespaces as namespaces_table};
 use crate::error::Result;
 use crate::storage::{Db, Tx};
 
-pub use evict::{Recency, evict, make_room, sweep};
+pub use evict::{Recency, Room, evict, make_room, sweep};
 pub use leases::{Claim, claim, release};
 pub use list::{Filter, add_values, list};
 pub use namespaces::{
@@ -107,7 +107,8 @@ async fn value_bytes(db: &Db<'_>, namespace_id: i64, keys: &[String]) -> Result<
     struct Sum {
         bytes: Option<i64>,
     }
-    let sum = Expr::col(entries::Column::SizeBytes).sum();
+    let metadata = Func::cust("octet_length").arg(Expr::col(entries::Column::MetadataJson));
+    let sum = Expr::col(entries::Column::SizeBytes).add(metadata).sum();
     let query =
         entries::Entity::find().select_only().expr_as(sum, "bytes").filter(of_keys(namespace_id, keys));
     Ok(query.into_model::<Sum>().one(db).await?.and_then(|row| row.bytes).unwrap_or(0))
@@ -188,16 +189,27 @@ pub async fn delete_by_prefix(
     prefix: &str,
     rows_max: u64,
 ) -> Result<(Vec<Doomed>, bool)> {
+    let with_prefix =
+        Condition::all().add(entries::Column::NamespaceId.eq(namespace_id)).add(list::has_prefix(prefix));
     let found = entries::Entity::find()
         .select_only()
         .columns(Doomed::columns())
-        .filter(entries::Column::NamespaceId.eq(namespace_id))
-        .filter(list::has_prefix(prefix))
+        .filter(with_prefix.clone())
+        .filter(entries::Column::Kind.ne(KIND_PLACE))
         .limit(rows_max.saturating_add(1))
         .into_model::<Doomed>()
         .all(&**tx)
         .await?;
-    delete_found(tx, namespace_id, found, rows_max).await
+    let (gone, more) = delete_found(tx, namespace_id, found, rows_max).await?;
+    if !more {
+        // What is being filled is deleted as well: the leases on these keys end.
+        entries::Entity::delete_many()
+            .filter(with_prefix)
+            .filter(entries::Column::Kind.eq(KIND_PLACE))
+            .exec(&**tx)
+            .await?;
+    }
+    Ok((gone, more))
 }
 
 /// Deletes at most `rows_max` entries that carry `tag`; answers with them, and whether there are more.
@@ -228,7 +240,6 @@ async fn delete_found(
     let more = found.len() > rows_max;
     found.truncate(rows_max);
     remove(tx, namespace_id, &found).await?;
-    found.retain(|row| row.kind != KIND_PLACE);
     Ok((found, more))
 }
 

@@ -4,6 +4,7 @@ use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, Set};
 
 use super::rows::{self, Current};
 use super::{KIND_NEGATIVE, KIND_VALUE};
+use crate::clock::REVISION_STEP;
 use crate::error::{Error, Result};
 use crate::services::cache::domain::{Condition, Content, Entry, Fill, Namespace, Put, PutItem, Usage};
 use crate::services::cache::entity::{entries, tags};
@@ -11,17 +12,17 @@ use crate::storage::Tx;
 
 /// Stores `items` in their order, each with a result of its own, and answers with what that adds to the namespace.
 ///
-/// `revision_us` is the first item's revision; the following ones count up from it.
 pub async fn put(
     tx: &Tx<'_>,
     namespace: &Namespace,
     items: &[PutItem],
     now_us: i64,
-    revision_us: i64,
+    first_revision: i64,
 ) -> Result<(Vec<Result<Put>>, Usage)> {
     let mut results = Vec::with_capacity(items.len());
     let mut change = Usage::default();
-    for (revision, item) in (revision_us..).zip(items) {
+    for (index, item) in (0..).zip(items) {
+        let revision = first_revision + index * REVISION_STEP;
         let current = rows::current(tx, namespace.id, &item.key).await?;
         if let Err(error) = check(namespace, current.as_ref(), item, now_us) {
             results.push(Err(error));
