@@ -7,7 +7,7 @@ mod reader;
 mod writer;
 
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
@@ -29,8 +29,8 @@ pub(super) struct Engine {
     reads: async_channel::Sender<reader::Queued>,
     counters: Arc<Counters>,
     failed: watch::Receiver<bool>,
-    /// Held for as long as the engine lives: one process owns the file.
-    _lock: File,
+    /// Held until the engine is closed: one process owns the file.
+    lock: Mutex<Option<File>>,
 }
 
 /// Counted by the threads, read by [`Engine::stats`].
@@ -62,7 +62,7 @@ impl Engine {
         let counters = Arc::new(Counters::default());
         let (writes, failed) = writer::start(place.clone(), counters.clone()).await?;
         let reads = reader::start(&place, &counters)?;
-        Ok(Self { writes, reads, counters, failed, _lock: lock })
+        Ok(Self { writes, reads, counters, failed, lock: Mutex::new(Some(lock)) })
     }
 
     pub(super) async fn read<I, T, F>(&self, input: I, op: F) -> Result<T>
@@ -122,6 +122,8 @@ impl Engine {
             // An error here means that the writer was closed before.
             let _ = closed.await;
         }
+        // Dropping the file gives the lock back.
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

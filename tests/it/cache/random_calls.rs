@@ -217,7 +217,7 @@ async fn compare(seed: u64, memory_bytes_max: u64) {
         settings.cache.ttl_ms = 0;
         settings.cache.durability = pannier::settings::Durability::Relaxed;
         settings.cache.memory_bytes_max = memory_bytes_max;
-        // Accesses on their way to the table may be told twice; `accesses.rs` has a test of that alone.
+        // Accesses on their way to the table may for a moment be told twice, see Entry.access_count.
         settings.cache.access_flush_ms = 600_000;
         settings.cache.sweep_ms = 600_000;
     })
