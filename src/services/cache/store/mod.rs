@@ -9,11 +9,12 @@ mod rows;
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func};
 use sea_orm::{
-    ColumnTrait as _, Condition, EntityTrait as _, FromQueryResult, QueryFilter as _, QuerySelect as _, Set,
+    ColumnTrait as _, Condition, ConnectionTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _,
+    QuerySelect as _, Set, Statement,
 };
 
 use super::domain::{Entry, Usage};
-use super::entity::{entries, namespaces as namespaces_table};
+use super::entity::entries;
 use crate::error::Result;
 use crate::storage::{Db, Tx};
 
@@ -334,17 +335,16 @@ async fn remove(tx: &Tx<'_>, namespace_id: i64, doomed: &[Doomed]) -> Result<Usa
     Ok(freed)
 }
 
+/// Written out, because it is run for every put.
+const ADD_USAGE: &str = r#"UPDATE "cache_namespaces" SET "entry_count" = "entry_count" + $1,
+    "stored_bytes" = "stored_bytes" + $2 WHERE "id" = $3"#;
+
 async fn add_usage(tx: &Tx<'_>, namespace_id: i64, by: Usage) -> Result<()> {
-    use namespaces_table::Column as C;
     if by.is_zero() {
         return Ok(());
     }
-    namespaces_table::Entity::update_many()
-        .col_expr(C::EntryCount, Expr::col(C::EntryCount).add(by.entry_count))
-        .col_expr(C::StoredBytes, Expr::col(C::StoredBytes).add(by.stored_bytes))
-        .filter(C::Id.eq(namespace_id))
-        .exec(&**tx)
-        .await?;
+    let values = [by.entry_count.into(), by.stored_bytes.into(), namespace_id.into()];
+    tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), ADD_USAGE, values)).await?;
     Ok(())
 }
 

@@ -2,8 +2,8 @@
 
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, FromQueryResult, PaginatorTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Set,
+    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, FromQueryResult, PaginatorTrait as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Set, Statement,
 };
 
 use super::Doomed;
@@ -69,10 +69,18 @@ pub async fn due(db: &Db<'_>, now_us: i64) -> Result<Due> {
     Ok(due)
 }
 
+/// Written out, because it is run for every put: building it would cost more than running it.
+const BY_NAME: &str = r#"SELECT "id", "name", "entries_max", "bytes_max", "ttl_us", "stale_window_us", "eviction",
+    "durability", "entry_count", "stored_bytes", "hit_count", "miss_count", "stale_count", "evicted_count",
+    "expired_count", "create_time", "update_time" FROM "cache_namespaces" WHERE "name" = $1"#;
+
 /// The namespace of that name and what it holds.
 pub async fn find_with_usage(db: &Db<'_>, name: &str) -> Result<Option<(Namespace, Usage)>> {
-    let row = namespaces::Entity::find().filter(namespaces::Column::Name.eq(name)).one(db).await?;
-    row.map(|row| Ok((namespace(row.clone())?, usage(&row)))).transpose()
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), BY_NAME, [name.into()]);
+    let Some(row) = db.query_one_raw(statement).await? else { return Ok(None) };
+    let row = namespaces::Model::from_query_result(&row, "")?;
+    let usage = usage(&row);
+    Ok(Some((namespace(row)?, usage)))
 }
 
 /// Makes a namespace. Errors: TooManyNamespaces.

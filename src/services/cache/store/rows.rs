@@ -1,8 +1,7 @@
 //! Rows of `cache_entries` and what they mean.
 
 use bytes::Bytes;
-use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
-use sea_orm::{ConnectionTrait as _, FromQueryResult};
+use sea_orm::{ConnectionTrait as _, FromQueryResult, Statement};
 use uuid::Uuid;
 
 use super::{KIND_NEGATIVE, KIND_PLACE, KIND_VALUE};
@@ -13,6 +12,11 @@ use crate::storage::Tx;
 
 /// Between the tags of the column `tags`; no tag has a control character.
 const TAG_SEPARATOR: char = '\u{1F}';
+
+/// Written out, because it is run for every item of every write: building it would cost more than running it.
+const CURRENT: &str = r#"SELECT "id", "kind", "tags", "stored_bytes", "revision", "create_time", "expire_time",
+    "stale_until_time", "access_count", "lease_token", "lease_expire_time"
+    FROM "cache_entries" WHERE "namespace_id" = $1 AND "key" = $2"#;
 
 /// What a write needs to know of the row that is there: all but the content.
 #[derive(Clone, Debug, FromQueryResult)]
@@ -50,27 +54,9 @@ impl Current {
 
 /// The row of a key, whatever its kind.
 pub(super) async fn current(tx: &Tx<'_>, namespace_id: i64, key: &str) -> Result<Option<Current>> {
-    use entries::Column as C;
-    // Built by hand: the hottest statement of all, and building it is a good part of what it costs.
-    let statement = Query::select()
-        .columns([
-            C::Id,
-            C::Kind,
-            C::Tags,
-            C::StoredBytes,
-            C::Revision,
-            C::CreateTime,
-            C::ExpireTime,
-            C::StaleUntilTime,
-            C::AccessCount,
-            C::LeaseToken,
-            C::LeaseExpireTime,
-        ])
-        .from(entries::Entity)
-        .and_where(Expr::col(C::NamespaceId).eq(namespace_id))
-        .and_where(Expr::col(C::Key).eq(key))
-        .take();
-    let row = tx.query_one(&statement).await?;
+    let values = [namespace_id.into(), key.into()];
+    let statement = Statement::from_sql_and_values(tx.get_database_backend(), CURRENT, values);
+    let row = tx.query_one_raw(statement).await?;
     Ok(row.map(|row| Current::from_query_result(&row, "")).transpose()?)
 }
 
@@ -81,8 +67,8 @@ pub(super) fn remove_time(
     lease_expire_us: Option<i64>,
 ) -> Option<i64> {
     // None is less than any time: an entry without a stale window goes when it expires.
-    let later = std::cmp::max(stale_until_us, lease_expire_us);
-    expire_us.map(|expire_us| std::cmp::max(expire_us, later.unwrap_or(expire_us)))
+    let later = stale_until_us.max(lease_expire_us);
+    expire_us.map(|expire_us| expire_us.max(later.unwrap_or(expire_us)))
 }
 
 pub(super) fn join_tags(tags: &[String]) -> String {
