@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 use sea_orm::{
     ActiveModelTrait, ConnectionTrait as _, DatabaseConnection, DatabaseExecutor, DbBackend, EntityTrait,
-    IntoActiveModel, PrimaryKeyTrait, QueryTrait as _,
+    IntoActiveModel, PrimaryKeyTrait, QueryTrait as _, Statement, Value,
 };
 use tokio::sync::watch;
 
@@ -65,6 +65,20 @@ impl<'t> Tx<'t> {
         // RETURNING costs a statement journal, which slows a batch down with the square of its size.
         let id = self.db.execute(&insert.into_query()).await?.last_insert_id();
         i64::try_from(id).map_err(|error| Error::internal(error.to_string()))
+    }
+
+    /// The same with a statement that is written out and inserts one row into a table with the key `id`.
+    pub async fn insert_written_out(&self, sql: &str, values: Vec<Value>) -> Result<i64> {
+        let backend = self.db.get_database_backend();
+        if backend != DbBackend::Sqlite {
+            let statement =
+                Statement::from_sql_and_values(backend, format!("{sql} RETURNING \"id\""), values);
+            let row = self.db.query_one_raw(statement).await?;
+            let row = row.ok_or_else(|| Error::internal("an insert returned no row"))?;
+            return Ok(row.try_get("", "id")?);
+        }
+        let inserted = self.db.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
+        i64::try_from(inserted.last_insert_id()).map_err(|error| Error::internal(error.to_string()))
     }
 
     fn into_follow_ups(self) -> Vec<FollowUp> {

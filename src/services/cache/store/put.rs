@@ -1,13 +1,15 @@
 //! Storing entries.
 
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, Set};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, Set, Statement, Value,
+};
 
 use super::rows::{self, Current};
 use super::{KIND_NEGATIVE, KIND_VALUE};
 use crate::clock::REVISION_STEP;
 use crate::error::{Error, Result};
 use crate::services::cache::domain::{Condition, Content, Entry, Fill, Namespace, Put, PutItem, Usage};
-use crate::services::cache::entity::{entries, tags};
+use crate::services::cache::entity::tags;
 use crate::storage::Tx;
 
 /// Stores `items` in their order, each with a result of its own, and answers with what that adds to the namespace.
@@ -93,19 +95,15 @@ async fn store(
         access_us: now_us,
         access_count: live.map_or(1, |row| row.access_count),
     };
-    let mut row = row_of(&entry, item);
+    let mut values = values_of(&entry, item);
     match current {
         Some(current) => {
-            entries::Entity::update_many()
-                .set(row)
-                .filter(entries::Column::Id.eq(current.id))
-                .exec(&**tx)
-                .await?;
+            values.push(current.id.into());
+            tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), UPDATE, values)).await?;
         }
         None => {
-            row.namespace_id = Set(namespace.id);
-            row.key = Set(entry.key.clone());
-            entry.id = tx.insert(row).await?;
+            values.extend([namespace.id.into(), entry.key.as_str().into()]);
+            entry.id = tx.insert_written_out(INSERT, values).await?;
         }
     }
     let former_tags = current.map_or("", |row| row.tags.as_str());
@@ -115,9 +113,21 @@ async fn store(
     Ok(Put { entry, created: live.is_none() })
 }
 
-/// The columns that a put writes. Namespace and key are the row's identity: writing them again, unchanged, would have the
-/// database check its foreign keys again.
-fn row_of(entry: &Entry, item: &PutItem) -> entries::ActiveModel {
+/// Both written out, because they are run for every item of every put: building them would cost more than running them.
+/// A put ends any lease on its key. Namespace and key of a row that is there are its identity and stay as they are: writing
+/// them would have the database check its foreign keys again.
+const UPDATE: &str = r#"UPDATE "cache_entries" SET "kind" = $1, "value" = $2, "is_compressed" = $3, "content_type" = $4,
+    "metadata_json" = $5, "tags" = $6, "error_code" = $7, "error_message" = $8, "size_bytes" = $9, "stored_bytes" = $10,
+    "revision" = $11, "create_time" = $12, "update_time" = $13, "expire_time" = $14, "stale_until_time" = $15,
+    "remove_time" = $16, "access_time" = $17, "access_count" = $18, "lease_token" = NULL, "lease_expire_time" = NULL
+    WHERE "id" = $19"#;
+const INSERT: &str = r#"INSERT INTO "cache_entries" ("kind", "value", "is_compressed", "content_type", "metadata_json",
+    "tags", "error_code", "error_message", "size_bytes", "stored_bytes", "revision", "create_time", "update_time",
+    "expire_time", "stale_until_time", "remove_time", "access_time", "access_count", "namespace_id", "key")
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"#;
+
+/// The values that both have in common, in their order.
+fn values_of(entry: &Entry, item: &PutItem) -> Vec<Value> {
     let (kind, value, code, message) = match &entry.content {
         Content::Value(value) => {
             let stored = item.compressed.clone().unwrap_or_else(|| value.to_vec());
@@ -127,30 +137,29 @@ fn row_of(entry: &Entry, item: &PutItem) -> entries::ActiveModel {
             (KIND_NEGATIVE, None, Some(code.clone()), Some(message.clone()))
         }
     };
-    entries::ActiveModel {
-        kind: Set(kind),
-        value: Set(value),
-        is_compressed: Set(item.compressed.is_some()),
-        content_type: Set(entry.content_type.clone()),
-        metadata_json: Set(entry.metadata_json.clone()),
-        tags: Set(rows::join_tags(&entry.tags)),
-        error_code: Set(code),
-        error_message: Set(message),
-        size_bytes: Set(entry.size_bytes),
-        stored_bytes: Set(entry.stored_bytes),
-        revision: Set(entry.revision),
-        create_time: Set(entry.create_us),
-        update_time: Set(entry.update_us),
-        expire_time: Set(entry.expire_us),
-        stale_until_time: Set(entry.stale_until_us),
-        remove_time: Set(rows::remove_time(entry.expire_us, entry.stale_until_us, None)),
-        access_time: Set(entry.access_us),
-        access_count: Set(entry.access_count),
-        // A put ends any lease on its key.
-        lease_token: Set(None),
-        lease_expire_time: Set(None),
-        ..Default::default()
-    }
+    let remove_us = rows::remove_time(entry.expire_us, entry.stale_until_us, None);
+    let mut values = Vec::with_capacity(20);
+    values.extend([
+        kind.into(),
+        value.into(),
+        item.compressed.is_some().into(),
+        entry.content_type.as_str().into(),
+        entry.metadata_json.as_str().into(),
+        rows::join_tags(&entry.tags).into(),
+        code.into(),
+        message.into(),
+        entry.size_bytes.into(),
+        entry.stored_bytes.into(),
+        entry.revision.into(),
+        entry.create_us.into(),
+        entry.update_us.into(),
+        entry.expire_us.into(),
+        entry.stale_until_us.into(),
+        remove_us.into(),
+        entry.access_us.into(),
+        entry.access_count.into(),
+    ]);
+    values
 }
 
 async fn replace_tags(tx: &Tx<'_>, namespace_id: i64, entry: &Entry, had_any: bool) -> Result<()> {
