@@ -4,6 +4,8 @@ mod connection;
 mod executor;
 mod inspect;
 mod reader;
+#[cfg(test)]
+mod round_trip;
 mod writer;
 
 use std::fs::File;
