@@ -15,7 +15,7 @@ pub(crate) use cache::TTL_MS_MAX;
 pub use cache::{CacheSettings, Durability, Eviction};
 pub use layers::{Loaded, Origin, Problem};
 pub use server::ServerSettings;
-pub use storage::StorageSettings;
+pub use storage::{DatabaseUrl, StorageSettings};
 
 /// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -84,6 +84,10 @@ impl Settings {
         }
         if self.log.filter.parse::<tracing_subscriber::EnvFilter>().is_err() {
             found.push(("log.filter", "must be a level such as info, or directives".into()));
+        }
+        // What an index entry of PostgreSQL can hold, less a tag.
+        if !self.storage.url.is_empty() && self.cache.key_bytes_max > 2_048 {
+            found.push(("cache.key_bytes_max", "must be at most 2048 on PostgreSQL".into()));
         }
         let smallest = self.cache.value_bytes_max + self.cache.metadata_bytes_max;
         if smallest >= self.server.message_bytes_max {

@@ -16,6 +16,7 @@ mod upkeep;
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::error::Result;
 use crate::settings::{Durability, Settings};
 use crate::storage::Storage;
 
@@ -99,11 +100,22 @@ impl Cache {
     }
 
     /// The class of a write that asks for `asked` in the namespace `name`.
-    fn durability(&self, asked: Option<Durability>, name: &str) -> Durability {
-        asked.unwrap_or_else(|| {
-            let live = self.registry.get(name);
-            live.map_or(self.settings.cache.durability, |live| live.namespace.limits.durability)
-        })
+    async fn durability(&self, asked: Option<Durability>, name: &str) -> Result<Durability> {
+        match asked {
+            Some(asked) => Ok(asked),
+            None => {
+                let live = self.live(name).await?;
+                Ok(live.map_or(self.settings.cache.durability, |live| live.namespace.limits.durability))
+            }
+        }
+    }
+
+    /// Whether what was loaded at `loaded_us` may still be served from memory.
+    fn is_fresh(&self, loaded_us: i64) -> bool {
+        let age_ms_max = i64::try_from(self.settings.cache.shared_age_ms_max).unwrap_or(i64::MAX / 1_000);
+        // A clock that was set back makes nothing fresh.
+        let age_us = self.clock.now_us().saturating_sub(loaded_us);
+        !self.storage.is_shared() || (0..age_ms_max.saturating_mul(1_000)).contains(&age_us)
     }
 
     /// What wakes those who wait for a key to be filled.

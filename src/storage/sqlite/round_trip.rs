@@ -7,8 +7,8 @@ use rusqlite::Connection;
 use sea_orm::entity::prelude::*;
 use sea_orm::{Schema, Set};
 
-use super::Counters;
 use super::executor::Executor;
+use crate::storage::counters::Counters;
 
 mod entity {
     use sea_orm::entity::prelude::*;
