@@ -15,7 +15,7 @@ mod upkeep;
 
 use std::sync::Arc;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, ms_to_us};
 use crate::settings::{Durability, Settings};
 use crate::storage::Storage;
 
@@ -87,12 +87,11 @@ impl Cache {
     /// Limits of a namespace that is made without any said.
     fn default_limits(&self) -> domain::Limits {
         let cache = &self.settings.cache;
-        let us = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000);
         domain::Limits {
             entries_max: i64::try_from(cache.entries_max).unwrap_or(i64::MAX),
             bytes_max: i64::try_from(cache.bytes_max).unwrap_or(i64::MAX),
-            ttl_us: us(cache.ttl_ms),
-            stale_window_us: us(cache.stale_window_ms),
+            ttl_us: ms_to_us(cache.ttl_ms),
+            stale_window_us: ms_to_us(cache.stale_window_ms),
             eviction: cache.eviction,
             durability: cache.durability,
         }
