@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use pannier_proto::errors::v1::{ErrorReason, ItemError};
-use tonic::{Code, Status};
+use tonic::{Code, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// The `domain` of every ErrorInfo.
 pub const DOMAIN: &str = "pannier.dev";
@@ -18,6 +18,14 @@ const RETRY_SOON: Duration = Duration::from_millis(100);
 
 /// When a caller should come again that needs somebody to mend something first.
 const RETRY_LATER: Duration = Duration::from_secs(1);
+
+/// What the method of a service answers.
+pub type Reply<T> = std::result::Result<Response<T>, Status>;
+
+/// An answer as tonic takes it.
+pub fn reply<T>(result: Result<T>) -> Reply<T> {
+    result.map(Response::new).map_err(of)
+}
 
 struct Description {
     code: Code,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::domain::Reads;
 use super::store::{self, Access};
 use super::{Cache, CacheService};
+use crate::clock::ms_to_us;
 use crate::error::Result;
 use crate::storage::Durability;
 
@@ -16,7 +17,6 @@ const ROWS_PER_STEP: usize = 256;
 pub async fn run(service: CacheService, mut stopping: tokio::sync::watch::Receiver<bool>) {
     let cache = &service.0;
     let (flush_ms, sweep_ms) = (cache.settings.cache.access_flush_ms, cache.settings.cache.sweep_ms);
-    let us = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000);
     let mut next_sweep_us = cache.clock.now_us();
     loop {
         let is_stopping = tokio::select! {
@@ -29,7 +29,7 @@ pub async fn run(service: CacheService, mut stopping: tokio::sync::watch::Receiv
         }
         if cache.clock.now_us() >= next_sweep_us {
             tell(cache.sweep().await);
-            next_sweep_us = cache.clock.now_us().saturating_add(us(sweep_ms));
+            next_sweep_us = cache.clock.now_us().saturating_add(ms_to_us(sweep_ms));
         }
     }
 }

@@ -6,11 +6,13 @@ use pannier_proto::cache::v1 as pb;
 use uuid::Uuid;
 
 use super::super::Cache;
-use super::super::convert::{self, Parser};
+use super::super::convert::Parser;
 use super::super::domain::Entry;
 use super::super::memory::Held;
 use super::super::registry::Live;
 use super::super::store::{self, Claim};
+use crate::clock::ms_to_us;
+use crate::convert::timestamp;
 use crate::error::{Error, Result};
 use crate::storage::Durability;
 
@@ -37,17 +39,16 @@ impl Cache {
         request: pb::GetOrLeaseRequest,
     ) -> Result<pb::GetOrLeaseResponse> {
         let settings = &self.settings.cache;
-        let us = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000);
         let mut parser = Parser::new(settings);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         parser.key("key", &request.key);
         let ttl_us = match &request.lease_ttl {
-            Some(ttl) => parser.duration_us("lease_ttl", ttl, 1, us(settings.lease_ttl_ms_max)),
-            None => us(settings.lease_ttl_ms),
+            Some(ttl) => parser.duration_us("lease_ttl", ttl, 1, ms_to_us(settings.lease_ttl_ms_max)),
+            None => ms_to_us(settings.lease_ttl_ms),
         };
         let wait_us = match &request.wait_max {
-            Some(wait) => parser.duration_us("wait_max", wait, 0, us(settings.lease_wait_ms_max)),
-            None => us(settings.lease_wait_ms),
+            Some(wait) => parser.duration_us("wait_max", wait, 0, ms_to_us(settings.lease_wait_ms_max)),
+            None => ms_to_us(settings.lease_wait_ms),
         };
         parser.violations.check()?;
 
@@ -70,7 +71,7 @@ impl Cache {
                     live.counted.miss();
                 }
                 return Ok(pb::GetOrLeaseResponse {
-                    held_until_time: Some(convert::timestamp(until_us)),
+                    held_until_time: Some(timestamp(until_us)),
                     ..Default::default()
                 });
             }
@@ -126,14 +127,14 @@ impl Cache {
                 entry: self.stale_or_miss(&live, stale),
                 lease: Some(pb::Lease {
                     token: claimed.token.to_string(),
-                    expire_time: Some(convert::timestamp(until_us)),
+                    expire_time: Some(timestamp(until_us)),
                 }),
                 held_until_time: None,
             },
             Claim::Held { until_us, stale } => pb::GetOrLeaseResponse {
                 entry: self.stale_or_miss(&live, stale),
                 lease: None,
-                held_until_time: Some(convert::timestamp(until_us)),
+                held_until_time: Some(timestamp(until_us)),
             },
         })
     }
@@ -156,7 +157,7 @@ impl Cache {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "ReleaseLease", &request);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         parser.key("key", &request.key);
         let token = Uuid::try_parse(&request.lease_token).ok();
         if token.is_none() {

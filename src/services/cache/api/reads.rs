@@ -16,7 +16,7 @@ use crate::page::Query;
 impl Cache {
     pub(super) async fn get(&self, request: pb::GetRequest) -> Result<pb::GetResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         parser.key("key", &request.key);
         parser.violations.check()?;
 
@@ -27,7 +27,7 @@ impl Cache {
 
     pub(super) async fn batch_get(&self, request: pb::BatchGetRequest) -> Result<pb::BatchGetResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         parser.keys("keys", &request.keys);
         parser.violations.check()?;
 
@@ -55,7 +55,7 @@ impl Cache {
 
     pub(super) async fn exists(&self, request: pb::ExistsRequest) -> Result<pb::ExistsResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         parser.keys("keys", &request.keys);
         parser.violations.check()?;
 
@@ -77,14 +77,14 @@ impl Cache {
 
     pub(super) async fn list(&self, request: pb::ListRequest) -> Result<pb::ListResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         if !request.prefix.is_empty() {
             parser.key("prefix", &request.prefix);
         }
         if !request.tag.is_empty() {
             parser.tag("tag", &request.tag);
         }
-        let rows_max = self.page_rows(&mut parser.violations, request.page_size);
+        let rows_max = parser.page_rows(&self.settings.server, request.page_size);
         parser.violations.check()?;
         let query = Query::of("cache.List", &[&request.namespace, &request.prefix, &request.tag]);
         let after = query.key_of(&request.page_token)?;

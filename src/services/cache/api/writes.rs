@@ -11,6 +11,7 @@ use super::super::domain::{Content, Namespace, Put, PutItem, Usage};
 use super::super::memory::{Held, detached};
 use super::super::store::{self, Deleted, Doomed};
 use super::only;
+use crate::convert::timestamp;
 use crate::error::{Error, Result};
 use crate::storage::idempotency::{self, RequestKey};
 use crate::storage::{Durability, Tx};
@@ -41,7 +42,7 @@ impl Cache {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Put", &request);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         let durability = parser.durability("durability", request.durability);
         let item = parser.put_item(&|| "item".to_owned(), request.item.unwrap_or_default());
         parser.violations.check()?;
@@ -60,7 +61,7 @@ impl Cache {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "BatchPut", &request);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         let durability = parser.durability("durability", request.durability);
         let items = parser.put_items("items", request.items);
         parser.violations.check()?;
@@ -125,7 +126,7 @@ impl Cache {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Delete", &request);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         let durability = parser.durability("durability", request.durability);
         let items = parser.delete_items(request.items);
         parser.violations.check()?;
@@ -164,7 +165,7 @@ impl Cache {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "DeleteByPrefix", &request);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         parser.key("prefix", &request.prefix);
         parser.violations.check()?;
 
@@ -189,7 +190,7 @@ impl Cache {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "DeleteByTag", &request);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         parser.tag("tag", &request.tag);
         parser.violations.check()?;
 
@@ -211,7 +212,7 @@ impl Cache {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Touch", &request);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         let items = parser.touch_items(request.items);
         parser.violations.check()?;
 
@@ -227,7 +228,7 @@ impl Cache {
                 cache.forget_after_commit(tx, namespace.id, items.into_iter().map(|(key, _)| key));
                 let results = touched.into_iter().map(|touched| pb::TouchResult {
                     found: touched.is_some(),
-                    expire_time: touched.flatten().map(convert::timestamp),
+                    expire_time: touched.flatten().map(timestamp),
                 });
                 Ok(pb::TouchResponse { results: results.collect() })
             })
@@ -239,7 +240,7 @@ impl Cache {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Evict", &request);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         let rows_max = self.settings.cache.delete_rows_max;
         let count = u64::try_from(request.count).unwrap_or(0);
         if count == 0 || count > rows_max {
