@@ -11,6 +11,8 @@ mod counters;
 pub mod idempotency;
 pub mod migrate;
 mod postgres;
+#[cfg(test)]
+mod round_trip;
 mod sqlite;
 mod wake;
 

@@ -11,6 +11,8 @@ mod failure;
 mod job;
 mod listen;
 mod outage;
+#[cfg(test)]
+mod round_trip;
 mod session;
 
 use std::sync::Arc;
