@@ -4,4 +4,5 @@
 
 mod cache;
 mod harness;
+mod jobs;
 mod storage;
