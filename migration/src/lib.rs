@@ -7,6 +7,7 @@ pub use sea_orm_migration::{MigratorTrait, prelude::*};
 
 mod m20261121_cache_tables;
 mod m20261121_idempotency_keys;
+mod m20261122_jobs_tables;
 
 /// All changes.
 pub struct Migrator;
@@ -23,6 +24,10 @@ pub(crate) fn text(manager: &SchemaManager<'_>, column: impl IntoIden) -> Column
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261121_idempotency_keys::Migration), Box::new(m20261121_cache_tables::Migration)]
+        vec![
+            Box::new(m20261121_idempotency_keys::Migration),
+            Box::new(m20261121_cache_tables::Migration),
+            Box::new(m20261122_jobs_tables::Migration),
+        ]
     }
 }

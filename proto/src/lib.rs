@@ -26,5 +26,13 @@ pub mod errors {
     }
 }
 
+/// Messages and service of `pannier.jobs.v1`.
+pub mod jobs {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("pannier.jobs.v1");
+    }
+}
+
 /// The encoded `google.protobuf.FileDescriptorSet` of all of Pannier's files and what they import.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -3,6 +3,7 @@
 //! Units stand last in the names. Durations are milliseconds, sizes bytes; what zero means is said where it is special.
 
 mod cache;
+mod jobs;
 mod layers;
 mod server;
 mod storage;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use cache::TTL_MS_MAX;
 pub use cache::{CacheSettings, Durability, Eviction};
+pub use jobs::JobsSettings;
 pub use layers::{Loaded, Origin, Problem};
 pub use server::ServerSettings;
 pub use storage::{DatabaseUrl, StorageSettings};
@@ -27,6 +29,8 @@ pub struct Settings {
     pub storage: StorageSettings,
     /// The cache's limits and the defaults of its namespaces.
     pub cache: CacheSettings,
+    /// Tracked jobs.
+    pub jobs: JobsSettings,
     /// Repeated requests.
     pub idempotency: IdempotencySettings,
     /// The log on stderr.
@@ -79,6 +83,7 @@ impl Settings {
         self.server.check(&mut found);
         self.storage.check(&mut found);
         self.cache.check(&mut found);
+        self.jobs.check(&mut found, self.server.message_bytes_max);
         if !matches!(self.log.format.as_str(), "text" | "json") {
             found.push(("log.format", "must be text or json".into()));
         }

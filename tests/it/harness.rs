@@ -12,6 +12,7 @@ use pannier::server::{self, Running};
 use pannier::settings::Settings;
 use pannier_proto::cache::v1::cache_service_client::CacheServiceClient;
 use pannier_proto::errors::v1::ErrorReason;
+use pannier_proto::jobs::v1::jobs_service_client::JobsServiceClient;
 use sqlx::Connection as _;
 use tempfile::TempDir;
 use tonic::transport::Channel;
@@ -24,6 +25,7 @@ pub const START_US: i64 = 1_767_225_600_000_000;
 /// A running sidecar, its client and its clock.
 pub struct Pannier {
     pub cache: CacheServiceClient<Channel>,
+    pub jobs: JobsServiceClient<Channel>,
     pub channel: Channel,
     pub clock: ManualClock,
     now_us: AtomicI64,
@@ -52,6 +54,7 @@ pub async fn pannier_with(change: impl FnOnce(&mut Settings)) -> Pannier {
     let (running, clock, channel) = start(&settings, START_US).await;
     Pannier {
         cache: CacheServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+        jobs: JobsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
         channel,
         clock,
         now_us: AtomicI64::new(START_US),
@@ -86,6 +89,7 @@ pub async fn pannier_without_upkeep() -> Pannier {
     pannier_with(|settings| {
         settings.cache.access_flush_ms = 600_000;
         settings.cache.sweep_ms = 3_600_000;
+        settings.jobs.sweep_ms = 3_600_000;
     })
     .await
 }
@@ -114,6 +118,7 @@ impl Pannier {
         self.running.take().unwrap().stop().await;
         let (running, clock, channel) = start(&self.settings, now_us).await;
         self.cache = CacheServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
+        self.jobs = JobsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
         self.channel = channel;
         self.clock = clock;
         self.now_us = AtomicI64::new(now_us);
@@ -167,6 +172,7 @@ impl Pannier {
         let (running, clock, channel) = start(&settings, now_us).await;
         Self {
             cache: CacheServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            jobs: JobsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             channel,
             clock,
             now_us: AtomicI64::new(now_us),

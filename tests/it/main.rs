@@ -5,4 +5,5 @@
 mod cache;
 mod exceptions;
 mod harness;
+mod jobs;
 mod storage;

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::domain::{Entry, Usage};
 use super::entity::entries;
 use crate::error::Result;
-use crate::storage::{Db, Tx};
+use crate::storage::{Db, Tx, chunks};
 
 pub use evict::{Recency, Room, evict, make_room, sweep};
 pub use leases::{Claim, claim, release};
@@ -27,9 +27,6 @@ pub use namespaces::{
     add_reads, create, delete, due, find, find_all, find_with_usage, finish_deletions, stats, update,
 };
 pub use put::put;
-
-/// Rows of one statement that names its rows one by one. Statements are cached by their text: few sizes, few texts.
-const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
 
 /// What a place, a value and a cached failure are stored as.
 const KIND_PLACE: i64 = 0;
@@ -379,15 +376,4 @@ async fn add_usage(tx: &Tx<'_>, namespace_id: i64, by: Usage) -> Result<()> {
 
 fn negative(usage: Usage) -> Usage {
     Usage { entry_count: -usage.entry_count, stored_bytes: -usage.stored_bytes }
-}
-
-/// `all` in slices of few sizes.
-fn chunks<T>(all: &[T]) -> impl Iterator<Item = &[T]> {
-    let mut rest = all;
-    std::iter::from_fn(move || {
-        let size = CHUNKS.into_iter().find(|size| *size <= rest.len())?;
-        let (chunk, after) = rest.split_at(size);
-        rest = after;
-        Some(chunk)
-    })
 }
