@@ -8,6 +8,7 @@ pub use sea_orm_migration::{MigratorTrait, prelude::*};
 mod m20261121_cache_tables;
 mod m20261121_idempotency_keys;
 mod m20261122_jobs_tables;
+mod m20261123_settings_tables;
 
 /// All changes.
 pub struct Migrator;
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_idempotency_keys::Migration),
             Box::new(m20261121_cache_tables::Migration),
             Box::new(m20261122_jobs_tables::Migration),
+            Box::new(m20261123_settings_tables::Migration),
         ]
     }
 }

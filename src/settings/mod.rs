@@ -6,6 +6,7 @@ mod cache;
 mod jobs;
 mod layers;
 mod server;
+mod settings_service;
 mod storage;
 
 use std::path::Path;
@@ -17,6 +18,7 @@ pub use cache::{CacheSettings, Durability, Eviction};
 pub use jobs::JobsSettings;
 pub use layers::{Loaded, Origin, Problem};
 pub use server::ServerSettings;
+pub use settings_service::SettingsServiceSettings;
 pub use storage::{DatabaseUrl, StorageSettings};
 
 /// All settings.
@@ -31,6 +33,8 @@ pub struct Settings {
     pub cache: CacheSettings,
     /// Tracked jobs.
     pub jobs: JobsSettings,
+    /// The applications' own settings.
+    pub settings: SettingsServiceSettings,
     /// Repeated requests.
     pub idempotency: IdempotencySettings,
     /// The log on stderr.
@@ -84,6 +88,7 @@ impl Settings {
         self.storage.check(&mut found);
         self.cache.check(&mut found);
         self.jobs.check(&mut found, self.server.message_bytes_max);
+        self.settings.check(&mut found, self.server.message_bytes_max);
         if !matches!(self.log.format.as_str(), "text" | "json") {
             found.push(("log.format", "must be text or json".into()));
         }

@@ -14,7 +14,10 @@ const SQLITE_ONLY: [(&str, &str); 2] = [
 ];
 
 /// About several sidecars on one database.
-const POSTGRES_ONLY: [(&str, &str); 1] = [("cache::shared::", "an SQLite file belongs to one process")];
+const POSTGRES_ONLY: [(&str, &str); 2] = [
+    ("cache::shared::", "an SQLite file belongs to one process"),
+    ("settings::shared::", "an SQLite file belongs to one process"),
+];
 
 /// Whether the case that asks holds on this run's database; a case that asks without being listed fails.
 pub fn holds_here() -> bool {
