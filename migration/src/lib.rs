@@ -6,6 +6,9 @@ pub use sea_orm_migration::{MigratorTrait, prelude::*};
 
 mod m20261121_cache_tables;
 mod m20261121_idempotency_keys;
+pub mod tables;
+
+pub use tables::TABLES;
 
 /// All changes.
 pub struct Migrator;

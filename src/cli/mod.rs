@@ -5,9 +5,12 @@
 mod call;
 mod completions;
 mod config;
+mod export;
 mod healthcheck;
+mod import;
 mod migrate;
 mod serve;
+mod ticker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,6 +39,10 @@ enum Command {
     Healthcheck(healthcheck::Healthcheck),
     /// Show or change the database's schema; the sidecar must not be running.
     Migrate(migrate::Migrate),
+    /// Write everything in the database to a file; the sidecar must not be running.
+    Export(export::Export),
+    /// Fill an empty database from an export, and compare; the sidecar must not be running.
+    Import(import::Import),
     /// Show the settings and where each came from, or check them.
     Config(config::Config),
     /// Call a method of a running sidecar with a JSON request, and print the answer as JSON.
@@ -81,6 +88,8 @@ impl Cli {
             Command::Serve(command) => command.run(),
             Command::Healthcheck(command) => command.run(),
             Command::Migrate(command) => command.run(),
+            Command::Export(command) => command.run(),
+            Command::Import(command) => command.run(),
             Command::Config(command) => command.run(),
             Command::Call(command) => command.run(),
             Command::Completions(command) => command.run(),

@@ -10,6 +10,7 @@
 pub mod idempotency;
 pub mod migrate;
 mod sqlite;
+pub mod transfer;
 mod wake;
 
 use std::ops::Deref;

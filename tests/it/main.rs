@@ -5,3 +5,4 @@
 mod cache;
 mod harness;
 mod storage;
+mod tables;
