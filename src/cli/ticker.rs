@@ -14,11 +14,13 @@ const PAUSE_PLAIN: Duration = Duration::from_secs(5);
 pub(super) struct Ticker {
     is_terminal: bool,
     told: Instant,
+    /// Whether the cursor stands behind a line that may still be rewritten.
+    is_open: bool,
 }
 
 impl Ticker {
     pub(super) fn new() -> Self {
-        Self { is_terminal: std::io::stderr().is_terminal(), told: clock::instant() }
+        Self { is_terminal: std::io::stderr().is_terminal(), told: clock::instant(), is_open: false }
     }
 
     /// Tells of every table when it is done, and now and then before.
@@ -31,7 +33,9 @@ impl Ticker {
         self.told = clock::instant();
         let line = line(at);
         if self.is_terminal {
-            rewrite(&line, at.is_done);
+            // To the line's begin, and clear it.
+            write(&format!("\r\x1b[K{line}{}", if at.is_done { "\n" } else { "" }));
+            self.is_open = !at.is_done;
         } else {
             progress(&line);
         }
@@ -52,8 +56,16 @@ fn line(at: Progress<'_>) -> String {
     }
 }
 
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        // What follows, an error mostly, gets a line of its own.
+        if self.is_open {
+            write("\n");
+        }
+    }
+}
+
 #[allow(clippy::print_stderr, reason = "the command line's progress")]
-fn rewrite(line: &str, is_last: bool) {
-    // To the line's begin, and clear it.
-    eprint!("\r\x1b[K{line}{}", if is_last { "\n" } else { "" });
+fn write(text: &str) {
+    eprint!("{text}");
 }

@@ -130,6 +130,24 @@ async fn a_copy_that_reads_back_differently_is_told_and_removed() {
     assert_eq!(left.lines().count(), 2, "a header, a trailer, and no row: {left}");
 }
 
+/// On SQLite, whose size can be limited.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_runs_full_is_left_empty() {
+    let _turn = turn::shared().await;
+    let place = Place::new();
+    let exported = exported(&place, 3_000).await;
+    let run = |arguments: &[&str]| {
+        let mut command = pannier(arguments[0]);
+        command.arg("--data").arg(place.path("full")).args(&arguments[1..]).output().expect("the binary runs")
+    };
+    let moved = file(&place).display().to_string();
+    let told = refused(&run(&["import", &moved, "--set", "storage.database_bytes_max=1048576"]));
+    let words = ["lines ", "cannot be stored", "storage is full", "left empty"];
+    assert!(words.iter().all(|word| told.contains(word)), "{told}");
+    let output = run(&["import", &moved, "--json"]);
+    exported.assert_reported(&serde_json::from_slice(&output.stdout).expect("the report is JSON"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_schema_moves_to_an_empty_database_and_no_other() {
     let _turn = turn::shared().await;
