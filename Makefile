@@ -14,6 +14,7 @@ test: check test-rust test-clients ## Everything: checks, unit, integration and 
 test-rust:
 	$(CARGO) test --workspace
 	PANNIER_TEST_STORAGE=postgres bash tests/postgres.sh run $(CARGO) test --lib --test it
+	PANNIER_TEST_STORAGE=postgres bash tests/postgres.sh run $(CARGO) test --test faults transfer
 
 test-clients:
 	$(CARGO) build --release -p pannier

@@ -141,7 +141,7 @@ pub enum Error {
         /// What is wrong with it.
         cause: String,
     },
-    /// The sidecar will not start on this data; the sentence says why and what to do.
+    /// A start or a command will not go on with this data; the sentence says why and what to do.
     #[error("{0}")]
     Refused(String),
     /// What the database said, before the engine has made one of the above of it.

@@ -9,6 +9,9 @@ mod m20261121_cache_tables;
 mod m20261121_idempotency_keys;
 mod m20261122_jobs_tables;
 mod m20261123_settings_tables;
+pub mod tables;
+
+pub use tables::TABLES;
 
 /// All changes.
 pub struct Migrator;

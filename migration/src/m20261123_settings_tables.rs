@@ -52,7 +52,7 @@ fn state() -> TableCreateStatement {
     use SettingsState as C;
     Table::create()
         .table(C::Table)
-        // There is one row, with the id 1; who changes a setting locks it, so that revisions follow commits.
+        // There is at most one row, with the id 1; who changes a setting locks it, so that revisions follow commits.
         .col(number(C::Id).primary_key().take())
         // The last one given.
         .col(number(C::Revision))
@@ -82,14 +82,7 @@ impl MigrationTrait for Migration {
             .and_where(Expr::col(S::ValueJson).is_null())
             .take();
         manager.create_index(by_revision).await?;
-        manager.create_index(deleted).await?;
-        use SettingsState as C;
-        let first = Query::insert()
-            .into_table(C::Table)
-            .columns([C::Id, C::Revision, C::ForgottenRevision, C::LiveCount])
-            .values_panic([1.into(), 0.into(), 0.into(), 0.into()])
-            .take();
-        manager.execute(first).await
+        manager.create_index(deleted).await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

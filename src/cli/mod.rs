@@ -5,9 +5,12 @@
 mod call;
 mod completions;
 mod config;
+mod export;
 mod healthcheck;
+mod import;
 mod migrate;
 mod serve;
+mod ticker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,7 +18,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::error::Error;
-use crate::settings::{Loaded, Problem, Settings};
+use crate::settings::{Loaded, Problem, Settings, StorageSettings};
 
 /// Wrong configuration (`EX_CONFIG` of sysexits).
 const EXIT_CONFIGURATION: u8 = 78;
@@ -36,6 +39,10 @@ enum Command {
     Healthcheck(healthcheck::Healthcheck),
     /// Show or change the database's schema; the sidecar must not be running.
     Migrate(migrate::Migrate),
+    /// Write everything in the database to a file; the sidecar must not be running.
+    Export(export::Export),
+    /// Fill an empty database from an export, and compare; the sidecar must not be running.
+    Import(import::Import),
     /// Show the settings and where each came from, or check them.
     Config(config::Config),
     /// Call a method of a running sidecar with a JSON request, and print the answer as JSON.
@@ -81,6 +88,8 @@ impl Cli {
             Command::Serve(command) => command.run(),
             Command::Healthcheck(command) => command.run(),
             Command::Migrate(command) => command.run(),
+            Command::Export(command) => command.run(),
+            Command::Import(command) => command.run(),
             Command::Config(command) => command.run(),
             Command::Call(command) => command.run(),
             Command::Completions(command) => command.run(),
@@ -109,6 +118,15 @@ impl Sources {
         let data = self.data.iter().map(|data| ("storage.directory".to_owned(), data.clone()));
         let all: Vec<_> = self.assignments.iter().cloned().chain(data).chain(own).collect();
         Settings::load(self.config.as_deref(), std::env::vars(), &all).map_err(Failure::Configuration)
+    }
+}
+
+impl Sources {
+    /// How a command that does one thing after another uses the database: one connection is enough.
+    fn storage(&self) -> Result<StorageSettings, Failure> {
+        let mut storage = self.load(&[])?.settings.storage;
+        storage.connections = 1;
+        Ok(storage)
     }
 }
 

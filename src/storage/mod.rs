@@ -14,6 +14,7 @@ mod postgres;
 #[cfg(test)]
 mod round_trip;
 mod sqlite;
+pub mod transfer;
 mod wake;
 
 use std::borrow::Cow;

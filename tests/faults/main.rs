@@ -34,4 +34,5 @@ mod sidecar;
 mod sockets;
 mod start;
 mod storm;
+mod transfer;
 mod turn;

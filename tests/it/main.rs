@@ -8,3 +8,4 @@ mod harness;
 mod jobs;
 mod settings;
 mod storage;
+mod tables;

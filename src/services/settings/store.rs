@@ -4,8 +4,8 @@
 
 use sea_orm::sea_query::{Expr, LockType};
 use sea_orm::{
-    ColumnTrait as _, Condition as Where, EntityTrait as _, QueryFilter as _, QueryOrder as _,
-    QuerySelect as _, Set,
+    ColumnTrait as _, Condition as Where, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Set,
 };
 
 use super::domain::{Change, Condition, News, Refusal, Setting};
@@ -212,14 +212,21 @@ impl Reading {
     }
 }
 
+/// Before the first change.
+const FIRST: state::Model = state::Model { id: STATE, revision: 0, forgotten_revision: 0, live_count: 0 };
+
 async fn state(db: &Db<'_>) -> Result<state::Model> {
-    let row = state::Entity::find_by_id(STATE).one(db).await?;
-    row.ok_or_else(|| Error::internal("settings_state has no row"))
+    Ok(state::Entity::find_by_id(STATE).one(db).await?.unwrap_or(FIRST))
 }
 
 async fn lock(tx: &Tx<'_>) -> Result<state::Model> {
     let row = state::Entity::find_by_id(STATE).lock(LockType::NoKeyUpdate).one(&**tx).await?;
-    row.ok_or_else(|| Error::internal("settings_state has no row"))
+    if let Some(row) = row {
+        return Ok(row);
+    }
+    // If another one makes it meanwhile, this operation is run again and finds it.
+    state::Entity::insert(FIRST.into_active_model()).exec_without_returning(&**tx).await?;
+    Ok(FIRST)
 }
 
 async fn advance(tx: &Tx<'_>, state: &state::Model, more: i64) -> Result<()> {

@@ -145,10 +145,11 @@ impl Executor {
         rows.iter().map(row).collect()
     }
 
-    async fn execute_unprepared(&self, sql: &str) -> Result<(), DbErr> {
-        let statement = Statement::from_string(DbBackend::Postgres, sql);
+    async fn execute_unprepared(&self, statement: &Statement) -> Result<ProxyExecResult, DbErr> {
         let mut connection = self.connection.lock().await;
-        self.timed(&statement, connection.execute(AssertSqlSafe(sql.to_owned()))).await.map(|_| ())
+        let running = connection.execute(AssertSqlSafe(statement.sql.clone()));
+        let result = self.timed(statement, running).await?;
+        Ok(ProxyExecResult { last_insert_id: 0, rows_affected: result.rows_affected() })
     }
 }
 
@@ -165,8 +166,7 @@ impl ProxyDatabaseTrait for Proxy {
     async fn execute(&self, statement: Statement) -> Result<ProxyExecResult, DbErr> {
         if statement.values.as_ref().is_none_or(|values| values.0.is_empty()) {
             // What changes the schema cannot always be prepared, and is not worth keeping prepared.
-            self.0.execute_unprepared(&statement.sql).await?;
-            return Ok(ProxyExecResult { last_insert_id: 0, rows_affected: 0 });
+            return self.0.execute_unprepared(&statement).await;
         }
         self.0.execute(&statement).await
     }
