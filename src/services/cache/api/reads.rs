@@ -151,9 +151,8 @@ impl Cache {
             })
             .await?;
         Ok(found.map(|entry| {
-            let held = Arc::new(Held::new(entry.clone(), self.accesses.pending(entry.id)));
-            self.memory.keep_loaded(namespace_id, held.clone(), epoch);
-            held
+            let pending = self.accesses.pending(entry.id);
+            self.memory.keep_loaded(namespace_id, Arc::new(Held::new(entry, pending)), epoch)
         }))
     }
 
@@ -189,11 +188,12 @@ impl Cache {
             })
             .await?;
         for entry in entries {
-            let held = Arc::new(Held::new(entry.clone(), self.accesses.pending(entry.id)));
-            if let Some(epoch) = epochs.get(&entry.key) {
-                self.memory.keep_loaded(namespace_id, held.clone(), *epoch);
+            let (key, pending) = (entry.key.clone(), self.accesses.pending(entry.id));
+            let mut held = Arc::new(Held::new(entry, pending));
+            if let Some(epoch) = epochs.get(&key) {
+                held = self.memory.keep_loaded(namespace_id, held, *epoch);
             }
-            found.insert(entry.key, held);
+            found.insert(key, held);
         }
         Ok((found, unread))
     }
