@@ -20,7 +20,8 @@ test-clients:
 	$(CARGO) build --release -p pannier
 	PANNIER_BIN="$(abspath $(TARGET))/release/pannier" bash tests/clients/run.sh
 
-test-long: ## The same faults, many more times.
+test-long: ## The same faults and random operations, many more times.
+	PANNIER_MODEL_OPERATIONS=1000000 $(CARGO) test --test it model
 	PANNIER_KILLS=1000 PANNIER_FAULTS=all $(CARGO) test --test faults -- --nocapture
 
 check: node_modules/.package-lock.json ## Formatter, clippy with warnings as errors, buf.
