@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use pannier_migration::TABLES;
 use rusqlite::Connection;
 
+use crate::exceptions::holds_here;
 use crate::harness::pannier;
 
 /// The first column of all rows.
@@ -16,6 +17,9 @@ fn texts(file: &Connection, sql: &str, of: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn every_table_is_listed_with_its_key_behind_those_it_refers_to() {
+    if !holds_here() {
+        return;
+    }
     let pannier = pannier().await.restart().await;
     let file = Connection::open(pannier.database()).unwrap();
     let all =
