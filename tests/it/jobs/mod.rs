@@ -2,3 +2,6 @@
 
 mod calls;
 mod life;
+mod progress;
+mod results;
+mod transitions;
