@@ -95,3 +95,6 @@ async fn save(tx: &Tx<'_>, before: &Job, mut job: Job, now_us: i64) -> Result<Jo
         .await?;
     Ok(job)
 }
+
+#[cfg(test)]
+mod plans;

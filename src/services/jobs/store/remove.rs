@@ -3,7 +3,7 @@
 use sea_orm::sea_query::{LockBehavior, LockType};
 use sea_orm::{
     ColumnTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    Set,
+    Select, Set,
 };
 use uuid::Uuid;
 
@@ -35,20 +35,21 @@ pub async fn delete(tx: &Tx<'_>, id: Uuid) -> Result<bool> {
 
 /// Deletes at most `jobs_max` jobs that ended at `until_us` or before; tells how many.
 pub async fn retire(tx: &Tx<'_>, until_us: i64, jobs_max: u64) -> Result<u64> {
+    let doomed = ended_by(until_us, jobs_max).into_model::<Doomed>().all(&**tx).await?;
+    remove(tx, &doomed).await?;
+    Ok(doomed.len() as u64)
+}
+
+pub(super) fn ended_by(until_us: i64, jobs_max: u64) -> Select<jobs::Entity> {
     use jobs::Column as C;
-    // What another sidecar is removing, or a caller is taking up again, is passed over.
-    let doomed = jobs::Entity::find()
+    jobs::Entity::find()
         .select_only()
         .columns([C::RowId, C::CountedBy])
         .filter(C::EndTime.lte(until_us))
         .order_by_asc(C::EndTime)
         .limit(jobs_max)
+        // What another sidecar is removing, or a caller is taking up again, is passed over.
         .lock_with_behavior(LockType::NoKeyUpdate, LockBehavior::SkipLocked)
-        .into_model::<Doomed>()
-        .all(&**tx)
-        .await?;
-    remove(tx, &doomed).await?;
-    Ok(doomed.len() as u64)
 }
 
 async fn remove(tx: &Tx<'_>, doomed: &[Doomed]) -> Result<()> {
@@ -76,16 +77,7 @@ pub async fn remove_remains(tx: &Tx<'_>, rows_max: i64) -> Result<bool> {
         .one(&**tx)
         .await?;
     let Some(left) = left else { return Ok(false) };
-    let first = results::Entity::find()
-        .select_only()
-        .column(C::Number)
-        .filter(C::JobRowId.eq(left.job_row_id))
-        .order_by_asc(C::Number)
-        .limit(1)
-        .into_model::<First>()
-        .one(&**tx)
-        .await?;
-    match first {
+    match first_of(left.job_row_id).into_model::<First>().one(&**tx).await? {
         // Numbers have no gaps.
         Some(first) => {
             results::Entity::delete_many()
@@ -99,4 +91,10 @@ pub async fn remove_remains(tx: &Tx<'_>, rows_max: i64) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+pub(super) fn first_of(job_row_id: i64) -> Select<results::Entity> {
+    use results::Column as C;
+    let all = results::Entity::find().select_only().column(C::Number).filter(C::JobRowId.eq(job_row_id));
+    all.order_by_asc(C::Number).limit(1)
 }

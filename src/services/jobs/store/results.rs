@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _,
-    QuerySelect as _, Set, Statement, Value,
+    QuerySelect as _, Select, Set, Statement, Value,
 };
 use uuid::Uuid;
 
@@ -56,20 +56,21 @@ pub async fn add_results(
 
 /// The recorded results of the items of `new`.
 async fn recorded(tx: &Tx<'_>, job_row_id: i64, new: &[NewResult]) -> Result<HashMap<String, Recorded>> {
-    use results::Column as C;
     let mut found = HashMap::new();
     for chunk in chunks(new) {
-        let rows = results::Entity::find()
-            .select_only()
-            .columns([C::ItemKey, C::Number, C::ErrorCode])
-            .filter(C::JobRowId.eq(job_row_id))
-            .filter(C::ItemKey.is_in(chunk.iter().map(|result| result.item_key.as_str())))
-            .into_model::<Recorded>()
-            .all(&**tx)
-            .await?;
+        let rows = of_items(job_row_id, chunk).into_model::<Recorded>().all(&**tx).await?;
         found.extend(rows.into_iter().map(|row| (row.item_key.clone(), row)));
     }
     Ok(found)
+}
+
+pub(super) fn of_items(job_row_id: i64, items: &[NewResult]) -> Select<results::Entity> {
+    use results::Column as C;
+    results::Entity::find()
+        .select_only()
+        .columns([C::ItemKey, C::Number, C::ErrorCode])
+        .filter(C::JobRowId.eq(job_row_id))
+        .filter(C::ItemKey.is_in(items.iter().map(|result| result.item_key.as_str())))
 }
 
 /// What is to be written for a batch.
