@@ -12,6 +12,7 @@ pub mod migrate;
 mod sqlite;
 mod wake;
 
+use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -79,6 +80,14 @@ impl<'t> Tx<'t> {
         }
         let inserted = self.db.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
         i64::try_from(inserted.last_insert_id()).map_err(|error| Error::internal(error.to_string()))
+    }
+
+    /// `sql`, a SELECT that is written out, with its rows locked to be changed, where the database does that by rows.
+    pub fn locking<'s>(&self, sql: &'s str) -> Cow<'s, str> {
+        match self.db.get_database_backend() {
+            DbBackend::Postgres => Cow::Owned(format!("{sql} FOR NO KEY UPDATE")),
+            _ => Cow::Borrowed(sql),
+        }
     }
 
     fn into_follow_ups(self) -> Vec<FollowUp> {

@@ -174,7 +174,7 @@ async fn a_job_that_changes_its_status_moves_from_list_to_list() {
     let pannier = pannier().await;
     let id = pannier.job().await;
     let list = |status: JobStatus| pb::ListRequest { statuses: vec![status.into()], ..Default::default() };
-    assert_eq!(pannier.job_ids(list(JobStatus::Pending)).await, [id.clone()]);
+    assert_eq!(pannier.job_ids(list(JobStatus::Pending)).await, std::slice::from_ref(&id));
     pannier.update_status(&id, JobStatus::Processing).await.unwrap();
     assert!(pannier.job_ids(list(JobStatus::Pending)).await.is_empty());
     assert_eq!(pannier.job_ids(list(JobStatus::Processing)).await, [id]);

@@ -47,7 +47,7 @@ async fn a_deleted_job_is_gone_at_once_with_its_results() {
     let listed = pb::ListResultsRequest { job_id: id.clone(), ..Default::default() };
     let status = pannier.try_list_results(listed).await.unwrap_err();
     assert_status(&status, Code::NotFound, ErrorReason::JobNotFound);
-    assert_eq!(pannier.job_ids(pb::ListRequest::default()).await, [other.clone()]);
+    assert_eq!(pannier.job_ids(pb::ListRequest::default()).await, std::slice::from_ref(&other));
     assert_eq!(rows(&pannier, "job_results"), 610, "rows go in steps of their own");
 
     let again = pannier.create(pb::CreateRequest { job_id: id.clone(), ..of_type("again") }).await;
