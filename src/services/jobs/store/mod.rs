@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::storage::{Db, Tx};
 
 pub use list::{Filter, JobKey, Page, list, list_results};
-pub use remove::{delete, remove_remains, retire};
+pub use remove::{delete, due, remove_remains, retire};
 pub use results::add_results;
 pub use stats::stats;
 

@@ -11,7 +11,7 @@ use super::rows::{COUNTED_BY_RESULTS, counted_by_number};
 use super::{Metadata, lock};
 use crate::error::{Error, Result};
 use crate::services::jobs::entity::{jobs, remains, results};
-use crate::storage::Tx;
+use crate::storage::{Db, Tx};
 
 /// A job that goes.
 #[derive(FromQueryResult)]
@@ -33,9 +33,29 @@ pub async fn delete(tx: &Tx<'_>, id: Uuid) -> Result<bool> {
     }
 }
 
+/// What there is to remove.
+pub struct Due {
+    /// Jobs that ended long enough ago.
+    pub has_ended: bool,
+    /// Results of jobs that are gone, perhaps.
+    pub has_remains: bool,
+}
+
+/// What there is to remove, of jobs that ended at `until_us` or before.
+pub async fn due(db: &Db<'_>, until_us: i64) -> Result<Due> {
+    let has_ended = ended_by(until_us, 1).into_model::<Doomed>().one(db).await?.is_some();
+    let has_remains = remains::Entity::find().limit(1).one(db).await?.is_some();
+    Ok(Due { has_ended, has_remains })
+}
+
 /// Deletes at most `jobs_max` jobs that ended at `until_us` or before; tells how many.
 pub async fn retire(tx: &Tx<'_>, until_us: i64, jobs_max: u64) -> Result<u64> {
-    let doomed = ended_by(until_us, jobs_max).into_model::<Doomed>().all(&**tx).await?;
+    // What another sidecar is removing, or a caller is taking up again, is passed over.
+    let doomed = ended_by(until_us, jobs_max)
+        .lock_with_behavior(LockType::NoKeyUpdate, LockBehavior::SkipLocked)
+        .into_model::<Doomed>()
+        .all(&**tx)
+        .await?;
     remove(tx, &doomed).await?;
     Ok(doomed.len() as u64)
 }
@@ -48,8 +68,6 @@ pub(super) fn ended_by(until_us: i64, jobs_max: u64) -> Select<jobs::Entity> {
         .filter(C::EndTime.lte(until_us))
         .order_by_asc(C::EndTime)
         .limit(jobs_max)
-        // What another sidecar is removing, or a caller is taking up again, is passed over.
-        .lock_with_behavior(LockType::NoKeyUpdate, LockBehavior::SkipLocked)
 }
 
 async fn remove(tx: &Tx<'_>, doomed: &[Doomed]) -> Result<()> {
