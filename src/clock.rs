@@ -132,6 +132,12 @@ impl Clock {
     }
 }
 
+/// A random number of milliseconds up to `max`, to spread those who try again.
+pub fn jitter_ms(max: u64) -> u64 {
+    let (_, low) = random().as_u64_pair();
+    low % max.saturating_add(1)
+}
+
 #[allow(clippy::disallowed_methods, reason = "this is the place")]
 fn random() -> Uuid {
     Uuid::new_v4()

@@ -69,19 +69,16 @@ impl<'s, S> Parser<'s, S> {
         }
     }
 
-    /// Checks the length of a text, which `setting` bounds, if a setting does.
+    /// Checks a text: its length, which `setting` bounds, if a setting does, and that it can be stored.
     pub fn text(&mut self, field: &str, text: &str, min: u64, max: u64, setting: &str) {
         let length = text.len() as u64;
         if !(min..=max).contains(&length) {
             let setting = if setting.is_empty() { String::new() } else { format!(" ({setting})") };
             self.violations.add(field, format!("must be {min} to {max} bytes{setting}, is {length}"));
         }
-    }
-
-    /// Checks that a text has no NUL, which PostgreSQL does not store.
-    pub fn without_nul(&mut self, field: &str, text: &str) {
         if text.contains('\0') {
-            self.violations.add(field, "must not contain NUL (U+0000)");
+            // PostgreSQL cannot store it, and what holds on one database holds on the other.
+            self.violations.add(field, "must not contain the character U+0000");
         }
     }
 
@@ -92,6 +89,16 @@ impl<'s, S> Parser<'s, S> {
             self.violations.add(field, format!("must have 1 to {max} items ({setting}), has {count}"));
         }
         right
+    }
+
+    /// Checks a JSON value of at most `max` bytes.
+    pub fn json(&mut self, field: &str, text: &str, max: u64, setting: &str) {
+        if text.len() as u64 > max {
+            self.text(field, text, 0, max, setting);
+        } else if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
+            let (line, column) = (error.line(), error.column());
+            self.violations.add(field, format!("is no JSON (line {line}, column {column})"));
+        }
     }
 
     /// Checks a JSON object of at most `max` bytes. The field is named only where something is wrong.

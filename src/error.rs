@@ -87,6 +87,21 @@ pub enum Error {
         /// The limit.
         count_max: i64,
     },
+    /// There is no such setting.
+    #[error("no such setting")]
+    SettingNotFound,
+    /// There is such a setting, and none was asked for.
+    #[error("a setting has this key")]
+    SettingExists,
+    /// The setting has another revision.
+    #[error("the setting has another revision")]
+    SettingChanged,
+    /// No further setting may be made.
+    #[error("there are {settings_max} settings, as many as may be")]
+    TooManySettings {
+        /// The limit.
+        settings_max: i64,
+    },
     /// More at once than the settings allow.
     #[error("the limit {setting} is reached")]
     Overloaded {

@@ -165,6 +165,26 @@ fn describe(error: &Error) -> Description {
         Error::JobCountTooLarge { .. } => {
             tell(Code::FailedPrecondition, R::JobCountInvalid, &format!("{error}: make several jobs of it"))
         }
+        Error::SettingNotFound => tell(
+            Code::NotFound,
+            R::SettingNotFound,
+            "there is no such setting: the key is wrong, or it was deleted; Set makes it",
+        ),
+        Error::SettingExists => tell(
+            Code::AlreadyExists,
+            R::SettingExists,
+            "there is a setting with this key, and the condition asks for none: read it, or set it without the condition",
+        ),
+        Error::SettingChanged => tell(
+            Code::Aborted,
+            R::SettingChanged,
+            "the setting has changed since that revision: read it again, then decide",
+        ),
+        Error::TooManySettings { .. } => tell(
+            Code::ResourceExhausted,
+            R::TooManySettings,
+            &format!("{error}: delete some, or raise settings.settings_max"),
+        ),
         Error::Overloaded { setting } => retry(
             RETRY_SOON,
             tell(

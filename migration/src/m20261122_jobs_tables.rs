@@ -10,6 +10,8 @@
 
 use sea_orm_migration::prelude::*;
 
+use crate::text;
+
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
@@ -59,14 +61,14 @@ fn number(column: impl IntoIden) -> ColumnDef {
     ColumnDef::new(column).big_integer().not_null().take()
 }
 
-fn jobs() -> TableCreateStatement {
+fn jobs(manager: &SchemaManager<'_>) -> TableCreateStatement {
     use Jobs as C;
     Table::create()
         .table(C::Table)
         // Never given twice: results of a deleted job may still be there.
         .col(ColumnDef::new(C::RowId).big_integer().not_null().auto_increment().primary_key())
         .col(ColumnDef::new(C::Id).uuid().not_null().unique_key())
-        .col(ColumnDef::new(C::Type).text().not_null()) // key text
+        .col(text(manager, C::Type))
         // 1 pending, 2 processing, 3 completed, 4 failed, 5 aborted.
         .col(number(C::Status))
         // 0 nothing yet, 1 its results, 2 reported progress.
@@ -88,7 +90,7 @@ fn jobs() -> TableCreateStatement {
         .take()
 }
 
-fn results() -> TableCreateStatement {
+fn results(manager: &SchemaManager<'_>) -> TableCreateStatement {
     use JobResults as C;
     Table::create()
         .table(C::Table)
@@ -96,7 +98,7 @@ fn results() -> TableCreateStatement {
         .col(number(C::JobRowId))
         // From 1, without gaps.
         .col(number(C::Number))
-        .col(ColumnDef::new(C::ItemKey).text().not_null()) // key text
+        .col(text(manager, C::ItemKey))
         .col(ColumnDef::new(C::Url).text().not_null())
         // Both or neither: an item that succeeded has none.
         .col(ColumnDef::new(C::ErrorCode).text())
@@ -121,7 +123,7 @@ impl MigrationTrait for Migration {
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         use {JobResults as R, Jobs as J};
-        for table in [jobs(), results(), remains()] {
+        for table in [jobs(manager), results(manager), remains()] {
             manager.create_table(table).await?;
         }
         let of_jobs = |name: &str| Index::create().name(name).table(J::Table).take();

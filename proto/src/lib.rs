@@ -34,5 +34,13 @@ pub mod jobs {
     }
 }
 
+/// Messages and service of `pannier.settings.v1`.
+pub mod settings {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("pannier.settings.v1");
+    }
+}
+
 /// The encoded `google.protobuf.FileDescriptorSet` of all of Pannier's files and what they import.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

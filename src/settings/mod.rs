@@ -6,6 +6,7 @@ mod cache;
 mod jobs;
 mod layers;
 mod server;
+mod settings_service;
 mod storage;
 
 use std::path::Path;
@@ -17,7 +18,8 @@ pub use cache::{CacheSettings, Durability, Eviction};
 pub use jobs::JobsSettings;
 pub use layers::{Loaded, Origin, Problem};
 pub use server::ServerSettings;
-pub use storage::StorageSettings;
+pub use settings_service::SettingsServiceSettings;
+pub use storage::{DatabaseUrl, StorageSettings};
 
 /// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +33,8 @@ pub struct Settings {
     pub cache: CacheSettings,
     /// Tracked jobs.
     pub jobs: JobsSettings,
+    /// The applications' own settings.
+    pub settings: SettingsServiceSettings,
     /// Repeated requests.
     pub idempotency: IdempotencySettings,
     /// The log on stderr.
@@ -84,11 +88,16 @@ impl Settings {
         self.storage.check(&mut found);
         self.cache.check(&mut found);
         self.jobs.check(&mut found, self.server.message_bytes_max);
+        self.settings.check(&mut found, self.server.message_bytes_max);
         if !matches!(self.log.format.as_str(), "text" | "json") {
             found.push(("log.format", "must be text or json".into()));
         }
         if self.log.filter.parse::<tracing_subscriber::EnvFilter>().is_err() {
             found.push(("log.filter", "must be a level such as info, or directives".into()));
+        }
+        // What an index entry of PostgreSQL can hold, less a tag.
+        if !self.storage.url.is_empty() && self.cache.key_bytes_max > 2_048 {
+            found.push(("cache.key_bytes_max", "must be at most 2048 on PostgreSQL".into()));
         }
         let smallest = self.cache.value_bytes_max + self.cache.metadata_bytes_max;
         if smallest >= self.server.message_bytes_max {

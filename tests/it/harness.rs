@@ -1,6 +1,9 @@
 //! A sidecar per test: in this process, on a clock that the test moves, on a database of its own.
+//!
+//! Every case runs on SQLite, and again on PostgreSQL when `PANNIER_TEST_STORAGE` is `postgres`; `exceptions.rs` names the
+//! few that hold on one of them only.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use pannier::clock::{Clock, ManualClock};
@@ -10,6 +13,8 @@ use pannier::settings::Settings;
 use pannier_proto::cache::v1::cache_service_client::CacheServiceClient;
 use pannier_proto::errors::v1::ErrorReason;
 use pannier_proto::jobs::v1::jobs_service_client::JobsServiceClient;
+use pannier_proto::settings::v1::settings_service_client::SettingsServiceClient;
+use sqlx::Connection as _;
 use tempfile::TempDir;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -22,10 +27,10 @@ pub const START_US: i64 = 1_767_225_600_000_000;
 pub struct Pannier {
     pub cache: CacheServiceClient<Channel>,
     pub jobs: JobsServiceClient<Channel>,
-    pub channel: Channel,
+    pub settings: SettingsServiceClient<Channel>,
     pub clock: ManualClock,
     now_us: AtomicI64,
-    settings: Settings,
+    configuration: Settings,
     running: Option<Running>,
     directory: TempDir,
 }
@@ -42,18 +47,32 @@ pub async fn pannier_with(change: impl FnOnce(&mut Settings)) -> Pannier {
     settings.server.listen = "127.0.0.1:0".into();
     settings.server.http_listen = String::new();
     settings.storage.directory = directory.path().join("data").display().to_string();
-    change(&mut settings);
-    let (running, clock, channel) = start(&settings, START_US).await;
-    Pannier {
-        cache: CacheServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
-        jobs: JobsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
-        channel,
-        clock,
-        now_us: AtomicI64::new(START_US),
-        settings,
-        running: Some(running),
-        directory,
+    if is_postgres() {
+        settings.storage.url = new_schema().await.into();
+        settings.storage.connections = 4;
     }
+    change(&mut settings);
+    Pannier::start(settings, START_US, directory).await
+}
+
+/// Whether this run is the one on PostgreSQL.
+pub fn is_postgres() -> bool {
+    match std::env::var("PANNIER_TEST_STORAGE").as_deref() {
+        Ok("postgres") => true,
+        Ok("sqlite") | Err(_) => false,
+        Ok(other) => panic!("PANNIER_TEST_STORAGE is {other}: give sqlite or postgres"),
+    }
+}
+
+/// The URL of a schema of its own in the server that `tests/postgres.sh run` has started.
+async fn new_schema() -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let server = std::env::var("PANNIER_TEST_POSTGRES_URL").expect("run it by tests/postgres.sh run");
+    let schema = format!("t{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
+    let make = format!("CREATE SCHEMA {schema}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(make)).execute(&mut connection).await.unwrap();
+    format!("{server}?options=-c%20search_path%3D{schema}")
 }
 
 /// A sidecar that does nothing by itself: accesses stay in memory and what has expired stays in the table.
@@ -85,17 +104,24 @@ async fn start(settings: &Settings, now_us: i64) -> (Running, ManualClock, Chann
 }
 
 impl Pannier {
+    async fn start(configuration: Settings, now_us: i64, directory: TempDir) -> Self {
+        let (running, clock, channel) = start(&configuration, now_us).await;
+        Self {
+            cache: CacheServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            jobs: JobsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            settings: SettingsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            clock,
+            now_us: AtomicI64::new(now_us),
+            configuration,
+            running: Some(running),
+            directory,
+        }
+    }
+
     /// Stops the sidecar and starts it again on the same data, at `now_us`.
     pub async fn restart_at(mut self, now_us: i64) -> Self {
         self.running.take().unwrap().stop().await;
-        let (running, clock, channel) = start(&self.settings, now_us).await;
-        self.cache = CacheServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
-        self.jobs = JobsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
-        self.channel = channel;
-        self.clock = clock;
-        self.now_us = AtomicI64::new(now_us);
-        self.running = Some(running);
-        self
+        Self::start(self.configuration, now_us, self.directory).await
     }
 
     /// Stops the sidecar and starts it again on the same data, a second later.
@@ -106,7 +132,7 @@ impl Pannier {
 
     /// Stops the sidecar and starts it again on the same data, a second later, with settings that `change` has changed.
     pub async fn restart_with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        change(&mut self.settings);
+        change(&mut self.configuration);
         self.restart().await
     }
 
@@ -126,7 +152,48 @@ impl Pannier {
         self.now_us.load(Ordering::Relaxed)
     }
 
-    /// Where the database is.
+    /// Another sidecar on the same database, with a clock of its own that shows the same time.
+    pub async fn beside(&self) -> Self {
+        self.beside_at(self.configuration.storage.url.expose()).await
+    }
+
+    /// A schema that is empty.
+    pub async fn fresh_schema(&self) -> String {
+        new_schema().await
+    }
+
+    /// Another sidecar like this one, on the database at `url`.
+    pub async fn beside_at(&self, url: &str) -> Self {
+        let mut configuration = self.configuration.clone();
+        configuration.storage.url = url.to_owned().into();
+        Self::start(configuration, self.now_us(), tempfile::tempdir().unwrap()).await
+    }
+
+    /// Runs a statement in the database, behind the sidecar's back.
+    pub async fn execute(&self, statement: &'static str) {
+        if is_postgres() {
+            let url = self.configuration.storage.url.expose();
+            let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+            sqlx::query(statement).execute(&mut connection).await.unwrap();
+            return;
+        }
+        let file = rusqlite::Connection::open(self.database()).unwrap();
+        file.execute(statement, []).unwrap();
+    }
+
+    /// How many rows a table has.
+    pub async fn row_count(&self, table: &str) -> i64 {
+        let count = format!("SELECT count(*) FROM {table}");
+        if is_postgres() {
+            let url = self.configuration.storage.url.expose();
+            let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+            return sqlx::query_scalar(sqlx::AssertSqlSafe(count)).fetch_one(&mut connection).await.unwrap();
+        }
+        let file = rusqlite::Connection::open(self.database()).unwrap();
+        file.query_row(&count, [], |row| row.get(0)).unwrap()
+    }
+
+    /// Where the database's file is.
     pub fn database(&self) -> std::path::PathBuf {
         self.directory.path().join("data").join("pannier.db")
     }

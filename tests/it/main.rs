@@ -3,6 +3,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod cache;
+mod exceptions;
 mod harness;
 mod jobs;
+mod settings;
 mod storage;

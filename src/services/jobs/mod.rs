@@ -58,23 +58,17 @@ impl JobsService {
 /// JobCountedOtherwise, JobCountTooLarge.
 pub async fn add_results_in(
     tx: &Tx<'_>,
-    storage: &Storage,
     job_id: Uuid,
     results: &[NewResult],
     replace_failed: bool,
     now_us: i64,
 ) -> Result<(Vec<AddOutcome>, Job)> {
     let added = store::add_results(tx, job_id, results, replace_failed, now_us).await?;
-    wake_after_commit(tx, storage, job_id);
+    tx.wake(wake_topic(job_id));
     Ok(added)
 }
 
-/// Has those who watch a job look at it when the change is committed.
-fn wake_after_commit(tx: &Tx<'_>, storage: &Storage, job_id: Uuid) {
-    let storage = storage.clone();
-    tx.after_commit(move || storage.wake().notify(|| wake_topic(job_id)));
-}
-
+/// Wakes those who watch a job.
 fn wake_topic(job_id: Uuid) -> String {
     format!("jobs/{job_id}")
 }

@@ -13,6 +13,7 @@ mod random_calls;
 mod removal;
 mod request_id;
 mod results;
+mod shared;
 mod stats;
 mod transitions;
 mod watch;

@@ -8,17 +8,11 @@ use tonic::Code;
 use super::calls::{counts, of_type, success};
 use crate::harness::{Pannier, assert_status, pannier, pannier_with, pannier_without_upkeep};
 
-/// Rows of a table, whether the API shows them or not.
-fn rows(pannier: &Pannier, table: &str) -> i64 {
-    let database = rusqlite::Connection::open(pannier.database()).unwrap();
-    database.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
-}
-
 /// Moves the clock a little now and then until the upkeep has left so many results.
 async fn until_results_are(pannier: &Pannier, expected: i64) {
     for turn in 1..=2_000 {
-        let left = rows(pannier, "job_results");
-        if left == expected && rows(pannier, "job_remains") == 0 {
+        let left = pannier.row_count("job_results").await;
+        if left == expected && pannier.row_count("job_remains").await == 0 {
             return;
         }
         assert!(turn < 2_000, "{left} results are left, not {expected}");
@@ -48,7 +42,7 @@ async fn a_deleted_job_is_gone_at_once_with_its_results() {
     let status = pannier.try_list_results(listed).await.unwrap_err();
     assert_status(&status, Code::NotFound, ErrorReason::JobNotFound);
     assert_eq!(pannier.job_ids(pb::ListRequest::default()).await, std::slice::from_ref(&other));
-    assert_eq!(rows(&pannier, "job_results"), 610, "rows go in steps of their own");
+    assert_eq!(pannier.row_count("job_results").await, 610, "rows go in steps of their own");
 
     let again = pannier.create(pb::CreateRequest { job_id: id.clone(), ..of_type("again") }).await;
     assert_eq!(counts(&again), (None, 0, 0, 0));
@@ -77,7 +71,7 @@ async fn a_job_can_be_deleted_in_every_status() {
         assert!(pannier.try_get_job(&id).await.is_err());
     }
     assert!(pannier.job_ids(pb::ListRequest::default()).await.is_empty());
-    assert_eq!(rows(&pannier, "job_remains"), 0, "without results nothing remains");
+    assert_eq!(pannier.row_count("job_remains").await, 0, "without results nothing remains");
 }
 
 #[tokio::test]

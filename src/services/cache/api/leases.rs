@@ -16,6 +16,9 @@ use crate::convert::timestamp;
 use crate::error::{Error, Result};
 use crate::storage::Durability;
 
+/// How long a waiter trusts that wake-ups from other sidecars come.
+const LOOK_AGAIN_US: i64 = 1_000_000;
+
 /// What one caller asks for.
 struct Ask {
     namespace: String,
@@ -78,9 +81,11 @@ impl Cache {
             if let Some(answer) = self.fresh(&ask).await? {
                 return Ok(answer);
             }
+            // A wake-up from another sidecar can be lost: now and then the waiter looks by itself.
+            let look_us = if self.storage.is_shared() { now_us + LOOK_AGAIN_US } else { i64::MAX };
             tokio::select! {
                 () = woken => {}
-                () = self.clock.sleep_until(until_us.min(wait_until_us)) => {}
+                () = self.clock.sleep_until(until_us.min(wait_until_us).min(look_us)) => {}
             }
         }
     }
@@ -115,7 +120,7 @@ impl Cache {
         let live = self.live(namespace).await?.ok_or(Error::NamespaceNotFound)?;
         Ok(match claimed.claim {
             Claim::Fresh(entry) => pb::GetOrLeaseResponse {
-                entry: self.hit_or_miss(&live, Some(&Held::new(entry, 0))),
+                entry: self.hit_or_miss(&live, Some(&Held::new(entry, 0, self.clock.now_us()))),
                 ..Default::default()
             },
             Claim::Granted { until_us, stale } => pb::GetOrLeaseResponse {
@@ -141,7 +146,8 @@ impl Cache {
         };
         live.counted.stale();
         let pending = self.accesses.pending(entry.id);
-        Some(self.accessed(&Held::new(entry, pending), self.clock.now_us()))
+        let now_us = self.clock.now_us();
+        Some(self.accessed(live.namespace.id, &Held::new(entry, pending, now_us), now_us))
     }
 
     pub(super) async fn release_lease(
@@ -160,17 +166,14 @@ impl Cache {
         parser.violations.check()?;
 
         let now_us = self.clock.now_us();
-        self.change(Durability::Relaxed, request.namespace, key, move |tx, cache, namespace| {
+        self.change(Durability::Relaxed, request.namespace, key, move |tx, _cache, namespace| {
             let key = request.key.clone();
             Box::pin(async move {
                 let Some((namespace, token)) = namespace.zip(token) else {
                     return Ok(pb::ReleaseLeaseResponse::default());
                 };
                 let released = store::release(tx, namespace.id, &key, token, now_us).await?;
-                let storage = cache.storage.clone();
-                tx.after_commit(move || {
-                    storage.wake().notify(|| Cache::wake_topic(namespace.id, &key));
-                });
+                tx.wake(Cache::wake_topic(namespace.id, &key));
                 Ok(pb::ReleaseLeaseResponse { released })
             })
         })

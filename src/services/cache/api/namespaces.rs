@@ -42,7 +42,7 @@ impl Cache {
         let patch = parser.limits_patch(&asked, request.update_mask.as_ref());
         parser.violations.check()?;
 
-        let durability = self.durability(None, &asked.name);
+        let durability = self.durability(None, &asked.name).await?;
         let (now_us, name) = (self.clock.now_us(), asked.name.clone());
         self.change(durability, asked.name, key, move |tx, cache, namespace| {
             let name = name.clone();
@@ -55,7 +55,7 @@ impl Cache {
                 let limits = patch.apply(namespace.limits);
                 let namespace = store::update(tx, namespace, limits, now_us).await?;
                 let (cache, written) = (cache.clone(), namespace.clone());
-                tx.after_commit(move || cache.registry.set_written(written));
+                tx.after_commit(move || cache.registry.set_written(written, now_us));
                 let namespace = Some(convert::namespace(&namespace));
                 Ok(pb::UpdateNamespaceResponse { namespace, created })
             })
@@ -111,7 +111,7 @@ impl Cache {
         parser.name("name", &request.name);
         parser.violations.check()?;
 
-        let durability = self.durability(None, &request.name);
+        let durability = self.durability(None, &request.name).await?;
         self.change(durability, request.name, key, move |tx, cache, namespace| {
             Box::pin(async move {
                 let Some(namespace) = namespace else { return Ok(pb::DeleteNamespaceResponse::default()) };

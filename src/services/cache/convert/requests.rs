@@ -27,11 +27,15 @@ impl Parser<'_> {
         if self.count(field, keys.len()) {
             for (index, key) in keys.iter().enumerate() {
                 // The name of the field is made only where something is wrong: a batch has thousands of keys.
-                if key.is_empty() || key.len() as u64 > self.settings.key_bytes_max {
+                if !self.is_key(key) {
                     self.key(&format!("{field}[{index}]"), key);
                 }
             }
         }
+    }
+
+    fn is_key(&self, key: &str) -> bool {
+        !key.is_empty() && key.len() as u64 <= self.settings.key_bytes_max && !key.contains('\0')
     }
 
     /// Whether a batch has a size that is allowed.
@@ -57,11 +61,11 @@ impl Parser<'_> {
     /// `path` is where the item stands; it is asked for only when something is wrong.
     pub(in super::super) fn put_item(&mut self, path: &dyn Fn() -> String, item: pb::PutItem) -> PutItem {
         let at = |name: &str| format!("{}.{name}", path());
-        if item.key.is_empty() || item.key.len() as u64 > self.settings.key_bytes_max {
+        if !self.is_key(&item.key) {
             self.key(&at("key"), &item.key);
         }
         let content = self.content(&at, item.content);
-        if item.content_type.len() > CONTENT_TYPE_BYTES_MAX {
+        if item.content_type.len() > CONTENT_TYPE_BYTES_MAX || item.content_type.contains('\0') {
             self.text(&at("content_type"), &item.content_type, 0, CONTENT_TYPE_BYTES_MAX as u64, "");
         }
         if !item.metadata_json.is_empty() {

@@ -5,7 +5,7 @@ use pannier_proto::jobs::v1 as pb;
 use super::super::convert::{self, Parser};
 use super::super::domain::{Job, NewJob};
 use super::super::store::{self, Filter, JobKey, Metadata, Page};
-use super::super::{Jobs, wake_after_commit};
+use super::super::{Jobs, wake_topic};
 use crate::error::{Error, Result};
 use crate::page::Query;
 use crate::storage::{Durability, idempotency};
@@ -82,12 +82,12 @@ impl Jobs {
         let durability = parser.durability("durability", request.durability);
         parser.violations.check()?;
 
-        let input = (job_id, key, self.storage.clone());
+        let input = (job_id, key);
         self.storage
-            .write(durability.unwrap_or(Durability::Full), input, |tx, (job_id, key, storage)| {
+            .write(durability.unwrap_or(Durability::Full), input, |tx, (job_id, key)| {
                 Box::pin(idempotency::once(tx, key.as_ref(), async move {
                     let deleted = store::delete(tx, *job_id).await?;
-                    wake_after_commit(tx, storage, *job_id);
+                    tx.wake(wake_topic(*job_id));
                     Ok(pb::DeleteResponse { deleted })
                 }))
             })

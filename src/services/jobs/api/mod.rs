@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::domain::{Job, Refusal};
 use super::store::{self, Metadata};
-use super::{Jobs, JobsService, wake_after_commit};
+use super::{Jobs, JobsService, wake_topic};
 use crate::error::Result;
 use crate::status::{Reply, reply};
 use crate::storage::Durability;
@@ -119,13 +119,13 @@ impl Jobs {
         R: Fn(pb::Job) -> T + Send + Sync + 'static,
     {
         let (durability, now_us) = (asked.durability, self.clock.now_us());
-        let input = (asked, self.storage.clone(), change, reply);
+        let input = (asked, change, reply);
         self.storage
-            .write(durability, input, move |tx, (asked, storage, change, reply)| {
+            .write(durability, input, move |tx, (asked, change, reply)| {
                 Box::pin(idempotency::once(tx, asked.request.as_ref(), async move {
                     let change = |job: &mut Job| change(job, now_us);
                     let job = store::change(tx, asked.job_id, asked.metadata, now_us, change).await?;
-                    wake_after_commit(tx, storage, asked.job_id);
+                    tx.wake(wake_topic(asked.job_id));
                     Ok(reply(super::convert::job(job)))
                 }))
             })

@@ -10,12 +10,11 @@ use super::super::{Jobs, add_results_in};
 use super::Asked;
 use crate::error::{Error, Result};
 use crate::page::Query;
+use crate::storage::Durability;
 use crate::storage::idempotency::{self, RequestKey};
-use crate::storage::{Durability, Storage};
 
 /// A batch of results to record.
 struct Batch {
-    storage: Storage,
     job_id: Uuid,
     results: Vec<NewResult>,
     replace_failed: bool,
@@ -114,19 +113,13 @@ impl Jobs {
         parser.violations.check()?;
 
         let now_us = self.clock.now_us();
-        let batch = Batch {
-            storage: self.storage.clone(),
-            job_id,
-            results,
-            replace_failed: request.replace_failed,
-            request: key,
-        };
+        let batch = Batch { job_id, results, replace_failed: request.replace_failed, request: key };
         self.storage
             .write(durability.unwrap_or(Durability::Full), batch, move |tx, batch| {
                 Box::pin(idempotency::once(tx, batch.request.as_ref(), async move {
-                    let Batch { storage, job_id, results, replace_failed, .. } = batch;
+                    let Batch { job_id, results, replace_failed, .. } = batch;
                     let (outcomes, job) =
-                        add_results_in(tx, storage, *job_id, results, *replace_failed, now_us).await?;
+                        add_results_in(tx, *job_id, results, *replace_failed, now_us).await?;
                     let outcomes = outcomes.into_iter().map(convert::add_outcome).collect();
                     Ok(pb::AddResultsResponse { outcomes, job: Some(convert::job(job)) })
                 }))

@@ -145,11 +145,8 @@ impl Parser<'_> {
 
     /// The field is named only where something is wrong: a batch has thousands of texts.
     fn short_text(&mut self, field: &dyn Fn() -> String, text: &str, min: u64, max: u64) {
-        let length = text.len() as u64;
-        if !(min..=max).contains(&length) {
+        if !(min..=max).contains(&(text.len() as u64)) || text.contains('\0') {
             self.text(&field(), text, min, max, "");
-        } else if text.contains('\0') {
-            self.without_nul(&field(), text);
         }
     }
 
