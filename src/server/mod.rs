@@ -1,12 +1,13 @@
 //! Composes services and layers, listens, and stops in time.
 //!
 //! Start: NOT_SERVING, lock and look at the data, migrate, SERVING. Stop: NOT_SERVING, stop accepting, let running calls
-//! end for `server.drain_ms`, answer the others, flush, checkpoint, close. Idle and streaming peers are not waited for.
+//! end for `server.drain_ms`, answer the others, end streams at once, flush, checkpoint, close. Idle peers are not waited for.
 
 mod call;
 mod listen;
 mod metrics;
 mod side_port;
+mod stream;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -15,8 +15,9 @@ const SQLITE_ONLY: [(&str, &str); 3] = [
 ];
 
 /// About several sidecars on one database.
-const POSTGRES_ONLY: [(&str, &str); 2] = [
+const POSTGRES_ONLY: [(&str, &str); 3] = [
     ("cache::shared::", "an SQLite file belongs to one process"),
+    ("jobs::shared::", "an SQLite file belongs to one process"),
     ("settings::shared::", "an SQLite file belongs to one process"),
 ];
 

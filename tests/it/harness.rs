@@ -169,6 +169,18 @@ impl Pannier {
         Self::start(configuration, self.now_us(), tempfile::tempdir().unwrap()).await
     }
 
+    /// Runs a statement in the database, behind the sidecar's back.
+    pub async fn execute(&self, statement: &'static str) {
+        if is_postgres() {
+            let url = self.configuration.storage.url.expose();
+            let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+            sqlx::query(statement).execute(&mut connection).await.unwrap();
+            return;
+        }
+        let file = rusqlite::Connection::open(self.database()).unwrap();
+        file.execute(statement, []).unwrap();
+    }
+
     /// How many rows a table has.
     pub async fn row_count(&self, table: &str) -> i64 {
         let count = format!("SELECT count(*) FROM {table}");
