@@ -144,6 +144,14 @@ pub enum Error {
     /// A start or a command will not go on with this data; the sentence says why and what to do.
     #[error("{0}")]
     Refused(String),
+    /// A setting is wrong, as only the one who uses it can tell.
+    #[error("{setting} {problem}")]
+    Misconfigured {
+        /// The setting.
+        setting: &'static str,
+        /// What is wrong with it and what would be right.
+        problem: String,
+    },
     /// What the database said, before the engine has made one of the above of it.
     #[error("database: {0}")]
     Database(#[from] DbErr),

@@ -228,11 +228,13 @@ fn describe(error: &Error) -> Description {
             R::CorruptRow,
             "a stored row cannot be read: the sidecar's log names it; delete it or restore a backup",
         ),
-        Error::Refused(_) | Error::Database(_) | Error::Internal { .. } => tell(
-            Code::Internal,
-            R::Internal,
-            "a fault of Pannier's: the sidecar's log has the cause; please report it",
-        ),
+        Error::Refused(_) | Error::Misconfigured { .. } | Error::Database(_) | Error::Internal { .. } => {
+            tell(
+                Code::Internal,
+                R::Internal,
+                "a fault of Pannier's: the sidecar's log has the cause; please report it",
+            )
+        }
     }
 }
 
@@ -242,6 +244,7 @@ fn log(error: &Error) {
         | Error::ConstraintViolated { .. }
         | Error::CorruptRow { .. }
         | Error::Refused(_)
+        | Error::Misconfigured { .. }
         | Error::Database(_)
         | Error::Internal { .. } => tracing::error!(error = %error, "a call failed"),
         _ => tracing::debug!(error = %error, "a call was refused"),

@@ -71,13 +71,18 @@ enum Failure {
     Message(String),
     /// All that is wrong with the settings.
     Configuration(Vec<Problem>),
+    /// A setting is wrong, as its use has shown; said in one line.
+    Misconfigured(String),
     /// Said already.
     Silent,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Message(error.to_string())
+        match error {
+            Error::Misconfigured { .. } => Self::Misconfigured(error.to_string()),
+            _ => Self::Message(error.to_string()),
+        }
     }
 }
 
@@ -100,6 +105,10 @@ impl Cli {
             Err(Failure::Message(message)) => {
                 error(&message);
                 ExitCode::FAILURE
+            }
+            Err(Failure::Misconfigured(message)) => {
+                error(&message);
+                ExitCode::from(EXIT_CONFIGURATION)
             }
             Err(Failure::Configuration(problems)) => {
                 for problem in problems {

@@ -26,7 +26,7 @@ use crate::turn;
 const LIMIT: Duration = Duration::from_millis(1_800);
 
 /// Sends a signal; that the process exits with 0 in time.
-async fn exits_in_time(sidecar: &mut Sidecar, signal: &str) {
+pub(crate) async fn exits_in_time(sidecar: &mut Sidecar, signal: &str) {
     let began = Instant::now();
     sidecar.signal(signal);
     let status = sidecar.ended(LIMIT * 5).await;

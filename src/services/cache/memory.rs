@@ -135,6 +135,14 @@ impl Memory {
         self.entries.invalidate(&(namespace_id, key.into()));
     }
 
+    /// Forgets everything. To be called after the commit.
+    pub fn forget_all(&self) {
+        for stripe in 0..STRIPES {
+            *self.lock(stripe) += 1;
+        }
+        self.entries.invalidate_all();
+    }
+
     /// Entries and bytes held, about.
     pub fn size(&self) -> (u64, u64) {
         (self.entries.entry_count(), self.entries.weighted_size())
