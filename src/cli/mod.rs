@@ -5,6 +5,7 @@
 mod call;
 mod completions;
 mod config;
+mod doctor;
 mod healthcheck;
 mod migrate;
 mod serve;
@@ -38,6 +39,9 @@ enum Command {
     Migrate(migrate::Migrate),
     /// Show the settings and where each came from, or check them.
     Config(config::Config),
+    /// Look at the settings and the database, and say what is there and what is wrong; exit 1 if anything is. Changes
+    /// nothing; a sidecar may be running.
+    Doctor(doctor::Doctor),
     /// Call a method of a running sidecar with a JSON request, and print the answer as JSON.
     Call(call::Call),
     /// Print completions for a shell.
@@ -66,6 +70,8 @@ enum Failure {
     Configuration(Vec<Problem>),
     /// Said already.
     Silent,
+    /// Said already: the settings are wrong.
+    Unconfigured,
 }
 
 impl From<Error> for Failure {
@@ -82,12 +88,14 @@ impl Cli {
             Command::Healthcheck(command) => command.run(),
             Command::Migrate(command) => command.run(),
             Command::Config(command) => command.run(),
+            Command::Doctor(command) => command.run(),
             Command::Call(command) => command.run(),
             Command::Completions(command) => command.run(),
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,
             Err(Failure::Silent) => ExitCode::FAILURE,
+            Err(Failure::Unconfigured) => ExitCode::from(EXIT_CONFIGURATION),
             Err(Failure::Message(message)) => {
                 error(&message);
                 ExitCode::FAILURE
