@@ -116,8 +116,14 @@ fn start_log(settings: &LogSettings) {
     };
 }
 
-fn absolute(path: &str) -> String {
-    std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| path.display().to_string())
+/// Where the data is: a folder, or a server without the password to it.
+fn data(settings: &Settings) -> String {
+    let storage = &settings.storage;
+    if !storage.url.is_empty() {
+        return storage.url.to_string();
+    }
+    let folder = std::path::absolute(&storage.directory);
+    folder.map_or_else(|_| storage.directory.clone(), |folder| folder.display().to_string())
 }
 
 /// What a person who starts the sidecar wants to know.
@@ -132,7 +138,7 @@ fn banner(running: &Running, settings: &Settings) -> String {
     if let Some(address) = running.http_address {
         lines.push(format!("  HTTP    http://{address}/livez  /readyz  /metrics"));
     }
-    lines.push(format!("  data    {}", absolute(&settings.storage.directory)));
+    lines.push(format!("  data    {}", data(settings)));
     let target = match (running.address, &running.socket) {
         (Some(address), _) => format!("-plaintext -d @ {address}"),
         (None, Some(socket)) => {
@@ -153,7 +159,7 @@ fn write_ready_file(path: &Path, running: &Running, settings: &Settings) -> Resu
         "grpc": running.address.map(|address| address.to_string()),
         "socket": running.socket,
         "http": running.http_address.map(|address| address.to_string()),
-        "data": absolute(&settings.storage.directory),
+        "data": data(settings),
     });
     let draft = path.with_extension("tmp");
     std::fs::write(&draft, format!("{ready}\n"))

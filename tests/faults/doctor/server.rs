@@ -132,6 +132,41 @@ async fn an_empty_schema_is_told_and_a_problem_where_nobody_may_fill_it() {
 }
 
 #[tokio::test]
+async fn a_role_that_may_not_write_is_a_problem_and_one_that_may_serves() {
+    let _turn = turn::shared().await;
+    let Some(server) = Server::shared().await else { return };
+    let url = server.schema().await;
+    migrate(&url, "up");
+    let schema = url.rsplit_once("%3D").expect("a schema").1;
+    let role = format!("server_of_{schema}");
+    server
+        .run(&format!(
+            "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA {schema} TO {role}; \
+             GRANT SELECT, INSERT, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}"
+        ))
+        .await;
+    let as_role = url.replace("pannier:", &format!("{role}:"));
+    let verdict = look(&as_role, &[]);
+    verdict.only(&["problem rights"]);
+    verdict.says("rights", "problem", &["cache_entries", "cache_entries_id_seq", "grant"]);
+
+    server
+        .run(&format!(
+            "GRANT UPDATE ON ALL TABLES IN SCHEMA {schema} TO {role}; \
+             GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}"
+        ))
+        .await;
+    look(&as_role, &[]).only(&[]);
+    let place = Place::new();
+    let mut sidecar = Launch::new(&place).variable("PANNIER_STORAGE__URL", &as_role).start().await;
+    let mut client = cache(&sidecar).await;
+    endless(&mut client, NAMESPACE).await;
+    client.put(put(NAMESPACE, "k", 1, Durability::Full)).await.expect("a put");
+    assert!(!sidecar.ready()["data"].to_string().contains("geheim"), "{}", sidecar.ready());
+    sidecar.stop().await;
+}
+
+#[tokio::test]
 async fn a_newer_schema_is_a_problem_and_an_older_one_is_told() {
     let _turn = turn::shared().await;
     let Some(server) = Server::shared().await else { return };

@@ -29,6 +29,18 @@ const CLOCK_DIFFERENCE_US_MAX: i64 = 1_000_000;
 const SCHEMAS: &str = "SELECT DISTINCT table_schema::text AS schema FROM information_schema.tables \
     WHERE table_name = 'seaql_migrations' ORDER BY 1";
 
+/// The tables and sequences of whoever made the schema on which this role lacks a right that serving takes.
+const RIGHTS: &str = "\
+    WITH made AS (SELECT relowner, relnamespace FROM pg_class \
+        WHERE relname = 'seaql_migrations' AND relnamespace = current_schema()::regnamespace) \
+    SELECT string_agg(relname::text, ', ' ORDER BY relname) AS lacking \
+    FROM pg_class JOIN made USING (relowner, relnamespace) \
+    WHERE relname <> 'seaql_migrations' AND CASE relkind \
+        WHEN 'r' THEN NOT (has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT') \
+            AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE')) \
+        WHEN 'S' THEN NOT has_sequence_privilege(oid, 'USAGE') \
+        ELSE false END";
+
 pub(in crate::storage) async fn examine(settings: &StorageSettings) -> Vec<Finding> {
     let place = match Place::new(settings) {
         Ok(place) => place,
@@ -81,7 +93,11 @@ async fn look(place: &Place, connection: &mut PgConnection, found: &mut Vec<Find
     let server = Server::read(&ask(place, connection, server::ASK).await?)?;
     found.extend(server.findings(place));
     if server.schema.is_some() {
-        found.push(changes(place, connection, &server).await?);
+        let (changes, are_there) = changes(place, connection, &server).await?;
+        found.push(changes);
+        if are_there {
+            found.push(rights(place, connection).await?);
+        }
     }
     Ok(())
 }
@@ -167,7 +183,12 @@ fn clocks(before_us: i64, server_us: i64, after_us: i64) -> Finding {
     finding.measure("difference_us", difference_us)
 }
 
-async fn changes(place: &Place, connection: &mut PgConnection, server: &Server) -> Result<Finding, Failure> {
+/// What is said of the changes of the schema, and whether any is applied.
+async fn changes(
+    place: &Place,
+    connection: &mut PgConnection,
+    server: &Server,
+) -> Result<(Finding, bool), Failure> {
     let probe = ask(place, connection, super::MIGRATIONS_PROBE).await?;
     let mut applied = HashSet::new();
     if column::<i64>(&probe, "tables")? > 0 {
@@ -187,7 +208,19 @@ async fn changes(place: &Place, connection: &mut PgConnection, server: &Server) 
                 format!("{}; other schemas have such tables: {}", finding.found, others.join(", "));
         }
     }
-    Ok(finding)
+    Ok((finding, !applied.is_empty()))
+}
+
+async fn rights(place: &Place, connection: &mut PgConnection) -> Result<Finding, Failure> {
+    let lacking: Option<String> = column(&ask(place, connection, RIGHTS).await?, "lacking")?;
+    Ok(match lacking {
+        None => Finding::ok("rights", "the role may read and write all tables"),
+        Some(lacking) => Finding::problem(
+            "rights",
+            format!("the role may not read and write {lacking}"),
+            "grant it SELECT, INSERT, UPDATE, DELETE on the tables and USAGE on the sequences",
+        ),
+    })
 }
 
 fn micros(duration: Duration) -> i64 {
