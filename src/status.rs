@@ -206,7 +206,7 @@ fn describe(error: &Error) -> Description {
             tell(
                 Code::Unavailable,
                 R::StorageUnavailable,
-                "the database failed and nothing was acknowledged: try again; the sidecar's log has the cause",
+                "the database failed and nothing was acknowledged: try again, a write with the same request_id; the sidecar's log has the cause",
             ),
         ),
         Error::ShuttingDown => retry(

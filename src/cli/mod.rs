@@ -5,6 +5,7 @@
 mod call;
 mod completions;
 mod config;
+mod doctor;
 mod export;
 mod healthcheck;
 mod import;
@@ -45,6 +46,9 @@ enum Command {
     Import(import::Import),
     /// Show the settings and where each came from, or check them.
     Config(config::Config),
+    /// Look at the settings and the database, and say what is there and what is wrong; exit 1 if anything is. Changes
+    /// nothing; a sidecar may be running.
+    Doctor(doctor::Doctor),
     /// Call a method of a running sidecar with a JSON request, and print the answer as JSON.
     Call(call::Call),
     /// Print completions for a shell.
@@ -75,6 +79,8 @@ enum Failure {
     Misconfigured(String),
     /// Said already.
     Silent,
+    /// Said already: the settings are wrong.
+    Unconfigured,
 }
 
 impl From<Error> for Failure {
@@ -96,12 +102,14 @@ impl Cli {
             Command::Export(command) => command.run(),
             Command::Import(command) => command.run(),
             Command::Config(command) => command.run(),
+            Command::Doctor(command) => command.run(),
             Command::Call(command) => command.run(),
             Command::Completions(command) => command.run(),
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,
             Err(Failure::Silent) => ExitCode::FAILURE,
+            Err(Failure::Unconfigured) => ExitCode::from(EXIT_CONFIGURATION),
             Err(Failure::Message(message)) => {
                 error(&message);
                 ExitCode::FAILURE

@@ -8,6 +8,7 @@
 //! Architecture invariant: nothing outside this folder knows which database there is.
 
 mod counters;
+pub mod examine;
 pub mod idempotency;
 pub mod migrate;
 mod postgres;

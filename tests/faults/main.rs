@@ -20,6 +20,7 @@ mod calls;
 mod chance;
 mod configuration;
 mod database_full;
+mod doctor;
 mod exit;
 #[cfg(target_os = "linux")]
 mod injected;

@@ -15,7 +15,7 @@ use crate::settings::StorageSettings;
 const PREPARED_MAX: usize = 256;
 
 /// Earlier versions are not tested.
-const VERSION_MIN: i32 = 150_000;
+pub(super) const VERSION_MIN: i32 = 150_000;
 
 /// A transaction whose sidecar is gone without a word must not hold its locks for long; and none waits for anything but
 /// the database.
@@ -35,6 +35,7 @@ pub(super) const CHANNEL: &str = "'pannier_' || md5(current_schema())";
 #[derive(Clone)]
 pub(super) struct Place {
     options: PgConnectOptions,
+    is_local: bool,
     pub(super) settings: StorageSettings,
 }
 
@@ -67,7 +68,12 @@ impl Place {
             .application_name("pannier")
             .statement_cache_capacity(PREPARED_MAX)
             .disable_statement_logging();
-        Ok(Self { options, settings: settings.clone() })
+        Ok(Self { options, is_local, settings: settings.clone() })
+    }
+
+    /// Whether the server is on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        self.is_local
     }
 
     /// How to connect.

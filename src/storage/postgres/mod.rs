@@ -6,6 +6,7 @@
 //! database: rows are locked before they are changed, and wake-ups go through LISTEN and NOTIFY.
 
 mod connection;
+mod examine;
 mod executor;
 mod failure;
 mod job;
@@ -28,6 +29,7 @@ use crate::storage::counters::Counters;
 use crate::storage::{Db, StorageStats, Tx, Wake, panicked};
 
 use connection::Place;
+pub(super) use examine::examine;
 use outage::Outage;
 
 /// Tells, as `tables`, whether the table of applied migrations is there.
