@@ -45,6 +45,8 @@ impl Server {
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
         let place = builder.prefix("pg").permissions(open).tempdir().expect("a temporary folder");
         let mut server = Self { disk: None, place, port: 0, options: Vec::new(), variables: Vec::new() };
+        // A socket has a lock of its own, which outlives a kill as the other one does.
+        server.option("unix_socket_directories=");
         if cfg!(target_os = "linux") {
             // After a crash it syncs all of its files; one by one that takes seconds.
             server.option("recovery_init_sync_method=syncfs");
@@ -133,6 +135,8 @@ impl Server {
         assert!(killed.expect("sh runs").success(), "all of {ours:?} are there to be killed");
         let gone = || processes().iter().all(|process| !ours.contains(&process.pid)).then_some(());
         within(LONG, gone).await.expect("killed processes end");
+        // A process that has ended is there until its parent takes note, and a server would take it for one that runs.
+        std::fs::remove_file(self.data().join("postmaster.pid")).expect("a killed server leaves it behind");
     }
 
     /// Waits until it accepts connections again, without any help.
