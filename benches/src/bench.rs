@@ -133,6 +133,7 @@ impl Bench {
                 launch.variables.push(("PANNIER_STORAGE__URL", postgres.schema().await?));
                 let sidecar = Sidecar::start(&launch).await?;
                 self.prefill(&sidecar, stored).await?;
+                postgres.analyze().await?;
                 Some(sidecar)
             }
             None => None,

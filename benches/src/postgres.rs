@@ -67,6 +67,12 @@ impl Postgres {
         Ok(format!("{}{mark}options=-c%20search_path%3D{name}", self.url))
     }
 
+    /// Has the server take note of what its tables hold, as autovacuum does within a minute of a fill: before, plans are made
+    /// for empty tables, and a lookup by key may read a whole namespace.
+    pub(crate) async fn analyze(&self) -> Fallible<()> {
+        self.run("ANALYZE").await
+    }
+
     /// Removes the schemas that were made. Whoever used them must have ended.
     pub(crate) async fn clean_up(&self) -> Fallible<()> {
         let schemas = std::mem::take(&mut *self.schemas.lock().unwrap_or_else(PoisonError::into_inner));

@@ -117,7 +117,8 @@ fn notes(bench: &Bench) -> Vec<String> {
     ];
     if bench.postgres.is_some() {
         let note = "PostgreSQL: a sidecar with the same settings on that server, over TCP; its CPU is the sidecar's alone, \
-                    and a server on this machine takes from the same cores";
+                    and a server on this machine takes from the same cores; ANALYZE was run after each fill, as autovacuum \
+                    would within a minute";
         notes.push(note.to_owned());
     }
     notes
