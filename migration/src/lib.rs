@@ -6,6 +6,8 @@ pub use sea_orm_migration::{MigratorTrait, prelude::*};
 
 mod m20261121_cache_tables;
 mod m20261121_idempotency_keys;
+mod m20261121_queue_tables;
+mod m20261121_queue_views;
 
 /// All changes.
 pub struct Migrator;
@@ -13,6 +15,11 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261121_idempotency_keys::Migration), Box::new(m20261121_cache_tables::Migration)]
+        vec![
+            Box::new(m20261121_idempotency_keys::Migration),
+            Box::new(m20261121_cache_tables::Migration),
+            Box::new(m20261121_queue_tables::Migration),
+            Box::new(m20261121_queue_views::Migration),
+        ]
     }
 }

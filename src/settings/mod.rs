@@ -4,6 +4,7 @@
 
 mod cache;
 mod layers;
+mod queue;
 mod server;
 mod storage;
 
@@ -14,6 +15,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use cache::TTL_MS_MAX;
 pub use cache::{CacheSettings, Durability, Eviction};
 pub use layers::{Loaded, Origin, Problem};
+pub use queue::QueueSettings;
+pub(crate) use queue::{BACKOFF_MS_MAX, RETRIES_MAX, TIME_MS_MAX};
 pub use server::ServerSettings;
 pub use storage::StorageSettings;
 
@@ -27,6 +30,8 @@ pub struct Settings {
     pub storage: StorageSettings,
     /// The cache's limits and the defaults of its namespaces.
     pub cache: CacheSettings,
+    /// The queue's limits and the defaults of its queues.
+    pub queue: QueueSettings,
     /// Repeated requests.
     pub idempotency: IdempotencySettings,
     /// The log on stderr.
@@ -79,6 +84,7 @@ impl Settings {
         self.server.check(&mut found);
         self.storage.check(&mut found);
         self.cache.check(&mut found);
+        self.queue.check(&mut found);
         if !matches!(self.log.format.as_str(), "text" | "json") {
             found.push(("log.format", "must be text or json".into()));
         }
@@ -90,6 +96,13 @@ impl Settings {
             found.push((
                 "server.message_bytes_max",
                 format!("must be above cache.value_bytes_max + cache.metadata_bytes_max ({smallest})"),
+            ));
+        }
+        if self.queue.response_bytes_max >= self.server.message_bytes_max {
+            let most = self.server.message_bytes_max;
+            found.push((
+                "queue.response_bytes_max",
+                format!("must be below server.message_bytes_max ({most})"),
             ));
         }
         found

@@ -12,6 +12,7 @@ pub mod migrate;
 mod sqlite;
 mod wake;
 
+use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -79,6 +80,23 @@ impl<'t> Tx<'t> {
         }
         let inserted = self.db.execute_raw(Statement::from_sql_and_values(backend, sql, values)).await?;
         i64::try_from(inserted.last_insert_id()).map_err(|error| Error::internal(error.to_string()))
+    }
+
+    /// A SELECT that is written out, with a lock on the rows that it finds, where the database has such locks.
+    pub fn locking<'s>(&self, sql: &'s str) -> Cow<'s, str> {
+        self.with_lock(sql, " FOR NO KEY UPDATE")
+    }
+
+    /// The same for workers that compete for rows: those that another has locked are left out.
+    pub fn competing<'s>(&self, sql: &'s str) -> Cow<'s, str> {
+        self.with_lock(sql, " FOR NO KEY UPDATE SKIP LOCKED")
+    }
+
+    fn with_lock<'s>(&self, sql: &'s str, lock: &str) -> Cow<'s, str> {
+        match self.db.get_database_backend() {
+            DbBackend::Sqlite => Cow::Borrowed(sql),
+            _ => Cow::Owned(format!("{sql}{lock}")),
+        }
     }
 
     fn into_follow_ups(self) -> Vec<FollowUp> {
