@@ -49,6 +49,44 @@ pub enum Error {
         /// The limit.
         namespaces_max: i64,
     },
+    /// There is no such job.
+    #[error("no such job")]
+    JobNotFound,
+    /// There is a job with this id.
+    #[error("a job has this id")]
+    JobExists,
+    /// The job's status does not lead to the other.
+    #[error("a job that is {from} cannot become {to}")]
+    JobTransitionIllegal {
+        /// What it is.
+        from: &'static str,
+        /// What it was to become.
+        to: &'static str,
+    },
+    /// The job has ended.
+    #[error("the job has ended: it is {status}")]
+    JobEnded {
+        /// How it has ended.
+        status: &'static str,
+    },
+    /// The job is counted in another way.
+    #[error("the job is counted by {by}")]
+    JobCountedOtherwise {
+        /// What counts it.
+        by: &'static str,
+    },
+    /// The total would be below what is processed.
+    #[error("{processed} items are processed, more than the total that was given")]
+    JobTotalTooSmall {
+        /// What is processed.
+        processed: i64,
+    },
+    /// More items than a job may count.
+    #[error("a job counts at most {count_max} items")]
+    JobCountTooLarge {
+        /// The limit.
+        count_max: i64,
+    },
     /// There is no such task.
     #[error("no such task")]
     TaskNotFound,

@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use pannier_proto::errors::v1::{ErrorReason, ItemError};
-use tonic::{Code, Status};
+use tonic::{Code, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// The `domain` of every ErrorInfo.
 pub const DOMAIN: &str = "pannier.dev";
@@ -18,6 +18,14 @@ const RETRY_SOON: Duration = Duration::from_millis(100);
 
 /// When a caller should come again that needs somebody to mend something first.
 const RETRY_LATER: Duration = Duration::from_secs(1);
+
+/// What the method of a service answers.
+pub type Reply<T> = std::result::Result<Response<T>, Status>;
+
+/// An answer as tonic takes it.
+pub fn reply<T>(result: Result<T>) -> Reply<T> {
+    result.map(Response::new).map_err(of)
+}
 
 struct Description {
     code: Code,
@@ -165,6 +173,39 @@ fn describe(error: &Error) -> Description {
             R::TooManyNamespaces,
             &format!("{error}: delete some, or raise cache.namespaces_max"),
         ),
+        Error::JobNotFound => tell(
+            Code::NotFound,
+            R::JobNotFound,
+            "there is no such job: the id is wrong, or it was deleted, or jobs.retention_ms is over",
+        ),
+        Error::JobExists => tell(
+            Code::AlreadyExists,
+            R::JobExists,
+            "there is a job with this id: read it, or leave job_id empty to have one made",
+        ),
+        Error::JobTransitionIllegal { .. } => tell(
+            Code::FailedPrecondition,
+            R::JobTransitionIllegal,
+            &format!("{error}: read the job, then decide; docs/jobs.md draws the legal transitions"),
+        ),
+        Error::JobEnded { .. } => tell(
+            Code::FailedPrecondition,
+            R::JobEnded,
+            &format!("{error}; results and progress come too late. One that FAILED can be taken up again"),
+        ),
+        Error::JobCountedOtherwise { .. } => tell(
+            Code::FailedPrecondition,
+            R::JobCountedOtherwise,
+            &format!("{error}: a job has either results or reported counts, so that they never disagree"),
+        ),
+        Error::JobTotalTooSmall { .. } => tell(
+            Code::FailedPrecondition,
+            R::JobCountInvalid,
+            &format!("{error}: give a total of at least as many, or none"),
+        ),
+        Error::JobCountTooLarge { .. } => {
+            tell(Code::FailedPrecondition, R::JobCountInvalid, &format!("{error}: make several jobs of it"))
+        }
         Error::Overloaded { setting } => retry(
             RETRY_SOON,
             tell(

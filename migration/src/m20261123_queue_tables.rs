@@ -15,6 +15,8 @@
 
 use sea_orm_migration::prelude::*;
 
+use crate::text;
+
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
@@ -188,7 +190,7 @@ fn flag(column: impl IntoIden) -> ColumnDef {
     ColumnDef::new(column).boolean().not_null().take()
 }
 
-fn text(column: impl IntoIden) -> ColumnDef {
+fn plain_text(column: impl IntoIden) -> ColumnDef {
     ColumnDef::new(column).text().not_null().take()
 }
 
@@ -196,12 +198,12 @@ fn maybe_text(column: impl IntoIden) -> ColumnDef {
     ColumnDef::new(column).text().take()
 }
 
-fn queues() -> TableCreateStatement {
+fn queues(manager: &SchemaManager<'_>) -> TableCreateStatement {
     use QueueQueues as C;
     Table::create()
         .table(C::Table)
         .col(id(C::Id))
-        .col(text(C::Name).unique_key()) // key text
+        .col(text(manager, C::Name).unique_key().take())
         .col(flag(C::IsPaused))
         .col(flag(C::IsLifo))
         .col(number(C::RetriesMax))
@@ -220,25 +222,25 @@ fn queues() -> TableCreateStatement {
         .take()
 }
 
-fn types() -> TableCreateStatement {
+fn types(manager: &SchemaManager<'_>) -> TableCreateStatement {
     use QueueTypes as C;
     Table::create()
         .table(C::Table)
         .col(id(C::Id))
         .col(number(C::QueueId))
-        .col(text(C::Name)) // key text
+        .col(text(manager, C::Name))
         // 0 not; 1 by itself; 2 with its queue; 3 both.
         .col(number(C::Paused))
         .take()
 }
 
-fn keys() -> TableCreateStatement {
+fn keys(manager: &SchemaManager<'_>) -> TableCreateStatement {
     use QueueKeys as C;
     Table::create()
         .table(C::Table)
         .col(id(C::Id))
         .col(number(C::QueueId))
-        .col(text(C::Name)) // key text
+        .col(text(manager, C::Name))
         // Whether the three below apply, and not the queue's.
         .col(flag(C::HasOwn))
         .col(number(C::HeldMax))
@@ -259,8 +261,8 @@ fn workers() -> TableCreateStatement {
     Table::create()
         .table(C::Table)
         .col(id(C::Id))
-        .col(text(C::Name))
-        .col(text(C::MetadataJson))
+        .col(plain_text(C::Name))
+        .col(plain_text(C::MetadataJson))
         .col(number(C::CreateTime))
         // By the steady clock.
         .col(number(C::BeatTime))
@@ -325,12 +327,12 @@ fn task_logs() -> TableCreateStatement {
         .take()
 }
 
-fn uniques() -> TableCreateStatement {
+fn uniques(manager: &SchemaManager<'_>) -> TableCreateStatement {
     use QueueUniques as C;
     Table::create()
         .table(C::Table)
         .col(number(C::QueueId))
-        .col(text(C::Key)) // key text
+        .col(text(manager, C::Key))
         // The last task with the key.
         .col(number(C::TaskId))
         .col(number(C::CreateTime))
@@ -338,15 +340,15 @@ fn uniques() -> TableCreateStatement {
         .take()
 }
 
-fn schedules() -> TableCreateStatement {
+fn schedules(manager: &SchemaManager<'_>) -> TableCreateStatement {
     use QueueSchedules as C;
     Table::create()
         .table(C::Table)
         .col(id(C::Id))
-        .col(text(C::Name).unique_key()) // key text
+        .col(text(manager, C::Name).unique_key().take())
         .col(number(C::TypeId))
-        .col(text(C::Cron))
-        .col(text(C::TimeZone))
+        .col(plain_text(C::Cron))
+        .col(plain_text(C::TimeZone))
         // 1 skip, 2 one, 3 all.
         .col(number(C::MissedRuns))
         .col(flag(C::IsPaused))
@@ -473,14 +475,14 @@ impl MigrationTrait for Migration {
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let tables = [
-            queues(),
-            types(),
-            keys(),
+            queues(manager),
+            types(manager),
+            keys(manager),
             workers(),
             tasks(),
             task_logs(),
-            uniques(),
-            schedules(),
+            uniques(manager),
+            schedules(manager),
             counts(),
             minutes(),
         ];
