@@ -428,7 +428,6 @@ fn task_indexes() -> [IndexCreateStatement; 6] {
             .col(C::State)
             .col(C::OrderKey)
             .and_where(Expr::col(C::KeyId).is_not_null())
-            .and_where(Expr::col(C::FinishTime).is_null())
             .take(),
     ]
 }
@@ -456,9 +455,7 @@ fn other_indexes() -> Vec<IndexCreateStatement> {
             .col(QueueWorkers::EndTime)
             .and_where(Expr::col(QueueWorkers::EndTime).is_not_null())
             .take(),
-        index("queue_task_logs_by_task", QueueTaskLogs::Table.into_iden())
-            .col(QueueTaskLogs::TaskId)
-            .take(),
+        index("queue_task_logs_by_task", QueueTaskLogs::Table.into_iden()).col(QueueTaskLogs::TaskId).take(),
         index("queue_uniques_by_task", QueueUniques::Table.into_iden()).col(QueueUniques::TaskId).take(),
         index("queue_schedules_due", QueueSchedules::Table.into_iden())
             .col(QueueSchedules::NextRunTime)
