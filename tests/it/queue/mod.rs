@@ -1,4 +1,6 @@
 //! The queue service.
 
 pub(crate) mod calls;
+mod leases;
 mod life;
+mod workers;
