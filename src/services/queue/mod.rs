@@ -17,6 +17,7 @@ mod upkeep;
 mod waiting;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::watch;
 
@@ -49,6 +50,8 @@ struct Core {
     tallies: tallies::Tallies,
     due: clockwork::Due,
     limits: store::Limits,
+    /// Whether what is to be done at a start is done. Nothing is claimed or settled before.
+    has_begun: AtomicBool,
     /// Becomes true at the stop: those who wait are answered.
     stopping: watch::Sender<bool>,
 }
@@ -82,6 +85,7 @@ impl QueueService {
             waiting: waiting::Waiting::new(queue.claims_waiting_max),
             tallies: tallies::Tallies::default(),
             due: clockwork::Due::default(),
+            has_begun: AtomicBool::new(false),
             stopping: watch::Sender::new(false),
             settings: settings.clone(),
             names,
