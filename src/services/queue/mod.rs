@@ -6,6 +6,7 @@
 mod api;
 mod clockwork;
 mod convert;
+mod cron;
 mod domain;
 mod effects;
 mod entity;
