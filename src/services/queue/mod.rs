@@ -12,6 +12,7 @@ mod effects;
 mod entity;
 mod registry;
 mod rules;
+mod schedule;
 mod store;
 mod tallies;
 mod upkeep;
@@ -81,6 +82,8 @@ impl QueueService {
             rows_max: clockwork::ROWS_PER_STEP,
             worker_timeout_us: ms_to_us(queue.worker_timeout_ms),
             losses_max: count(queue.losses_max),
+            runs_max: usize::try_from(queue.missed_runs_max).unwrap_or(usize::MAX),
+            keys_max: count(queue.keys_max),
         };
         Self(Arc::new(Core {
             waiting: waiting::Waiting::new(queue.claims_waiting_max),

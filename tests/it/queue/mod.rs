@@ -6,6 +6,7 @@ mod keys;
 mod leases;
 mod life;
 mod order;
+mod schedules;
 mod unique;
 mod waits;
 mod workers;

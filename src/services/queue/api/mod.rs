@@ -6,6 +6,7 @@ mod exchange;
 mod outcomes;
 mod queues;
 mod reads;
+mod schedules;
 mod workers;
 
 use std::sync::Arc;
@@ -77,6 +78,10 @@ calls! {
     resume: ResumeRequest => ResumeResponse,
     update_key: UpdateKeyRequest => UpdateKeyResponse,
     list_keys: ListKeysRequest => ListKeysResponse,
+    put_schedule: PutScheduleRequest => PutScheduleResponse,
+    get_schedule: GetScheduleRequest => GetScheduleResponse,
+    list_schedules: ListSchedulesRequest => ListSchedulesResponse,
+    delete_schedule: DeleteScheduleRequest => DeleteScheduleResponse,
 }
 
 impl Core {
@@ -130,4 +135,12 @@ fn only<T>(results: Vec<T>) -> Result<T> {
         Ok([result]) => Ok(result),
         Err(_) => Err(Error::internal(format!("one item was given, {count} results came"))),
     }
+}
+
+/// Cuts what was read down to a page; answers with the token of the next, if there is one.
+fn cut<T>(rows: &mut Vec<T>, rows_max: u64, token: impl Fn(&T) -> String) -> String {
+    let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX);
+    let more = rows.len() > rows_max;
+    rows.truncate(rows_max);
+    rows.last().filter(|_| more).map(token).unwrap_or_default()
 }

@@ -7,6 +7,7 @@ use pannier_proto::queue::v1 as pb;
 use super::super::Core;
 use super::super::convert::{self, Parser};
 use super::super::store::{self, Told};
+use super::cut;
 use crate::error::{Error, Result};
 use crate::page::Query;
 use crate::storage::Durability;
@@ -129,13 +130,7 @@ impl Core {
                 Box::pin(store::list_workers(db, with_ended, before_id, rows_max.saturating_add(1)))
             })
             .await?;
-        let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX);
-        let more = workers.len() > rows_max;
-        workers.truncate(rows_max);
-        let next_page_token = match workers.last() {
-            Some(last) if more => query.token(&last.id.to_string()),
-            _ => String::new(),
-        };
+        let next_page_token = cut(&mut workers, rows_max, |last| query.token(&last.id.to_string()));
         let workers = workers.into_iter().map(convert::worker).collect();
         Ok(pb::ListWorkersResponse { workers, next_page_token })
     }

@@ -4,7 +4,7 @@ use sea_orm::FromQueryResult;
 
 use super::ends::{Ending, Step};
 use super::rows::{CURRENT, Current};
-use super::{keys, sql};
+use super::{keys, schedules, sql};
 use crate::error::Result;
 use crate::services::queue::domain::{EventKind, State, What};
 use crate::services::queue::effects::Times;
@@ -43,11 +43,17 @@ pub struct Limits {
     pub worker_timeout_us: i64,
     /// A task that is lost this often is given up.
     pub losses_max: i64,
+    /// Tasks that a schedule enqueues at once.
+    pub runs_max: usize,
+    /// Limit keys.
+    pub keys_max: i64,
 }
 
 /// Does one step of all that is due; tells how many rows it took on. `chance` decides the jitter of retries.
 pub async fn due(step: &mut Step<'_>, limits: &Limits, chance: u64) -> Result<usize> {
-    Ok(scheduled(step, limits).await?
+    schedules::rewind(step).await?;
+    Ok(schedules::run(step, limits.runs_max, limits.keys_max).await?
+        + scheduled(step, limits).await?
         + expired(step, limits, chance).await?
         + dead(step, limits).await?
         + orphans(step, limits, chance).await?

@@ -14,6 +14,7 @@ mod names;
 mod queues;
 mod remove;
 mod rows;
+mod schedules;
 mod settle;
 mod sql;
 mod stats;
@@ -31,6 +32,9 @@ pub use queues::{
 };
 pub use remove::{Over, over, remove, remove_keys, remove_workers};
 pub use rows::get;
+pub use schedules::{
+    delete as delete_schedule, get as get_schedule, list as list_schedules, put as put_schedule,
+};
 pub use settle::settle;
 pub use stats::{RECOUNT_STEPS, TypeNumbers, add, forget_minutes, note_begin, note_end, numbers, recount};
 pub use workers::{Told, beat, list as list_workers, register, release_all, unregister};
