@@ -9,4 +9,5 @@ mod order;
 mod schedules;
 mod unique;
 mod waits;
+mod work;
 mod workers;

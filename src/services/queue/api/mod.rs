@@ -7,6 +7,7 @@ mod outcomes;
 mod queues;
 mod reads;
 mod schedules;
+mod work;
 mod workers;
 
 use std::sync::Arc;
@@ -34,11 +35,17 @@ pub fn server(queue: QueueService) -> QueueServiceServer<QueueService> {
         .max_encoding_message_size(message_bytes_max)
 }
 
-/// The methods that take a request and give an answer are all alike.
+/// The methods that take a request and give an answer are all alike; `work` has a stream either way.
 macro_rules! calls {
     ($($method:ident: $request:ident => $response:ident),* $(,)?) => {
         #[tonic::async_trait]
         impl Rpc for QueueService {
+            type WorkStream = work::Messages;
+
+            async fn work(&self, request: Request<tonic::Streaming<pb::WorkRequest>>) -> Reply<Self::WorkStream> {
+                reply(Core::work(&self.0, request.into_inner()).await)
+            }
+
             $(
                 async fn $method(&self, request: Request<pb::$request>) -> Reply<pb::$response> {
                     reply(Core::$method(&self.0, request.into_inner()).await)
