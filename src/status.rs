@@ -122,6 +122,49 @@ fn describe(error: &Error) -> Description {
             R::LeaseLost,
             "the lease is no longer held: it ran out, or the key was written or deleted; ask again with GetOrLease",
         ),
+        Error::TaskNotFound => {
+            tell(Code::NotFound, R::TaskNotFound, "there is no such task; it may be over its retention")
+        }
+        Error::QueueNotFound => tell(
+            Code::NotFound,
+            R::QueueNotFound,
+            "there is no such queue: enqueue a task into it, or make it with UpdateQueue",
+        ),
+        Error::ScheduleNotFound => {
+            tell(Code::NotFound, R::ScheduleNotFound, "there is no such schedule: make it with PutSchedule")
+        }
+        Error::TaskLeaseLost => tell(
+            Code::Aborted,
+            R::LeaseLost,
+            "the task is not held with this token any more, and nothing was recorded: stop working on it",
+        ),
+        Error::IllegalTransition { .. } => tell(
+            Code::FailedPrecondition,
+            R::IllegalTransition,
+            &format!("{error}: read it again, then decide"),
+        ),
+        Error::WorkerLost => tell(
+            Code::FailedPrecondition,
+            R::WorkerLost,
+            "the worker is unknown, has left, or was taken for dead and its tasks went to others: register again",
+        ),
+        Error::TooManyQueues { .. } => {
+            tell(Code::ResourceExhausted, R::TooManyQueues, &format!("{error}: raise queue.queues_max"))
+        }
+        Error::TooManyTypes { .. } => {
+            tell(Code::ResourceExhausted, R::TooManyTypes, &format!("{error}: raise queue.types_max"))
+        }
+        Error::TooManyKeys { .. } => {
+            tell(Code::ResourceExhausted, R::TooManyKeys, &format!("{error}: raise queue.keys_max"))
+        }
+        Error::TooManyWorkers { .. } => {
+            tell(Code::ResourceExhausted, R::TooManyWorkers, &format!("{error}: raise queue.workers_max"))
+        }
+        Error::TooManySchedules { .. } => tell(
+            Code::ResourceExhausted,
+            R::TooManySchedules,
+            &format!("{error}: delete some, or raise queue.schedules_max"),
+        ),
         Error::EntryTooLarge { .. } => tell(
             Code::ResourceExhausted,
             R::EntryTooLarge,

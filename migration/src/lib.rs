@@ -9,6 +9,8 @@ mod m20261121_cache_tables;
 mod m20261121_idempotency_keys;
 mod m20261122_jobs_tables;
 mod m20261123_settings_tables;
+mod m20261124_queue_tables;
+mod m20261124_queue_views;
 pub mod tables;
 
 pub use tables::TABLES;
@@ -33,6 +35,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_cache_tables::Migration),
             Box::new(m20261122_jobs_tables::Migration),
             Box::new(m20261123_settings_tables::Migration),
+            Box::new(m20261124_queue_tables::Migration),
+            Box::new(m20261124_queue_views::Migration),
         ]
     }
 }

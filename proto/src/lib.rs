@@ -42,5 +42,13 @@ pub mod settings {
     }
 }
 
+/// Messages and service of `pannier.queue.v1`.
+pub mod queue {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("pannier.queue.v1");
+    }
+}
+
 /// The encoded `google.protobuf.FileDescriptorSet` of all of Pannier's files and what they import.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

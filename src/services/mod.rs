@@ -2,4 +2,5 @@
 
 pub mod cache;
 pub mod jobs;
+pub mod queue;
 pub mod settings;

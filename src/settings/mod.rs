@@ -5,6 +5,7 @@
 mod cache;
 mod jobs;
 mod layers;
+mod queue;
 mod server;
 mod settings_service;
 mod storage;
@@ -17,6 +18,8 @@ pub(crate) use cache::TTL_MS_MAX;
 pub use cache::{CacheSettings, Durability, Eviction};
 pub use jobs::JobsSettings;
 pub use layers::{Loaded, Origin, Problem};
+pub use queue::QueueSettings;
+pub(crate) use queue::{BACKOFF_MS_MAX, RETRIES_MAX, TIME_MS_MAX};
 pub use server::ServerSettings;
 pub use settings_service::SettingsServiceSettings;
 pub use storage::{DatabaseUrl, StorageSettings};
@@ -35,6 +38,8 @@ pub struct Settings {
     pub jobs: JobsSettings,
     /// The applications' own settings.
     pub settings: SettingsServiceSettings,
+    /// The queue's limits and the defaults of its queues.
+    pub queue: QueueSettings,
     /// Repeated requests.
     pub idempotency: IdempotencySettings,
     /// The log on stderr.
@@ -89,6 +94,7 @@ impl Settings {
         self.cache.check(&mut found);
         self.jobs.check(&mut found, self.server.message_bytes_max);
         self.settings.check(&mut found, self.server.message_bytes_max);
+        self.queue.check(&mut found);
         if !matches!(self.log.format.as_str(), "text" | "json") {
             found.push(("log.format", "must be text or json".into()));
         }
@@ -104,6 +110,13 @@ impl Settings {
             found.push((
                 "server.message_bytes_max",
                 format!("must be above cache.value_bytes_max + cache.metadata_bytes_max ({smallest})"),
+            ));
+        }
+        if self.queue.response_bytes_max >= self.server.message_bytes_max {
+            let most = self.server.message_bytes_max;
+            found.push((
+                "queue.response_bytes_max",
+                format!("must be below server.message_bytes_max ({most})"),
             ));
         }
         found

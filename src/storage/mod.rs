@@ -83,6 +83,14 @@ impl<'t> Tx<'t> {
         }
     }
 
+    /// The same for workers that compete for rows: those that another has locked are left out.
+    pub fn competing<'s>(&self, select: &'s str) -> Cow<'s, str> {
+        match self.db.get_database_backend() {
+            DbBackend::Sqlite => select.into(),
+            _ => format!("{select} FOR NO KEY UPDATE SKIP LOCKED").into(),
+        }
+    }
+
     /// Locks the rows of a SELECT that is written out, until the commit; costs nothing where there is one writer.
     pub async fn lock(&self, select: &str, values: impl IntoIterator<Item = Value>) -> Result<()> {
         let backend = self.db.get_database_backend();
@@ -142,7 +150,7 @@ impl<'t> Deref for Tx<'t> {
 }
 
 /// Rows of one statement that names its rows one by one. Statements are cached by their text: few sizes, few texts.
-const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
+pub const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
 
 /// `all` in pieces of few sizes, for statements that name their rows one by one.
 pub fn chunks<T>(all: &[T]) -> impl Iterator<Item = &[T]> {

@@ -1,0 +1,13 @@
+//! The queue service.
+
+mod by_hand;
+pub(crate) mod calls;
+mod keys;
+mod leases;
+mod life;
+mod order;
+mod schedules;
+mod unique;
+mod waits;
+mod work;
+mod workers;
