@@ -21,7 +21,7 @@ impl Parser<'_> {
 
     pub(super) fn value(&mut self, text: &str) {
         let max = self.settings.value_bytes_max;
-        self.json("value_json", text, max, "settings.value_bytes_max");
+        self.json(&|| "value_json".to_owned(), text, max, "settings.value_bytes_max");
     }
 
     pub(super) fn condition(&mut self, condition: Option<set_request::Condition>) -> Condition {

@@ -66,19 +66,17 @@ impl Parser<'_> {
     }
 
     /// Any JSON, or none for an empty text.
-    fn json(&mut self, field: &dyn Fn() -> String, text: String, max: u64, setting: &str) -> Option<String> {
+    fn optional_json(
+        &mut self,
+        field: &dyn Fn() -> String,
+        text: String,
+        max: u64,
+        setting: &str,
+    ) -> Option<String> {
         if text.is_empty() {
             return None;
         }
-        if text.len() as u64 > max {
-            self.text(&field(), &text, 0, max, setting);
-            return None;
-        }
-        // Checked and not read: it is kept as it was given.
-        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&text) {
-            let (line, column) = (error.line(), error.column());
-            self.violations.add(field(), format!("is no JSON (line {line}, column {column})"));
-        }
+        self.json(field, &text, max, setting);
         Some(text)
     }
 
@@ -120,7 +118,7 @@ impl Parser<'_> {
         }
         let max = self.settings.parameters_bytes_max;
         NewTask {
-            parameters: self.json(
+            parameters: self.optional_json(
                 &|| at("parameters_json"),
                 item.parameters_json,
                 max,
@@ -266,7 +264,7 @@ impl Parser<'_> {
                 let lease_us = self.optional_us(&|| at("extend.lease"), extend.lease.as_ref(), 1, most);
                 What::Extend(lease_us.unwrap_or_else(|| ms_to_us(settings.lease_ms)))
             }
-            Some(PbWhat::Complete(complete)) => What::Complete(self.json(
+            Some(PbWhat::Complete(complete)) => What::Complete(self.optional_json(
                 &|| at("complete.result_json"),
                 complete.result_json,
                 settings.result_bytes_max,
