@@ -367,7 +367,13 @@ impl Cache {
             return Ok(found);
         }
         let max = i64::try_from(self.settings.cache.namespaces_max).unwrap_or(i64::MAX);
-        let made = store::create(tx, name, self.default_limits(), max, now_us).await?;
+        let made = match store::create(tx, name, self.default_limits(), max, now_us).await {
+            // The last one that may be was made just now, and perhaps it is this one.
+            Err(full @ Error::TooManyNamespaces { .. }) => {
+                return store::find_with_usage(tx, name).await?.ok_or(full);
+            }
+            made => made?,
+        };
         let (cache, written) = (self.clone(), made.clone());
         tx.after_commit(move || cache.registry.set_written(written, now_us));
         Ok((made, Usage::default()))
