@@ -1,10 +1,12 @@
 //! The queue service.
 
+mod bad_input;
 mod by_hand;
 pub(crate) mod calls;
 mod keys;
 mod leases;
 mod life;
+mod list;
 mod order;
 mod request_id;
 mod schedules;

@@ -26,12 +26,13 @@ async fn one_of_each(pannier: &Pannier) -> i64 {
     let tasks = pannier.try_claim(claim).await.unwrap();
     let start = pb::outcome::What::Start(pb::StartOutcome {});
     let broken = pb::FailOutcome { r#final: true, ..Default::default() };
+    let later = pb::FailOutcome { retry_delay: Some(seconds(500)), ..Default::default() };
     pannier
         .settle_all(vec![
             outcome(&tasks[0], start),
             outcome(&tasks[1], completed()),
             outcome(&tasks[2], pb::outcome::What::Fail(broken)),
-            outcome(&tasks[3], failed("e")),
+            outcome(&tasks[3], pb::outcome::What::Fail(later)),
         ])
         .await;
     pannier.cancel(tasks[5].id).await;
