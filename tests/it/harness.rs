@@ -13,8 +13,9 @@ use pannier::settings::Settings;
 use pannier_proto::cache::v1::cache_service_client::CacheServiceClient;
 use pannier_proto::errors::v1::ErrorReason;
 use pannier_proto::jobs::v1::jobs_service_client::JobsServiceClient;
+use pannier_proto::queue::v1::queue_service_client::QueueServiceClient;
 use pannier_proto::settings::v1::settings_service_client::SettingsServiceClient;
-use sqlx::Connection as _;
+use sqlx::{Connection as _, Row as _};
 use tempfile::TempDir;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -27,8 +28,8 @@ pub const START_US: i64 = 1_767_225_600_000_000;
 pub struct Pannier {
     pub cache: CacheServiceClient<Channel>,
     pub jobs: JobsServiceClient<Channel>,
+    pub queue: QueueServiceClient<Channel>,
     pub settings: SettingsServiceClient<Channel>,
-    pub channel: Channel,
     pub clock: ManualClock,
     now_us: AtomicI64,
     configuration: Settings,
@@ -110,8 +111,8 @@ impl Pannier {
         Self {
             cache: CacheServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             jobs: JobsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            queue: QueueServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             settings: SettingsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
-            channel,
             clock,
             now_us: AtomicI64::new(now_us),
             configuration,
@@ -136,6 +137,21 @@ impl Pannier {
     pub async fn restart_with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.configuration);
         self.restart().await
+    }
+
+    /// Stops the sidecar, has `change` done to its database, and starts it again, a second later.
+    pub async fn restart_after(mut self, change: &str) -> Self {
+        self.running.take().unwrap().stop().await;
+        if is_postgres() {
+            let url = self.configuration.storage.url.expose();
+            let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+            let change = sqlx::AssertSqlSafe(change.to_owned());
+            sqlx::raw_sql(change).execute(&mut connection).await.unwrap();
+        } else {
+            rusqlite::Connection::open(self.database()).unwrap().execute_batch(change).unwrap();
+        }
+        let now_us = self.now_us() + 1_000_000;
+        Self::start(self.configuration, now_us, self.directory).await
     }
 
     /// Moves the clock forward.
@@ -193,6 +209,22 @@ impl Pannier {
         }
         let file = rusqlite::Connection::open(self.database()).unwrap();
         file.query_row(&count, [], |row| row.get(0)).unwrap()
+    }
+
+    /// What a query of texts finds, as a person would with the database's own shell.
+    pub async fn rows_as_text(&self, query: &str) -> Vec<Vec<String>> {
+        if is_postgres() {
+            let url = self.configuration.storage.url.expose();
+            let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+            let query = sqlx::AssertSqlSafe(query.to_owned());
+            let rows = sqlx::query(query).fetch_all(&mut connection).await.unwrap();
+            return rows.iter().map(|row| (0..row.len()).map(|column| row.get(column)).collect()).collect();
+        }
+        let file = rusqlite::Connection::open(self.database()).unwrap();
+        let mut statement = file.prepare(query).unwrap();
+        let count = statement.column_count();
+        let rows = statement.query_map([], |row| (0..count).map(|column| row.get(column)).collect());
+        rows.unwrap().map(Result::unwrap).collect()
     }
 
     /// Where the database's file is.

@@ -1,12 +1,16 @@
 //! The queue service.
 
+mod bad_input;
 mod by_hand;
 pub(crate) mod calls;
 mod keys;
 mod leases;
 mod life;
+mod list;
 mod order;
+mod request_id;
 mod schedules;
+mod stats;
 mod unique;
 mod waits;
 mod work;

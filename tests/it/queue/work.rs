@@ -165,11 +165,10 @@ async fn after_a_broken_connection_a_worker_goes_on_with_another_stream() {
     let mut worker = stream(&pannier, open("w"), 1).await;
     let task = worker.tasks().await.remove(0);
     let worker_id = worker.worker_id;
-    // Cancelled, not closed: the answers are given up while the requests go on.
-    let Stream { requests, answers, .. } = worker;
-    drop(answers);
+    // Cancelled, not closed.
+    drop(worker.answers);
     pannier.let_arrive().await;
-    drop(requests);
+    drop(worker.requests);
     assert_eq!(pannier.state_of(task.id).await, TaskState::Claimed);
     let mut worker = stream(&pannier, pb::WorkOpen { worker_id, ..Default::default() }, 0).await;
     worker.say(1, vec![outcome(&task, completed())]);

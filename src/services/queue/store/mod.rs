@@ -11,6 +11,8 @@ mod enqueue;
 mod keys;
 mod list;
 mod names;
+#[cfg(test)]
+mod plans;
 mod queues;
 mod remove;
 mod rows;

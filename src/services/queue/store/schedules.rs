@@ -17,7 +17,7 @@ use crate::services::queue::entity::schedules;
 use crate::services::queue::schedule::{MissedRuns, NewSchedule, Schedule};
 use crate::storage::Db;
 
-const DUE: &str = r#"SELECT "id" AS "number" FROM "queue_schedules" WHERE "next_run_time" IS NOT NULL
+pub(super) const DUE: &str = r#"SELECT "id" AS "number" FROM "queue_schedules" WHERE "next_run_time" IS NOT NULL
     AND "next_run_time" <= $1 ORDER BY "next_run_time" LIMIT $2"#;
 const ADVANCE: &str = r#"UPDATE "queue_schedules" SET "next_run_time" = $1, "last_run_time" = coalesce($2, "last_run_time"),
     "last_task_id" = coalesce($3, "last_task_id") WHERE "id" = $4"#;

@@ -24,11 +24,11 @@ const WORKER: &str =
 const BEAT: &str =
     r#"UPDATE "queue_workers" SET "prior_beat_time" = "beat_time", "beat_time" = $1 WHERE "id" = $2"#;
 const END: &str = r#"UPDATE "queue_workers" SET "end_time" = $1 WHERE "id" = $2"#;
-const HELD: &str = r#"SELECT "id", "token", "claim_time", "is_cancelling" FROM "queue_tasks" WHERE "worker_id" = $1
+pub(super) const HELD: &str = r#"SELECT "id", "token", "claim_time", "is_cancelling" FROM "queue_tasks" WHERE "worker_id" = $1
     AND "state" IN (2, 3)"#;
-const CANCELLING: &str = r#"SELECT "id", "token", "claim_time", "is_cancelling" FROM "queue_tasks" WHERE "worker_id" = $1
+pub(super) const CANCELLING: &str = r#"SELECT "id", "token", "claim_time", "is_cancelling" FROM "queue_tasks" WHERE "worker_id" = $1
     AND "state" IN (2, 3) AND "is_cancelling" = TRUE"#;
-const TOLD: &str =
+pub(super) const TOLD: &str =
     r#"SELECT "id" AS "number" FROM "queue_tasks" WHERE "worker_id" = $1 AND "state" IN (2, 3) LIMIT $2"#;
 
 /// Makes a worker known. Error: TooManyWorkers.
