@@ -28,6 +28,7 @@ mod ledger;
 mod load;
 mod malformed;
 mod peers;
+mod queue;
 #[cfg(target_os = "linux")]
 mod shim;
 mod sidecar;

@@ -1,0 +1,7 @@
+//! The queue among workers that die and sidecars that are killed: nothing lost, nothing held twice, nothing recorded twice.
+//!
+//! Every call is written down with the moments of its start and its answer; afterwards a checker, which knows the protocol
+//! and nothing of the code, looks for what the promises do not allow.
+
+mod checker;
+mod history;
