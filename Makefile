@@ -10,8 +10,10 @@ run: ## Start the sidecar.
 
 test: check test-rust test-clients ## Everything: checks, unit, integration and fault tests, real clients.
 
+# The second: every case again, on PostgreSQL.
 test-rust:
 	$(CARGO) test --workspace
+	PANNIER_TEST_STORAGE=postgres bash tests/postgres.sh run $(CARGO) test --lib --test it
 
 test-clients:
 	$(CARGO) build --release -p pannier

@@ -18,6 +18,11 @@ pub const SECOND_US: i64 = 1_000_000;
 /// Revisions of one microsecond and the next are so far apart; an `i64` holds them until the year 2255.
 pub const REVISION_STEP: i64 = 1_024;
 
+/// Milliseconds, as settings have them, in microseconds.
+pub fn ms_to_us(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000)
+}
+
 /// A source of times and ids, cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Clock(Arc<Inner>);
@@ -129,8 +134,20 @@ impl Clock {
 
     /// Waits for `milliseconds`.
     pub async fn sleep_ms(&self, milliseconds: u64) {
-        let wait_us = i64::try_from(milliseconds).unwrap_or(i64::MAX).saturating_mul(1_000);
-        self.sleep_until(self.now_us().saturating_add(wait_us)).await;
+        self.sleep_until(self.now_us().saturating_add(ms_to_us(milliseconds))).await;
+    }
+
+    /// A UUIDv7, for ids: later than all earlier ones of this process, with the clock's time in it.
+    ///
+    /// The 12 bits behind the milliseconds are their fraction (RFC 9562, 6.2, method 3), of times that are unique.
+    pub fn uuid_v7(&self) -> Uuid {
+        let us = u64::try_from(self.unique_us()).unwrap_or(0);
+        let fraction = us % 1_000 * 4_096 / 1_000;
+        let mut rest = [0; 10];
+        rest[..2].copy_from_slice(&u16::try_from(fraction).unwrap_or(0).to_be_bytes());
+        // The half of a random UUID that is random but for its variant, which is this one's as well.
+        rest[2..].copy_from_slice(&random().as_bytes()[8..]);
+        uuid::Builder::from_unix_timestamp_millis(us / 1_000, &rest).into_uuid()
     }
 
     /// A random UUID, for tokens.
@@ -168,6 +185,12 @@ fn next_range(last: &AtomicI64, now_us: i64, count: usize) -> i64 {
     let next = |last: i64| now_us.max(last.saturating_add(1));
     let reserve = |last: i64| Some(next(last).saturating_add(rest));
     last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve).map_or(now_us, next)
+}
+
+/// A random number of milliseconds up to `max`, to spread those who try again.
+pub fn jitter_ms(max: u64) -> u64 {
+    let (_, low) = random().as_u64_pair();
+    low % max.saturating_add(1)
 }
 
 #[allow(clippy::disallowed_methods, reason = "this is the place")]
@@ -210,6 +233,17 @@ mod tests {
         manual.set(500);
         assert_eq!(clock.unique_range_us(3), 500);
         assert_eq!(clock.unique_us(), 503);
+    }
+
+    #[test]
+    fn ids_increase_with_the_clock_and_while_it_stands() {
+        let (clock, manual) = Clock::manual(1_767_225_600_000_000);
+        let mut ids: Vec<Uuid> = (0..5_000).map(|_| clock.uuid_v7()).collect();
+        manual.advance(Duration::from_secs(1));
+        ids.push(clock.uuid_v7());
+        assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
+        let (seconds, _) = ids[0].get_timestamp().unwrap().to_unix();
+        assert_eq!((ids[0].get_version_num(), seconds), (7, 1_767_225_600));
     }
 
     #[test]

@@ -49,6 +49,97 @@ pub enum Error {
         /// The limit.
         namespaces_max: i64,
     },
+    /// There is no such job.
+    #[error("no such job")]
+    JobNotFound,
+    /// There is a job with this id.
+    #[error("a job has this id")]
+    JobExists,
+    /// The job's status does not lead to the other.
+    #[error("a job that is {from} cannot become {to}")]
+    JobTransitionIllegal {
+        /// What it is.
+        from: &'static str,
+        /// What it was to become.
+        to: &'static str,
+    },
+    /// The job has ended.
+    #[error("the job has ended: it is {status}")]
+    JobEnded {
+        /// How it has ended.
+        status: &'static str,
+    },
+    /// The job is counted in another way.
+    #[error("the job is counted by {by}")]
+    JobCountedOtherwise {
+        /// What counts it.
+        by: &'static str,
+    },
+    /// The total would be below what is processed.
+    #[error("{processed} items are processed, more than the total that was given")]
+    JobTotalTooSmall {
+        /// What is processed.
+        processed: i64,
+    },
+    /// More items than a job may count.
+    #[error("a job counts at most {count_max} items")]
+    JobCountTooLarge {
+        /// The limit.
+        count_max: i64,
+    },
+    /// There is no such task.
+    #[error("no such task")]
+    TaskNotFound,
+    /// There is no such queue.
+    #[error("no such queue")]
+    QueueNotFound,
+    /// There is no such schedule.
+    #[error("no such schedule")]
+    ScheduleNotFound,
+    /// The task is not held with that token any more.
+    #[error("the task is not held with this token any more")]
+    TaskLeaseLost,
+    /// The task's state does not allow what was asked.
+    #[error("a task that is {state} cannot be {wanted}")]
+    IllegalTransition {
+        /// Where the task stands.
+        state: &'static str,
+        /// What was asked.
+        wanted: &'static str,
+    },
+    /// The worker is not alive.
+    #[error("the worker is unknown, has left, or was taken for dead")]
+    WorkerLost,
+    /// No further queue may be made.
+    #[error("there are {queues_max} queues, as many as may be")]
+    TooManyQueues {
+        /// The limit.
+        queues_max: i64,
+    },
+    /// No further type may be made in a queue.
+    #[error("the queue has {types_max} types, as many as may be")]
+    TooManyTypes {
+        /// The limit.
+        types_max: i64,
+    },
+    /// No further limit key may be made.
+    #[error("there are {keys_max} limit keys, as many as may be")]
+    TooManyKeys {
+        /// The limit.
+        keys_max: i64,
+    },
+    /// No further worker may register.
+    #[error("there are {workers_max} live workers, as many as may be")]
+    TooManyWorkers {
+        /// The limit.
+        workers_max: i64,
+    },
+    /// No further schedule may be made.
+    #[error("there are {schedules_max} schedules, as many as may be")]
+    TooManySchedules {
+        /// The limit.
+        schedules_max: i64,
+    },
     /// More at once than the settings allow.
     #[error("the limit {setting} is reached")]
     Overloaded {

@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use pannier_proto::errors::v1::{ErrorReason, ItemError};
-use tonic::{Code, Status};
+use tonic::{Code, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// The `domain` of every ErrorInfo.
 pub const DOMAIN: &str = "pannier.dev";
@@ -18,6 +18,14 @@ const RETRY_SOON: Duration = Duration::from_millis(100);
 
 /// When a caller should come again that needs somebody to mend something first.
 const RETRY_LATER: Duration = Duration::from_secs(1);
+
+/// What the method of a service answers.
+pub type Reply<T> = std::result::Result<Response<T>, Status>;
+
+/// An answer as tonic takes it.
+pub fn reply<T>(result: Result<T>) -> Reply<T> {
+    result.map(Response::new).map_err(of)
+}
 
 struct Description {
     code: Code,
@@ -114,6 +122,47 @@ fn describe(error: &Error) -> Description {
             R::LeaseLost,
             "the lease is no longer held: it ran out, or the key was written or deleted; ask again with GetOrLease",
         ),
+        Error::TaskNotFound => {
+            tell(Code::NotFound, R::TaskNotFound, "there is no such task; it may be over its retention")
+        }
+        Error::QueueNotFound => tell(
+            Code::NotFound,
+            R::QueueNotFound,
+            "there is no such queue: enqueue a task into it, or make it with UpdateQueue",
+        ),
+        Error::ScheduleNotFound => {
+            tell(Code::NotFound, R::ScheduleNotFound, "there is no such schedule: make it with PutSchedule")
+        }
+        Error::TaskLeaseLost => tell(
+            Code::Aborted,
+            R::LeaseLost,
+            "the task is not held with this token any more, and nothing was recorded: stop working on it",
+        ),
+        Error::IllegalTransition { .. } => {
+            tell(Code::FailedPrecondition, R::IllegalTransition, &format!("{error}: read it again, then decide"))
+        }
+        Error::WorkerLost => tell(
+            Code::FailedPrecondition,
+            R::WorkerLost,
+            "the worker is unknown, has left, or was taken for dead and its tasks went to others: register again",
+        ),
+        Error::TooManyQueues { .. } => {
+            tell(Code::ResourceExhausted, R::TooManyQueues, &format!("{error}: raise queue.queues_max"))
+        }
+        Error::TooManyTypes { .. } => {
+            tell(Code::ResourceExhausted, R::TooManyTypes, &format!("{error}: raise queue.types_max"))
+        }
+        Error::TooManyKeys { .. } => {
+            tell(Code::ResourceExhausted, R::TooManyKeys, &format!("{error}: raise queue.keys_max"))
+        }
+        Error::TooManyWorkers { .. } => {
+            tell(Code::ResourceExhausted, R::TooManyWorkers, &format!("{error}: raise queue.workers_max"))
+        }
+        Error::TooManySchedules { .. } => tell(
+            Code::ResourceExhausted,
+            R::TooManySchedules,
+            &format!("{error}: delete some, or raise queue.schedules_max"),
+        ),
         Error::EntryTooLarge { .. } => tell(
             Code::ResourceExhausted,
             R::EntryTooLarge,
@@ -124,6 +173,39 @@ fn describe(error: &Error) -> Description {
             R::TooManyNamespaces,
             &format!("{error}: delete some, or raise cache.namespaces_max"),
         ),
+        Error::JobNotFound => tell(
+            Code::NotFound,
+            R::JobNotFound,
+            "there is no such job: the id is wrong, or it was deleted, or jobs.retention_ms is over",
+        ),
+        Error::JobExists => tell(
+            Code::AlreadyExists,
+            R::JobExists,
+            "there is a job with this id: read it, or leave job_id empty to have one made",
+        ),
+        Error::JobTransitionIllegal { .. } => tell(
+            Code::FailedPrecondition,
+            R::JobTransitionIllegal,
+            &format!("{error}: read the job, then decide; docs/jobs.md draws the legal transitions"),
+        ),
+        Error::JobEnded { .. } => tell(
+            Code::FailedPrecondition,
+            R::JobEnded,
+            &format!("{error}; results and progress come too late. One that FAILED can be taken up again"),
+        ),
+        Error::JobCountedOtherwise { .. } => tell(
+            Code::FailedPrecondition,
+            R::JobCountedOtherwise,
+            &format!("{error}: a job has either results or reported counts, so that they never disagree"),
+        ),
+        Error::JobTotalTooSmall { .. } => tell(
+            Code::FailedPrecondition,
+            R::JobCountInvalid,
+            &format!("{error}: give a total of at least as many, or none"),
+        ),
+        Error::JobCountTooLarge { .. } => {
+            tell(Code::FailedPrecondition, R::JobCountInvalid, &format!("{error}: make several jobs of it"))
+        }
         Error::Overloaded { setting } => retry(
             RETRY_SOON,
             tell(

@@ -9,6 +9,8 @@
 
 use sea_orm_migration::prelude::*;
 
+use crate::text;
+
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
@@ -75,13 +77,13 @@ fn number(column: impl IntoIden) -> ColumnDef {
     ColumnDef::new(column).big_integer().not_null().take()
 }
 
-fn namespaces() -> TableCreateStatement {
+fn namespaces(manager: &SchemaManager<'_>) -> TableCreateStatement {
     use CacheNamespaces as C;
     Table::create()
         .table(C::Table)
         .col(ColumnDef::new(C::Id).big_integer().not_null().auto_increment().primary_key())
         // A namespace that is being deleted is named `#<id>`, which no caller can name.
-        .col(ColumnDef::new(C::Name).text().not_null().unique_key())
+        .col(text(manager, C::Name).unique_key())
         // Zero: no limit, no expiry, no window.
         .col(number(C::EntriesMax))
         .col(number(C::BytesMax))
@@ -104,13 +106,13 @@ fn namespaces() -> TableCreateStatement {
         .take()
 }
 
-fn entries() -> TableCreateStatement {
+fn entries(manager: &SchemaManager<'_>) -> TableCreateStatement {
     use CacheEntries as C;
     Table::create()
         .table(C::Table)
         .col(ColumnDef::new(C::Id).big_integer().not_null().auto_increment().primary_key())
         .col(number(C::NamespaceId))
-        .col(ColumnDef::new(C::Key).text().not_null())
+        .col(text(manager, C::Key))
         // 0 a place held by a lease, 1 a value, 2 a cached failure.
         .col(number(C::Kind))
         .col(ColumnDef::new(C::IsCompressed).boolean().not_null())
@@ -143,13 +145,13 @@ fn entries() -> TableCreateStatement {
         .take()
 }
 
-fn tags() -> TableCreateStatement {
+fn tags(manager: &SchemaManager<'_>) -> TableCreateStatement {
     use CacheTags as C;
     Table::create()
         .table(C::Table)
         .col(number(C::NamespaceId))
-        .col(ColumnDef::new(C::Tag).text().not_null())
-        .col(ColumnDef::new(C::Key).text().not_null())
+        .col(text(manager, C::Tag))
+        .col(text(manager, C::Key))
         .col(number(C::EntryId))
         .primary_key(Index::create().col(C::NamespaceId).col(C::Tag).col(C::Key))
         .foreign_key(
@@ -169,7 +171,7 @@ impl MigrationTrait for Migration {
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         use CacheEntries as E;
-        for table in [namespaces(), entries(), tags()] {
+        for table in [namespaces(manager), entries(manager), tags(manager)] {
             manager.create_table(table).await?;
         }
         let index = |name: &str| Index::create().name(name).table(E::Table).col(E::NamespaceId).take();

@@ -26,6 +26,14 @@ pub mod errors {
     }
 }
 
+/// Messages and service of `pannier.jobs.v1`.
+pub mod jobs {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("pannier.jobs.v1");
+    }
+}
+
 /// Messages and service of `pannier.queue.v1`.
 pub mod queue {
     /// Version 1.

@@ -43,6 +43,11 @@ fn listing(loaded: &Loaded) -> Result<String, Failure> {
     for (section, keys) in &table {
         lines.push(format!("[{section}]"));
         for (key, value) in keys.as_table().into_iter().flatten() {
+            let value = match key.as_str() {
+                // Without its password.
+                "url" => toml::Value::String(loaded.settings.storage.url.to_string()),
+                _ => value.clone(),
+            };
             let origin = loaded.origins.get(&format!("{section}.{key}")).unwrap_or(&Origin::Default);
             lines.push(format!("{:<48} # {origin}", format!("{key} = {value}")));
         }

@@ -93,11 +93,14 @@ fn methods() -> std::result::Result<HashMap<String, Arc<str>>, prost_reflect::De
 
 fn observe_engine(meter: &Meter, storage: &Storage) {
     type Counter = (&'static str, &'static str, fn(&StorageStats) -> u64);
-    let counters: [Counter; 8] = [
+    let counters: [Counter; 9] = [
         ("pannier_storage_writes", "Write operations that were committed", |s| s.writes),
         ("pannier_storage_commits", "Commits, each of a group of writes", |s| s.commits),
         ("pannier_storage_faults", "Groups that failed by a fault of database or disk", |s| s.faults),
         ("pannier_storage_writes_dropped", "Writes dropped before they started", |s| s.writes_dropped),
+        ("pannier_storage_writes_repeated", "Writes run again after a conflict or a lost connection", |s| {
+            s.writes_repeated
+        }),
         ("pannier_storage_reads", "Read operations", |s| s.reads),
         ("pannier_storage_checkpoints", "Checkpoints", |s| s.checkpoints),
         (
@@ -117,9 +120,9 @@ fn observe_engine(meter: &Meter, storage: &Storage) {
     }
     let storage = storage.clone();
     meter
-        .u64_observable_gauge("pannier_storage_write_queue_length")
-        .with_description("Writes that wait for the writer")
-        .with_callback(move |observer| observer.observe(storage.stats().write_queue_length, &[]))
+        .u64_observable_gauge("pannier_storage_queue_length")
+        .with_description("Operations that wait for the database")
+        .with_callback(move |observer| observer.observe(storage.stats().queue_length, &[]))
         .build();
 }
 

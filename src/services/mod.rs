@@ -1,3 +1,4 @@
 //! The gRPC services, one folder each, all alike; see docs/adding-a-service.md.
 
 pub mod cache;
+pub mod jobs;

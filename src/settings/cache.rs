@@ -26,6 +26,9 @@ pub struct CacheSettings {
     pub namespaces_max: u64,
     /// Bytes of the hot set in memory; zero: none.
     pub memory_bytes_max: u64,
+    /// On a database that several sidecars use: for how long an entry or a namespace's limits are served from memory before
+    /// the database is asked again; zero: not at all.
+    pub shared_age_ms_max: u64,
     /// Default of new namespaces: entries; zero: no limit.
     pub entries_max: u64,
     /// Default of new namespaces: bytes; zero: no limit.
@@ -88,6 +91,7 @@ impl Default for CacheSettings {
             delete_rows_max: 10_000,
             namespaces_max: 1_000,
             memory_bytes_max: 64 * 1024 * 1024,
+            shared_age_ms_max: 1_000,
             entries_max: 0,
             bytes_max: 500 * 1024 * 1024,
             ttl_ms: 30 * 24 * 60 * 60 * 1_000,
@@ -121,6 +125,7 @@ impl CacheSettings {
         within(found, "cache.delete_rows_max", self.delete_rows_max, 1..=1_000_000);
         within(found, "cache.namespaces_max", self.namespaces_max, 1..=100_000);
         within(found, "cache.memory_bytes_max", self.memory_bytes_max, 0..=64 * GIB);
+        within(found, "cache.shared_age_ms_max", self.shared_age_ms_max, 0..=3_600_000);
         within(found, "cache.entries_max", self.entries_max, 0..=1 << 40);
         within(found, "cache.bytes_max", self.bytes_max, 0..=1 << 44);
         within(found, "cache.ttl_ms", self.ttl_ms, 0..=TTL_MS_MAX);

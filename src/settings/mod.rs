@@ -3,7 +3,9 @@
 //! Units stand last in the names. Durations are milliseconds, sizes bytes; what zero means is said where it is special.
 
 mod cache;
+mod jobs;
 mod layers;
+mod queue;
 mod server;
 mod storage;
 
@@ -13,9 +15,12 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use cache::TTL_MS_MAX;
 pub use cache::{CacheSettings, Durability, Eviction};
+pub use jobs::JobsSettings;
 pub use layers::{Loaded, Origin, Problem};
+pub use queue::QueueSettings;
+pub(crate) use queue::{BACKOFF_MS_MAX, RETRIES_MAX, TIME_MS_MAX};
 pub use server::ServerSettings;
-pub use storage::StorageSettings;
+pub use storage::{DatabaseUrl, StorageSettings};
 
 /// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +32,10 @@ pub struct Settings {
     pub storage: StorageSettings,
     /// The cache's limits and the defaults of its namespaces.
     pub cache: CacheSettings,
+    /// Tracked jobs.
+    pub jobs: JobsSettings,
+    /// The queue's limits and the defaults of its queues.
+    pub queue: QueueSettings,
     /// Repeated requests.
     pub idempotency: IdempotencySettings,
     /// The log on stderr.
@@ -79,17 +88,30 @@ impl Settings {
         self.server.check(&mut found);
         self.storage.check(&mut found);
         self.cache.check(&mut found);
+        self.jobs.check(&mut found, self.server.message_bytes_max);
+        self.queue.check(&mut found);
         if !matches!(self.log.format.as_str(), "text" | "json") {
             found.push(("log.format", "must be text or json".into()));
         }
         if self.log.filter.parse::<tracing_subscriber::EnvFilter>().is_err() {
             found.push(("log.filter", "must be a level such as info, or directives".into()));
         }
+        // What an index entry of PostgreSQL can hold, less a tag.
+        if !self.storage.url.is_empty() && self.cache.key_bytes_max > 2_048 {
+            found.push(("cache.key_bytes_max", "must be at most 2048 on PostgreSQL".into()));
+        }
         let smallest = self.cache.value_bytes_max + self.cache.metadata_bytes_max;
         if smallest >= self.server.message_bytes_max {
             found.push((
                 "server.message_bytes_max",
                 format!("must be above cache.value_bytes_max + cache.metadata_bytes_max ({smallest})"),
+            ));
+        }
+        if self.queue.response_bytes_max >= self.server.message_bytes_max {
+            let most = self.server.message_bytes_max;
+            found.push((
+                "queue.response_bytes_max",
+                format!("must be below server.message_bytes_max ({most})"),
             ));
         }
         found

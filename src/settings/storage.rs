@@ -1,13 +1,60 @@
 //! `[storage]`: the database.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::within;
+
+/// Where PostgreSQL is; empty: there is none. Shown without its password.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// Whether none is set.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The whole of it, for the one who connects.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for DatabaseUrl {
+    fn from(url: String) -> Self {
+        Self(url)
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The query can carry a password as well: all of it is left out.
+        let url = self.0.split('?').next().unwrap_or_default();
+        match url.split_once("://").zip(url.rsplit_once('@')) {
+            Some(((scheme, rest), (_, host))) => {
+                let user = rest.split([':', '@']).next().unwrap_or_default();
+                write!(f, "{scheme}://{user}:***@{host}")
+            }
+            None => f.write_str(url),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
 
 /// The database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StorageSettings {
+    /// PostgreSQL, as `postgres://user:password@host:port/database`; empty: SQLite in `directory`.
+    pub url: DatabaseUrl,
     /// The folder of the database and its lock; made if missing.
     pub directory: String,
     /// Whether `serve` brings an older schema up to date; otherwise it refuses to start on one.
@@ -18,7 +65,8 @@ pub struct StorageSettings {
     pub readers: u64,
     /// Reads that wait for a reader; further callers wait to be let in, within their deadline.
     pub read_queue_max: u64,
-    /// Writes that wait for the writer; further callers wait to be let in, within their deadline.
+    /// Writes that wait for the writer (on PostgreSQL all operations that wait for a session); further callers wait to be
+    /// let in, within their deadline.
     pub write_queue_max: u64,
     /// Writes that are committed together.
     pub group_max: u64,
@@ -36,11 +84,24 @@ pub struct StorageSettings {
     pub checkpoint_bytes: u64,
     /// WAL size from which on writing waits for readers, so that the WAL can be started over.
     pub wal_bytes_max: u64,
+    /// PostgreSQL: connections, each of which runs one operation at a time. One more listens for wake-ups.
+    pub connections: u64,
+    /// PostgreSQL: how long the start waits for a database that does not answer yet.
+    pub start_wait_ms: u64,
+    /// PostgreSQL: how long opening a connection may take.
+    pub connect_ms_max: u64,
+    /// PostgreSQL: how long a statement may take, and a transaction lie idle.
+    pub statement_ms_max: u64,
+    /// PostgreSQL: how long a statement waits for another transaction's lock.
+    pub lock_ms_max: u64,
+    /// PostgreSQL: how often a write is run that meets another one.
+    pub write_attempts_max: u64,
 }
 
 impl Default for StorageSettings {
     fn default() -> Self {
         Self {
+            url: DatabaseUrl::default(),
             directory: "pannier-data".into(),
             migrate_on_start: true,
             check_ms_max: 50,
@@ -55,6 +116,12 @@ impl Default for StorageSettings {
             database_bytes_max: 0,
             checkpoint_bytes: 16 * 1024 * 1024,
             wal_bytes_max: 256 * 1024 * 1024,
+            connections: 10,
+            start_wait_ms: 10_000,
+            connect_ms_max: 2_000,
+            statement_ms_max: 10_000,
+            lock_ms_max: 5_000,
+            write_attempts_max: 20,
         }
     }
 }
@@ -75,5 +142,33 @@ impl StorageSettings {
         }
         within(found, "storage.checkpoint_bytes", self.checkpoint_bytes, 65_536..=1 << 30);
         within(found, "storage.wal_bytes_max", self.wal_bytes_max, self.checkpoint_bytes..=1 << 36);
+        within(found, "storage.connections", self.connections, 1..=1_000);
+        within(found, "storage.start_wait_ms", self.start_wait_ms, 0..=600_000);
+        within(found, "storage.connect_ms_max", self.connect_ms_max, 10..=60_000);
+        within(found, "storage.statement_ms_max", self.statement_ms_max, 10..=3_600_000);
+        within(found, "storage.lock_ms_max", self.lock_ms_max, 1..=self.statement_ms_max);
+        within(found, "storage.write_attempts_max", self.write_attempts_max, 1..=1_000);
+        let url = self.url.expose();
+        if !url.is_empty() && !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            found.push(("storage.url", "must begin with postgres:// or be empty".into()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        for (url, shown) in [
+            ("postgres://me:se:cr@et@db:5432/x?sslmode=require", "postgres://me:***@db:5432/x"),
+            ("postgres://me@db/x", "postgres://me:***@db/x"),
+            ("postgres://db/x?password=secret", "postgres://db/x"),
+            ("", ""),
+        ] {
+            assert_eq!(DatabaseUrl::from(url.to_owned()).to_string(), shown);
+            assert_eq!(format!("{:?}", DatabaseUrl::from(url.to_owned())), shown);
+        }
     }
 }

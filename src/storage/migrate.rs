@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use pannier_migration::{Migrator, MigratorTrait};
 use sea_orm::sea_query::Query;
-use sea_orm::{ConnectionTrait, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-use super::{Db, Durability, Storage, sqlite};
+use super::{Db, Storage, postgres, sqlite};
 use crate::error::{Error, Result};
 
 /// One change of the schema.
@@ -38,8 +38,12 @@ pub async fn up(storage: &Storage, to: Option<&str>, mut progress: impl FnMut(&s
     let changes = status(storage).await?;
     let end = position(&changes, to)?.map_or(changes.len(), |index| index + 1);
     for change in changes[..end].iter().filter(|change| !change.is_applied) {
-        let step = storage.write(Durability::Full, (), |tx, ()| {
+        let step = storage.change_schema(change.name.clone(), |tx, name| {
             Box::pin(async move {
+                if applied(tx).await?.contains(name) {
+                    // Another sidecar was faster.
+                    return Ok(());
+                }
                 let Db::Connection(connection) = &**tx else { return Err(unreachable_backend()) };
                 Ok(Migrator::up(*connection, Some(1)).await?)
             })
@@ -58,14 +62,17 @@ pub async fn down(
     mut progress: impl FnMut(&str),
 ) -> Result<()> {
     let changes = status(storage).await?;
-    let applied: Vec<_> = changes.iter().filter(|change| change.is_applied).collect();
+    let present: Vec<_> = changes.iter().filter(|change| change.is_applied).collect();
     let keep = match position(&changes, to)? {
-        Some(index) => (index + 1).min(applied.len()),
-        None => applied.len().saturating_sub(steps as usize),
+        Some(index) => (index + 1).min(present.len()),
+        None => present.len().saturating_sub(steps as usize),
     };
-    for change in applied[keep..].iter().rev() {
-        let step = storage.write(Durability::Full, (), |tx, ()| {
+    for change in present[keep..].iter().rev() {
+        let step = storage.change_schema(change.name.clone(), |tx, name| {
             Box::pin(async move {
+                if !applied(tx).await?.contains(name) {
+                    return Ok(());
+                }
                 let Db::Connection(connection) = &**tx else { return Err(unreachable_backend()) };
                 Ok(Migrator::down(*connection, Some(1)).await?)
             })
@@ -87,7 +94,12 @@ fn position(changes: &[Change], name: Option<&str>) -> Result<Option<usize>> {
 }
 
 async fn applied(db: &Db<'_>) -> Result<HashSet<String>> {
-    let probe = Statement::from_string(db.get_database_backend(), sqlite::MIGRATIONS_PROBE);
+    let backend = db.get_database_backend();
+    let probe = match backend {
+        DbBackend::Sqlite => sqlite::MIGRATIONS_PROBE,
+        _ => postgres::MIGRATIONS_PROBE,
+    };
+    let probe = Statement::from_string(backend, probe);
     let found = db.query_one_raw(probe).await?.map(|row| row.try_get::<i64>("", "tables")).transpose()?;
     if found != Some(1) {
         // Before the first migration there is no table to look into.

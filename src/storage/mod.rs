@@ -7,11 +7,16 @@
 //!
 //! Architecture invariant: nothing outside this folder knows which database there is.
 
+mod counters;
 pub mod idempotency;
 pub mod migrate;
+mod postgres;
+#[cfg(test)]
+mod round_trip;
 mod sqlite;
 mod wake;
 
+use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -35,6 +40,7 @@ pub type Db<'t> = DatabaseExecutor<'t>;
 pub struct Tx<'t> {
     db: Db<'t>,
     follow_ups: Mutex<Vec<FollowUp>>,
+    topics: Mutex<Vec<String>>,
 }
 
 /// What follows a commit.
@@ -42,13 +48,46 @@ type FollowUp = Box<dyn FnOnce() + Send>;
 
 impl<'t> Tx<'t> {
     fn new(connection: &'t DatabaseConnection) -> Self {
-        Self { db: Db::Connection(connection), follow_ups: Mutex::new(Vec::new()) }
+        Self { db: Db::Connection(connection), follow_ups: Mutex::default(), topics: Mutex::default() }
     }
 
-    /// Has `follow_up` run after the commit and before the answer, in the order of commits; not at all if it fails.
-    /// It must be quick and must not touch the database: the writer waits for it.
+    /// Has `follow_up` run after the commit and before the answer; not at all if it fails. It must be quick and must not
+    /// touch the database: the writer waits for it. On SQLite follow-ups run in the order of commits; on PostgreSQL two
+    /// transactions that commit at once may be followed up in either order, and other sidecars' commits not at all.
     pub fn after_commit(&self, follow_up: impl FnOnce() + Send + 'static) {
         self.follow_ups.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(follow_up));
+    }
+
+    /// Has all who wait for `topic` woken after the commit, in every process on this database.
+    pub fn wake(&self, topic: String) {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner).push(topic);
+    }
+
+    /// A SELECT that is written out, with a lock on its rows until the commit. What is read in order to be changed is read
+    /// so: operations run at once where there is more than one writer.
+    pub fn locking<'s>(&self, select: &'s str) -> Cow<'s, str> {
+        match self.db.get_database_backend() {
+            DbBackend::Sqlite => select.into(),
+            _ => format!("{select} FOR NO KEY UPDATE").into(),
+        }
+    }
+
+    /// The same for workers that compete for rows: those that another has locked are left out.
+    pub fn competing<'s>(&self, select: &'s str) -> Cow<'s, str> {
+        match self.db.get_database_backend() {
+            DbBackend::Sqlite => select.into(),
+            _ => format!("{select} FOR NO KEY UPDATE SKIP LOCKED").into(),
+        }
+    }
+
+    /// Locks the rows of a SELECT that is written out, until the commit; costs nothing where there is one writer.
+    pub async fn lock(&self, select: &str, values: impl IntoIterator<Item = Value>) -> Result<()> {
+        let backend = self.db.get_database_backend();
+        if backend != DbBackend::Sqlite {
+            let select = self.locking(select).into_owned();
+            self.db.query_all_raw(Statement::from_sql_and_values(backend, select, values)).await?;
+        }
+        Ok(())
     }
 
     /// Inserts a row and answers with its id, in the way that costs least on this database.
@@ -81,8 +120,13 @@ impl<'t> Tx<'t> {
         i64::try_from(inserted.last_insert_id()).map_err(|error| Error::internal(error.to_string()))
     }
 
-    fn into_follow_ups(self) -> Vec<FollowUp> {
-        self.follow_ups.into_inner().unwrap_or_else(PoisonError::into_inner)
+    /// What follows the commit, and whom it wakes.
+    fn into_parts(self) -> (Vec<FollowUp>, Vec<String>) {
+        let inner = PoisonError::into_inner;
+        (
+            self.follow_ups.into_inner().unwrap_or_else(inner),
+            self.topics.into_inner().unwrap_or_else(PoisonError::into_inner),
+        )
     }
 }
 
@@ -94,11 +138,31 @@ impl<'t> Deref for Tx<'t> {
     }
 }
 
+/// Rows of one statement that names its rows one by one. Statements are cached by their text: few sizes, few texts.
+const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
+
+/// `all` in pieces of few sizes, for statements that name their rows one by one.
+pub fn chunks<T>(all: &[T]) -> impl Iterator<Item = &[T]> {
+    let mut rest = all;
+    std::iter::from_fn(move || {
+        let size = CHUNKS.into_iter().find(|size| *size <= rest.len())?;
+        let (chunk, after) = rest.split_at(size);
+        rest = after;
+        Some(chunk)
+    })
+}
+
 /// The database, cheap to clone.
 #[derive(Clone)]
 pub struct Storage {
-    engine: Arc<sqlite::Engine>,
+    engine: Engine,
     wake: Wake,
+}
+
+#[derive(Clone)]
+enum Engine {
+    Sqlite(Arc<sqlite::Engine>),
+    Postgres(Arc<postgres::Engine>),
 }
 
 /// Numbers about the engine since it was opened.
@@ -112,6 +176,8 @@ pub struct StorageStats {
     pub faults: u64,
     /// Write operations dropped before they started, because their deadline had passed or their caller was gone.
     pub writes_dropped: u64,
+    /// Times a write was run again, because another transaction came in between or the connection was lost.
+    pub writes_repeated: u64,
     /// Read operations.
     pub reads: u64,
     /// Checkpoints.
@@ -120,16 +186,21 @@ pub struct StorageStats {
     pub autocommit_violations: u64,
     /// Statements that took longer than 100 ms.
     pub slow_statements: u64,
-    /// Writes that wait for the writer.
-    pub write_queue_length: u64,
+    /// Operations that wait: on SQLite writes for the writer, on PostgreSQL all for a session.
+    pub queue_length: u64,
 }
 
 impl Storage {
     /// Opens the database of `settings`, after its lock and its integrity; makes it if it is not there.
     /// The schema is left as it is; see [`migrate`].
     pub async fn open(settings: &StorageSettings) -> Result<Self> {
-        let engine = sqlite::Engine::open(settings).await?;
-        Ok(Self { engine: Arc::new(engine), wake: Wake::default() })
+        let wake = Wake::default();
+        let engine = if settings.url.is_empty() {
+            Engine::Sqlite(Arc::new(sqlite::Engine::open(settings, wake.clone()).await?))
+        } else {
+            Engine::Postgres(Arc::new(postgres::Engine::open(settings, wake.clone()).await?))
+        };
+        Ok(Self { engine, wake })
     }
 
     /// Runs `op` on a consistent snapshot.
@@ -142,7 +213,10 @@ impl Storage {
         T: Send + 'static,
         F: for<'a> Fn(&'a Db<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
     {
-        self.engine.read(input, op).await
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.read(input, op).await,
+            Engine::Postgres(engine) => engine.read(input, op).await,
+        }
     }
 
     /// Runs `op` in a transaction and answers when it is committed as `durability` asks.
@@ -156,7 +230,28 @@ impl Storage {
         T: Send + 'static,
         F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
     {
-        self.engine.write(durability, input, op).await
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.write(durability, input, op).await,
+            Engine::Postgres(engine) => engine.write(durability, input, op).await,
+        }
+    }
+
+    /// Runs `op`, which changes the schema, in a transaction that no other process's change of the schema overlaps.
+    async fn change_schema<I, F>(&self, input: I, op: F) -> Result<()>
+    where
+        I: Send + Sync + 'static,
+        F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<()>> + Send + Sync + 'static,
+    {
+        match &self.engine {
+            // The file's lock is held: there is no other process.
+            Engine::Sqlite(engine) => engine.write(Durability::Full, input, op).await,
+            Engine::Postgres(engine) => engine.change_schema(input, op).await,
+        }
+    }
+
+    /// Whether other sidecars may use the same database at the same time: what is remembered of it may be out of date.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.engine, Engine::Postgres(_))
     }
 
     /// Wake-ups between those who wait for a change and those who make it.
@@ -166,16 +261,30 @@ impl Storage {
 
     /// Numbers about the engine.
     pub fn stats(&self) -> StorageStats {
-        self.engine.stats()
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.stats(),
+            Engine::Postgres(engine) => engine.stats(),
+        }
     }
 
     /// Becomes true when the engine can no longer vouch for what it acknowledges; the process must end and recover.
     pub fn failed(&self) -> watch::Receiver<bool> {
-        self.engine.failed()
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.failed(),
+            Engine::Postgres(engine) => engine.failed(),
+        }
     }
 
-    /// Finishes the writes that are queued, makes them durable and closes the file. Later calls answer ShuttingDown.
+    /// Finishes the writes that are queued, makes them durable and closes the database. Later calls answer ShuttingDown.
     pub async fn close(&self) {
-        self.engine.close().await;
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.close().await,
+            Engine::Postgres(engine) => engine.close().await,
+        }
     }
+}
+
+/// What a caller is answered when its operation panicked.
+fn panicked() -> Error {
+    Error::internal("an operation panicked; see the log")
 }

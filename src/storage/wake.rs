@@ -1,5 +1,6 @@
 //! Wake-ups: who waits for a change under a topic is woken by who made it, after the commit.
 //!
+//! [`Tx::wake`](super::Tx::wake) wakes those in every process on the same database, [`Wake::notify`] those in this one.
 //! A wake-up is a hint: the waiter looks again at the database. Waiters also bound their wait, so that a lost hint costs
 //! time and never correctness.
 
@@ -51,6 +52,13 @@ impl Wake {
         }
         let waiters = self.0.waiters.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = waiters.get(&topic()) {
+            entry.notify.notify_waiters();
+        }
+    }
+
+    /// Wakes all who wait for anything: wake-ups may have been lost.
+    pub(super) fn notify_all(&self) {
+        for entry in self.0.waiters.lock().unwrap_or_else(PoisonError::into_inner).values() {
             entry.notify.notify_waiters();
         }
     }

@@ -1,6 +1,9 @@
 //! A sidecar per test: in this process, on a clock that the test moves, on a database of its own.
+//!
+//! Every case runs on SQLite, and again on PostgreSQL when `PANNIER_TEST_STORAGE` is `postgres`; `exceptions.rs` names the
+//! few that hold on one of them only.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use pannier::clock::{Clock, ManualClock};
@@ -9,6 +12,8 @@ use pannier::server::{self, Running};
 use pannier::settings::Settings;
 use pannier_proto::cache::v1::cache_service_client::CacheServiceClient;
 use pannier_proto::errors::v1::ErrorReason;
+use pannier_proto::jobs::v1::jobs_service_client::JobsServiceClient;
+use sqlx::Connection as _;
 use tempfile::TempDir;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -20,6 +25,7 @@ pub const START_US: i64 = 1_767_225_600_000_000;
 /// A running sidecar, its client and its clock.
 pub struct Pannier {
     pub cache: CacheServiceClient<Channel>,
+    pub jobs: JobsServiceClient<Channel>,
     pub channel: Channel,
     pub clock: ManualClock,
     now_us: AtomicI64,
@@ -40,10 +46,15 @@ pub async fn pannier_with(change: impl FnOnce(&mut Settings)) -> Pannier {
     settings.server.listen = "127.0.0.1:0".into();
     settings.server.http_listen = String::new();
     settings.storage.directory = directory.path().join("data").display().to_string();
+    if is_postgres() {
+        settings.storage.url = new_schema().await.into();
+        settings.storage.connections = 4;
+    }
     change(&mut settings);
     let (running, clock, channel) = start(&settings, START_US).await;
     Pannier {
         cache: CacheServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+        jobs: JobsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
         channel,
         clock,
         now_us: AtomicI64::new(START_US),
@@ -53,11 +64,32 @@ pub async fn pannier_with(change: impl FnOnce(&mut Settings)) -> Pannier {
     }
 }
 
+/// Whether this run is the one on PostgreSQL.
+pub fn is_postgres() -> bool {
+    match std::env::var("PANNIER_TEST_STORAGE").as_deref() {
+        Ok("postgres") => true,
+        Ok("sqlite") | Err(_) => false,
+        Ok(other) => panic!("PANNIER_TEST_STORAGE is {other}: give sqlite or postgres"),
+    }
+}
+
+/// The URL of a schema of its own in the server that `tests/postgres.sh run` has started.
+async fn new_schema() -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let server = std::env::var("PANNIER_TEST_POSTGRES_URL").expect("run it by tests/postgres.sh run");
+    let schema = format!("t{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
+    let make = format!("CREATE SCHEMA {schema}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(make)).execute(&mut connection).await.unwrap();
+    format!("{server}?options=-c%20search_path%3D{schema}")
+}
+
 /// A sidecar that does nothing by itself: accesses stay in memory and what has expired stays in the table.
 pub async fn pannier_without_upkeep() -> Pannier {
     pannier_with(|settings| {
         settings.cache.access_flush_ms = 600_000;
         settings.cache.sweep_ms = 3_600_000;
+        settings.jobs.sweep_ms = 3_600_000;
     })
     .await
 }
@@ -86,6 +118,7 @@ impl Pannier {
         self.running.take().unwrap().stop().await;
         let (running, clock, channel) = start(&self.settings, now_us).await;
         self.cache = CacheServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
+        self.jobs = JobsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
         self.channel = channel;
         self.clock = clock;
         self.now_us = AtomicI64::new(now_us);
@@ -121,7 +154,47 @@ impl Pannier {
         self.now_us.load(Ordering::Relaxed)
     }
 
-    /// Where the database is.
+    /// Another sidecar on the same database, with a clock of its own that shows the same time.
+    pub async fn beside(&self) -> Self {
+        self.beside_at(self.settings.storage.url.expose()).await
+    }
+
+    /// A schema that is empty.
+    pub async fn fresh_schema(&self) -> String {
+        new_schema().await
+    }
+
+    /// Another sidecar like this one, on the database at `url`.
+    pub async fn beside_at(&self, url: &str) -> Self {
+        let mut settings = self.settings.clone();
+        settings.storage.url = url.to_owned().into();
+        let now_us = self.now_us();
+        let (running, clock, channel) = start(&settings, now_us).await;
+        Self {
+            cache: CacheServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            jobs: JobsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            channel,
+            clock,
+            now_us: AtomicI64::new(now_us),
+            settings,
+            running: Some(running),
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// How many rows a table has.
+    pub async fn row_count(&self, table: &str) -> i64 {
+        let count = format!("SELECT count(*) FROM {table}");
+        if is_postgres() {
+            let url = self.settings.storage.url.expose();
+            let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+            return sqlx::query_scalar(sqlx::AssertSqlSafe(count)).fetch_one(&mut connection).await.unwrap();
+        }
+        let file = rusqlite::Connection::open(self.database()).unwrap();
+        file.query_row(&count, [], |row| row.get(0)).unwrap()
+    }
+
+    /// Where the database's file is.
     pub fn database(&self) -> std::path::PathBuf {
         self.directory.path().join("data").join("pannier.db")
     }

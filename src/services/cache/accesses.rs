@@ -17,6 +17,7 @@ pub struct Accesses {
 
 #[derive(Clone, Copy)]
 struct Pending {
+    namespace_id: i64,
     count: i64,
     last_us: i64,
 }
@@ -32,13 +33,13 @@ impl Accesses {
     }
 
     /// Notes an access, unless there is no room for another entry.
-    pub fn note(&self, entry_id: i64, now_us: i64) {
+    pub fn note(&self, namespace_id: i64, entry_id: i64, now_us: i64) {
         let mut shard = self.lock(entry_id);
         if let Some(pending) = shard.get_mut(&entry_id) {
             pending.count += 1;
             pending.last_us = pending.last_us.max(now_us);
         } else if self.entries.fetch_add(1, Ordering::Relaxed) < self.entries_max {
-            shard.insert(entry_id, Pending { count: 1, last_us: now_us });
+            shard.insert(entry_id, Pending { namespace_id, count: 1, last_us: now_us });
         } else {
             self.entries.fetch_sub(1, Ordering::Relaxed);
         }
@@ -68,6 +69,7 @@ impl Accesses {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let room = entries_max - found.len();
             found.extend(shard.iter().take(room).map(|(entry_id, pending)| Access {
+                namespace_id: pending.namespace_id,
                 entry_id: *entry_id,
                 count: pending.count,
                 last_us: pending.last_us,
@@ -108,10 +110,10 @@ mod tests {
     #[test]
     fn accesses_that_come_while_others_are_written_wait_for_the_next_time() {
         let accesses = Accesses::new(10);
-        accesses.note(1, 5);
-        accesses.note(1, 6);
+        accesses.note(1, 1, 5);
+        accesses.note(1, 1, 6);
         let written = accesses.peek(10);
-        accesses.note(1, 7);
+        accesses.note(1, 1, 7);
         assert_eq!((written[0].count, written[0].last_us), (2, 6));
         accesses.settle(&written);
         assert_eq!((accesses.pending(1), accesses.last_access_us(1)), (1, Some(7)));
@@ -123,8 +125,8 @@ mod tests {
     fn no_more_entries_are_gathered_than_there_is_room_for() {
         let accesses = Accesses::new(2);
         for entry_id in 0..5 {
-            accesses.note(entry_id, 1);
-            accesses.note(entry_id, 2);
+            accesses.note(1, entry_id, 1);
+            accesses.note(1, entry_id, 2);
         }
         assert_eq!(accesses.peek(100).len(), 2);
         assert_eq!(accesses.peek(1).len(), 1);

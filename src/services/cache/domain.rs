@@ -194,6 +194,8 @@ pub struct Put {
     pub entry: Entry,
     /// Whether no live entry had the key before.
     pub created: bool,
+    /// Whether somebody may have waited for the key to be filled.
+    pub ends_lease: bool,
 }
 
 /// Limits and defaults of a namespace. Zero: none.

@@ -3,6 +3,10 @@
 //! It never serves what the database no longer has. Writes come here after their commit and before their answer, in the
 //! order of commits. A reader that loaded an entry may be overtaken by a write of the same key: it notes the key's epoch
 //! before it asks the database, every write moves the epoch on, and an entry whose epoch has passed is not kept.
+//!
+//! On a shared database other sidecars' writes do not come here: there an entry is served for `cache.shared_age_ms_max`
+//! only, and this sidecar's own writes take the entry out, because commits of one key may be told in another order than
+//! they were made.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -34,16 +38,18 @@ type Key = (i64, Box<str>);
 pub struct Held {
     /// The entry as it was loaded or put.
     pub entry: Entry,
+    /// When it was that.
+    pub loaded_us: i64,
     access_count: AtomicI64,
     access_us: AtomicI64,
 }
 
 impl Held {
-    /// An entry, with `pending` accesses beyond those that it counts itself.
-    pub fn new(entry: Entry, pending: i64) -> Self {
+    /// An entry as it was at `loaded_us`, with `pending` accesses beyond those that it counts itself.
+    pub fn new(entry: Entry, pending: i64, loaded_us: i64) -> Self {
         let access_count = AtomicI64::new(entry.access_count + pending);
         let access_us = AtomicI64::new(entry.access_us);
-        Self { entry, access_count, access_us }
+        Self { entry, loaded_us, access_count, access_us }
     }
 
     /// Counts an access; answers with how many there were.
@@ -168,6 +174,7 @@ mod tests {
                 access_us: 0,
                 access_count: 1,
             },
+            0,
             0,
         ))
     }

@@ -15,7 +15,8 @@ mod upkeep;
 
 use std::sync::Arc;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, ms_to_us};
+use crate::error::Result;
 use crate::settings::{Durability, Settings};
 use crate::storage::Storage;
 
@@ -87,23 +88,32 @@ impl Cache {
     /// Limits of a namespace that is made without any said.
     fn default_limits(&self) -> domain::Limits {
         let cache = &self.settings.cache;
-        let us = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000);
         domain::Limits {
             entries_max: i64::try_from(cache.entries_max).unwrap_or(i64::MAX),
             bytes_max: i64::try_from(cache.bytes_max).unwrap_or(i64::MAX),
-            ttl_us: us(cache.ttl_ms),
-            stale_window_us: us(cache.stale_window_ms),
+            ttl_us: ms_to_us(cache.ttl_ms),
+            stale_window_us: ms_to_us(cache.stale_window_ms),
             eviction: cache.eviction,
             durability: cache.durability,
         }
     }
 
     /// The class of a write that asks for `asked` in the namespace `name`.
-    fn durability(&self, asked: Option<Durability>, name: &str) -> Durability {
-        asked.unwrap_or_else(|| {
-            let live = self.registry.get(name);
-            live.map_or(self.settings.cache.durability, |live| live.namespace.limits.durability)
-        })
+    async fn durability(&self, asked: Option<Durability>, name: &str) -> Result<Durability> {
+        match asked {
+            Some(asked) => Ok(asked),
+            None => {
+                let live = self.live(name).await?;
+                Ok(live.map_or(self.settings.cache.durability, |live| live.namespace.limits.durability))
+            }
+        }
+    }
+
+    /// Whether what was loaded at `loaded_us` may still be served from memory.
+    fn is_fresh(&self, loaded_us: i64) -> bool {
+        // A clock that was set back makes nothing fresh.
+        let age_us = self.clock.now_us().saturating_sub(loaded_us);
+        !self.storage.is_shared() || (0..ms_to_us(self.settings.cache.shared_age_ms_max)).contains(&age_us)
     }
 
     /// What wakes those who wait for a key to be filled.

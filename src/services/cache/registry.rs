@@ -19,8 +19,10 @@ struct Known {
 
 /// A namespace in use.
 pub struct Live {
-    /// The namespace, with its limits as they are now.
+    /// The namespace, with its limits as they were at `loaded_us`.
     pub namespace: Namespace,
+    /// When it was looked at.
+    pub loaded_us: i64,
     /// Counted since they were last written; shared by all versions of the namespace.
     pub counted: Arc<Counted>,
 }
@@ -96,20 +98,20 @@ impl Registry {
     }
 
     /// Notes a namespace that the database had, unless any may have changed since `generation`.
-    pub fn set_loaded(&self, namespace: Namespace, generation: u64) -> Arc<Live> {
+    pub fn set_loaded(&self, namespace: Namespace, generation: u64, loaded_us: i64) -> Arc<Live> {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if known.generation == generation {
-            known.set(namespace)
-        } else {
-            Arc::new(Live { namespace, counted: Arc::default() })
+            return known.set(namespace, loaded_us);
         }
+        let counted = known.counted(&namespace);
+        Arc::new(Live { namespace, loaded_us, counted })
     }
 
     /// Notes a namespace that was made or changed. To be called after the commit.
-    pub fn set_written(&self, namespace: Namespace) {
+    pub fn set_written(&self, namespace: Namespace, written_us: i64) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         known.generation += 1;
-        known.set(namespace);
+        known.set(namespace, written_us);
     }
 
     /// Forgets a namespace. To be called after the commit.
@@ -126,10 +128,15 @@ impl Registry {
 }
 
 impl Known {
-    fn set(&mut self, namespace: Namespace) -> Arc<Live> {
-        let former = self.live.get(&namespace.name).filter(|live| live.namespace.id == namespace.id);
-        let counted = former.map(|live| live.counted.clone()).unwrap_or_default();
-        let live = Arc::new(Live { namespace, counted });
+    /// The counts of a namespace, if it is in use.
+    fn counted(&self, namespace: &Namespace) -> Arc<Counted> {
+        let live = self.live.get(&namespace.name).filter(|live| live.namespace.id == namespace.id);
+        live.map(|live| live.counted.clone()).unwrap_or_default()
+    }
+
+    fn set(&mut self, namespace: Namespace, loaded_us: i64) -> Arc<Live> {
+        let counted = self.counted(&namespace);
+        let live = Arc::new(Live { namespace, loaded_us, counted });
         self.live.insert(live.namespace.name.clone(), live.clone());
         live
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::domain::Reads;
 use super::store::{self, Access};
 use super::{Cache, CacheService};
+use crate::clock::ms_to_us;
 use crate::error::Result;
 use crate::storage::Durability;
 
@@ -16,7 +17,6 @@ const ROWS_PER_STEP: usize = 256;
 pub async fn run(service: CacheService, mut stopping: tokio::sync::watch::Receiver<bool>) {
     let cache = &service.0;
     let (flush_ms, sweep_ms) = (cache.settings.cache.access_flush_ms, cache.settings.cache.sweep_ms);
-    let us = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000);
     let mut next_sweep_us = cache.clock.now_us();
     loop {
         let is_stopping = tokio::select! {
@@ -29,7 +29,7 @@ pub async fn run(service: CacheService, mut stopping: tokio::sync::watch::Receiv
         }
         if cache.clock.now_us() >= next_sweep_us {
             tell(cache.sweep().await);
-            next_sweep_us = cache.clock.now_us().saturating_add(us(sweep_ms));
+            next_sweep_us = cache.clock.now_us().saturating_add(ms_to_us(sweep_ms));
         }
     }
 }
@@ -44,17 +44,21 @@ impl Cache {
     /// Writes the accesses and counts that were gathered.
     async fn flush(self: &Arc<Self>) -> Result<()> {
         loop {
-            let accesses = Arc::new(self.accesses.peek(ROWS_PER_STEP));
+            let mut accesses = self.accesses.peek(ROWS_PER_STEP);
             if accesses.is_empty() {
                 break;
             }
-            let written = accesses.clone();
-            self.storage
-                .write(Durability::Relaxed, accesses, |tx, accesses: &Arc<Vec<Access>>| {
-                    Box::pin(store::add_accesses(tx, accesses))
-                })
-                .await?;
-            self.accesses.settle(&written);
+            accesses.sort_unstable_by_key(|access| (access.namespace_id, access.entry_id));
+            for of_one in accesses.chunk_by(|a, b| a.namespace_id == b.namespace_id) {
+                let written: Arc<[Access]> = of_one.into();
+                let namespace_id = of_one[0].namespace_id;
+                self.storage
+                    .write(Durability::Relaxed, written.clone(), move |tx, accesses: &Arc<[Access]>| {
+                        Box::pin(store::add_accesses(tx, namespace_id, accesses))
+                    })
+                    .await?;
+                self.accesses.settle(&written);
+            }
         }
         for live in self.registry.all() {
             let _writing = live.counted.writing.lock().await;
@@ -99,7 +103,7 @@ impl Cache {
                 Box::pin(async move {
                     let gone = store::sweep(tx, namespace_id, ROWS_PER_STEP as u64, now_us).await?;
                     let more = gone.len() == ROWS_PER_STEP;
-                    cache.forget_after_commit(tx, namespace_id, gone.into_iter().map(|row| row.key));
+                    cache.forget_doomed(tx, namespace_id, gone);
                     Ok(more)
                 })
             })
@@ -123,7 +127,7 @@ impl Cache {
                     };
                     let gone = store::make_room(tx, &namespace, room).await?;
                     let more = gone.len() == ROWS_PER_STEP;
-                    cache.forget_after_commit(tx, namespace.id, gone.into_iter().map(|row| row.key));
+                    cache.forget_doomed(tx, namespace.id, gone);
                     Ok(more)
                 })
             })

@@ -17,9 +17,9 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::Counters;
 use crate::clock;
 use crate::error::Error;
+use crate::storage::counters::Counters;
 
 /// Statements that take longer are logged and counted.
 const SLOW: Duration = Duration::from_millis(100);

@@ -9,7 +9,6 @@ mod round_trip;
 mod writer;
 
 use std::fs::File;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
@@ -18,7 +17,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::deadline;
 use crate::error::{Error, Result};
 use crate::settings::{Durability, StorageSettings};
-use crate::storage::{Db, StorageStats, Tx};
+use crate::storage::counters::Counters;
+use crate::storage::{Db, StorageStats, Tx, Wake, panicked};
 
 use connection::Place;
 
@@ -35,34 +35,15 @@ pub(super) struct Engine {
     lock: Mutex<Option<File>>,
 }
 
-/// Counted by the threads, read by [`Engine::stats`].
-#[derive(Debug, Default)]
-struct Counters {
-    writes: AtomicU64,
-    commits: AtomicU64,
-    faults: AtomicU64,
-    writes_dropped: AtomicU64,
-    reads: AtomicU64,
-    checkpoints: AtomicU64,
-    autocommit_violations: AtomicU64,
-    slow_statements: AtomicU64,
-}
-
-impl Counters {
-    fn add(counter: &AtomicU64, by: u64) {
-        counter.fetch_add(by, Ordering::Relaxed);
-    }
-}
-
 impl Engine {
-    pub(super) async fn open(settings: &StorageSettings) -> Result<Self> {
+    pub(super) async fn open(settings: &StorageSettings, wake: Wake) -> Result<Self> {
         let place = Place::new(settings)?;
         let opening = place.clone();
         let lock = tokio::task::spawn_blocking(move || inspect::before_opening(&opening))
             .await
             .map_err(|error| Error::internal(error.to_string()))??;
         let counters = Arc::new(Counters::default());
-        let (writes, failed) = writer::start(place.clone(), counters.clone()).await?;
+        let (writes, failed) = writer::start(place.clone(), counters.clone(), wake).await?;
         let reads = reader::start(&place, &counters)?;
         Ok(Self { writes, reads, counters, failed, lock: Mutex::new(Some(lock)) })
     }
@@ -92,25 +73,21 @@ impl Engine {
         let queued = writer::Queued {
             durability,
             deadline: deadline::current(),
-            job: Box::new(writer::Write { input, op, outcome: None, follow_ups: Vec::new(), reply }),
+            job: Box::new(writer::Write {
+                input,
+                op,
+                outcome: None,
+                follow_ups: Vec::new(),
+                topics: Vec::new(),
+                reply,
+            }),
         };
         self.writes.send(queued).await.map_err(|_| Error::ShuttingDown)?;
         answer.await.unwrap_or(Err(Error::ShuttingDown))
     }
 
     pub(super) fn stats(&self) -> StorageStats {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        StorageStats {
-            writes: get(&self.counters.writes),
-            commits: get(&self.counters.commits),
-            faults: get(&self.counters.faults),
-            writes_dropped: get(&self.counters.writes_dropped),
-            reads: get(&self.counters.reads),
-            checkpoints: get(&self.counters.checkpoints),
-            autocommit_violations: get(&self.counters.autocommit_violations),
-            slow_statements: get(&self.counters.slow_statements),
-            write_queue_length: (self.writes.max_capacity() - self.writes.capacity()) as u64,
-        }
+        self.counters.stats(self.writes.max_capacity() - self.writes.capacity())
     }
 
     pub(super) fn failed(&self) -> watch::Receiver<bool> {
@@ -127,11 +104,6 @@ impl Engine {
         // Dropping the file gives the lock back.
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
-}
-
-/// What a job of one of the threads is answered when its operation panicked.
-fn panicked() -> Error {
-    Error::internal("an operation panicked; see the log")
 }
 
 /// What a job is answered whose operation waited for something that is not the database.

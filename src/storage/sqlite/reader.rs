@@ -13,10 +13,11 @@ use tokio::sync::oneshot;
 
 use super::connection::Place;
 use super::executor::{Executor, Failure};
-use super::{Counters, panicked, pending};
+use super::{panicked, pending};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::storage::Db;
+use crate::storage::counters::Counters;
 
 /// Virtual-machine steps between two looks at the deadline.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;

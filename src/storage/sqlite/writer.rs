@@ -17,11 +17,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::connection::Place;
 use super::executor::{Executor, Failure, FailureKind};
-use super::{Counters, panicked, pending};
+use super::{panicked, pending};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::settings::Durability;
-use crate::storage::{FollowUp, Tx};
+use crate::storage::counters::Counters;
+use crate::storage::{FollowUp, Tx, Wake};
 
 /// A write on its way to the writer.
 pub(super) struct Queued {
@@ -43,8 +44,8 @@ pub(super) trait Job: Send {
     fn is_wanted(&self) -> bool;
     /// Runs the operation; tells whether it succeeded.
     fn run(&mut self, executor: &Executor, database: &DatabaseConnection) -> bool;
-    /// Answers after the commit with what `run` gave.
-    fn committed(self: Box<Self>);
+    /// Answers after the commit with what `run` gave, and wakes whom it wanted woken.
+    fn committed(self: Box<Self>, wake: &Wake);
     /// Answers that nothing was stored.
     fn failed(self: Box<Self>, error: Error);
     /// Whether this is the end of the queue.
@@ -58,6 +59,7 @@ pub(super) struct Write<I, T, F> {
     pub(super) op: F,
     pub(super) outcome: Option<Result<T>>,
     pub(super) follow_ups: Vec<FollowUp>,
+    pub(super) topics: Vec<String>,
     pub(super) reply: oneshot::Sender<Result<T>>,
 }
 
@@ -81,7 +83,7 @@ where
         };
         let succeeded = outcome.is_ok();
         if succeeded {
-            self.follow_ups = tx.into_follow_ups();
+            (self.follow_ups, self.topics) = tx.into_parts();
         }
         self.outcome = Some(outcome.map_err(|error| {
             let failure = executor.take_failure_unless_fault();
@@ -90,11 +92,14 @@ where
         succeeded
     }
 
-    fn committed(self: Box<Self>) {
+    fn committed(self: Box<Self>, wake: &Wake) {
         for follow_up in self.follow_ups {
             if catch_unwind(AssertUnwindSafe(follow_up)).is_err() {
                 tracing::error!("what follows a commit panicked");
             }
+        }
+        for topic in self.topics {
+            wake.notify(|| topic);
         }
         let outcome = self.outcome.unwrap_or_else(|| Err(Error::internal("a write was never run")));
         // A caller that has left does not want to know.
@@ -117,7 +122,7 @@ impl Job for Close {
         true
     }
 
-    fn committed(self: Box<Self>) {
+    fn committed(self: Box<Self>, _wake: &Wake) {
         let _ = self.0.send(());
     }
 
@@ -134,13 +139,14 @@ impl Job for Close {
 pub(super) async fn start(
     place: Place,
     counters: Arc<Counters>,
+    wake: Wake,
 ) -> Result<(mpsc::Sender<Queued>, watch::Receiver<bool>)> {
     let queue_max = usize::try_from(place.settings.write_queue_max).unwrap_or(usize::MAX);
     let (sender, queue) = mpsc::channel(queue_max.min(tokio::sync::Semaphore::MAX_PERMITS));
     let (failed_sender, failed) = watch::channel(false);
     let (opened_sender, opened) = oneshot::channel();
     let run = move || {
-        let mut writer = Writer { place, counters, open: None, failed: failed_sender, wal_pages: 0 };
+        let mut writer = Writer { place, counters, wake, open: None, failed: failed_sender, wal_pages: 0 };
         // A WAL that an earlier process left is copied into the database before anything new is acknowledged: after a
         // failed fsync its pages may be in memory only, and are written again by this.
         let result = writer.connect().and_then(|()| writer.checkpoint("TRUNCATE"));
@@ -161,6 +167,7 @@ pub(super) async fn start(
 struct Writer {
     place: Place,
     counters: Arc<Counters>,
+    wake: Wake,
     open: Option<Open>,
     failed: watch::Sender<bool>,
     /// Pages in the WAL at which the next checkpoint is due.
@@ -192,7 +199,7 @@ impl Writer {
                 queue.close();
                 self.refuse(&mut queue);
                 self.disconnect();
-                close.job.committed();
+                close.job.committed(&self.wake);
                 return;
             }
         }
@@ -229,7 +236,7 @@ impl Writer {
                 Counters::add(&self.counters.commits, 1);
                 Counters::add(&self.counters.writes, group.len() as u64);
                 for job in group {
-                    job.committed();
+                    job.committed(&self.wake);
                 }
                 self.checkpoint_if_due();
             }

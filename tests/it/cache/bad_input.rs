@@ -104,6 +104,24 @@ async fn empty_and_oversized_keys_are_refused() {
 }
 
 #[tokio::test]
+async fn the_character_zero_is_refused_in_every_text() {
+    let pannier = pannier().await;
+    let item = || value_item("a", "v");
+    assert_eq!(refused(&pannier, value_item("a\0b", "v")).await, ["item.key"]);
+    assert_eq!(
+        refused(&pannier, pb::PutItem { content_type: "text\0".into(), ..item() }).await,
+        ["item.content_type"]
+    );
+    assert_eq!(
+        refused(&pannier, negative_item("a", "\0", "\0")).await,
+        ["item.negative.error_code", "item.negative.error_message"]
+    );
+    let request = pb::BatchGetRequest { namespace: "n".into(), keys: vec!["a".into(), "\0".into()] };
+    let status = pannier.cache.clone().batch_get(request).await.unwrap_err();
+    assert_eq!(violated_fields(&status), ["keys[1]"]);
+}
+
+#[tokio::test]
 async fn oversized_values_and_missing_content_are_refused() {
     let pannier = pannier_with(|settings| settings.cache.value_bytes_max = 1_000).await;
     assert_eq!(refused(&pannier, value_item("a", vec![0; 1_001])).await, ["item.value"]);

@@ -25,6 +25,7 @@ mod put_get;
 mod random_calls;
 mod request_id;
 mod request_id_methods;
+mod shared;
 mod stats;
 mod sweep;
 mod touch;

@@ -6,13 +6,18 @@ use pannier_proto::cache::v1 as pb;
 use uuid::Uuid;
 
 use super::super::Cache;
-use super::super::convert::{self, Parser};
+use super::super::convert::Parser;
 use super::super::domain::Entry;
 use super::super::memory::Held;
 use super::super::registry::Live;
 use super::super::store::{self, Claim};
+use crate::clock::ms_to_us;
+use crate::convert::timestamp;
 use crate::error::{Error, Result};
 use crate::storage::Durability;
+
+/// How long a waiter trusts that wake-ups from other sidecars come.
+const LOOK_AGAIN_US: i64 = 1_000_000;
 
 /// What one caller asks for.
 struct Ask {
@@ -34,17 +39,16 @@ impl Cache {
         request: pb::GetOrLeaseRequest,
     ) -> Result<pb::GetOrLeaseResponse> {
         let settings = &self.settings.cache;
-        let us = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000);
         let mut parser = Parser::new(settings);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         parser.key("key", &request.key);
         let ttl_us = match &request.lease_ttl {
-            Some(ttl) => parser.duration_us("lease_ttl", ttl, 1, us(settings.lease_ttl_ms_max)),
-            None => us(settings.lease_ttl_ms),
+            Some(ttl) => parser.duration_us("lease_ttl", ttl, 1, ms_to_us(settings.lease_ttl_ms_max)),
+            None => ms_to_us(settings.lease_ttl_ms),
         };
         let wait_us = match &request.wait_max {
-            Some(wait) => parser.duration_us("wait_max", wait, 0, us(settings.lease_wait_ms_max)),
-            None => us(settings.lease_wait_ms),
+            Some(wait) => parser.duration_us("wait_max", wait, 0, ms_to_us(settings.lease_wait_ms_max)),
+            None => ms_to_us(settings.lease_wait_ms),
         };
         parser.violations.check()?;
 
@@ -67,7 +71,7 @@ impl Cache {
                     live.counted.miss();
                 }
                 return Ok(pb::GetOrLeaseResponse {
-                    held_until_time: Some(convert::timestamp(until_us)),
+                    held_until_time: Some(timestamp(until_us)),
                     ..Default::default()
                 });
             }
@@ -77,9 +81,11 @@ impl Cache {
             if let Some(answer) = self.fresh(&ask).await? {
                 return Ok(answer);
             }
+            // A wake-up from another sidecar can be lost: now and then the waiter looks by itself.
+            let look_us = if self.storage.is_shared() { now_us + LOOK_AGAIN_US } else { i64::MAX };
             tokio::select! {
                 () = woken => {}
-                () = self.clock.sleep_until(until_us.min(wait_until_us)) => {}
+                () = self.clock.sleep_until(until_us.min(wait_until_us).min(look_us)) => {}
             }
         }
     }
@@ -114,21 +120,21 @@ impl Cache {
         let live = self.live(namespace).await?.ok_or(Error::NamespaceNotFound)?;
         Ok(match claimed.claim {
             Claim::Fresh(entry) => pb::GetOrLeaseResponse {
-                entry: self.hit_or_miss(&live, Some(&Held::new(entry, 0))),
+                entry: self.hit_or_miss(&live, Some(&Held::new(entry, 0, self.clock.now_us()))),
                 ..Default::default()
             },
             Claim::Granted { until_us, stale } => pb::GetOrLeaseResponse {
                 entry: self.stale_or_miss(&live, stale),
                 lease: Some(pb::Lease {
                     token: claimed.token.to_string(),
-                    expire_time: Some(convert::timestamp(until_us)),
+                    expire_time: Some(timestamp(until_us)),
                 }),
                 held_until_time: None,
             },
             Claim::Held { until_us, stale } => pb::GetOrLeaseResponse {
                 entry: self.stale_or_miss(&live, stale),
                 lease: None,
-                held_until_time: Some(convert::timestamp(until_us)),
+                held_until_time: Some(timestamp(until_us)),
             },
         })
     }
@@ -140,7 +146,8 @@ impl Cache {
         };
         live.counted.stale();
         let pending = self.accesses.pending(entry.id);
-        Some(self.accessed(&Held::new(entry, pending), self.clock.now_us()))
+        let now_us = self.clock.now_us();
+        Some(self.accessed(live.namespace.id, &Held::new(entry, pending, now_us), now_us))
     }
 
     pub(super) async fn release_lease(
@@ -150,7 +157,7 @@ impl Cache {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "ReleaseLease", &request);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         parser.key("key", &request.key);
         let token = Uuid::try_parse(&request.lease_token).ok();
         if token.is_none() {
@@ -159,17 +166,14 @@ impl Cache {
         parser.violations.check()?;
 
         let now_us = self.clock.now_us();
-        self.change(Durability::Relaxed, request.namespace, key, move |tx, cache, namespace| {
+        self.change(Durability::Relaxed, request.namespace, key, move |tx, _cache, namespace| {
             let key = request.key.clone();
             Box::pin(async move {
                 let Some((namespace, token)) = namespace.zip(token) else {
                     return Ok(pb::ReleaseLeaseResponse::default());
                 };
                 let released = store::release(tx, namespace.id, &key, token, now_us).await?;
-                let storage = cache.storage.clone();
-                tx.after_commit(move || {
-                    storage.wake().notify(|| Cache::wake_topic(namespace.id, &key));
-                });
+                tx.wake(Cache::wake_topic(namespace.id, &key));
                 Ok(pb::ReleaseLeaseResponse { released })
             })
         })

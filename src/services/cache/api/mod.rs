@@ -7,12 +7,12 @@ mod writes;
 
 use pannier_proto::cache::v1 as pb;
 use pannier_proto::cache::v1::cache_service_server::{CacheService as Rpc, CacheServiceServer, SERVICE_NAME};
-use tonic::{Request, Response, Status};
+use tonic::Request;
 use uuid::Uuid;
 
 use super::{Cache, CacheService};
 use crate::error::{Error, Result};
-use crate::status;
+use crate::status::{Reply, reply};
 use crate::storage::idempotency::RequestKey;
 
 /// The service's full name.
@@ -24,12 +24,6 @@ pub fn server(cache: CacheService) -> CacheServiceServer<CacheService> {
     CacheServiceServer::new(cache)
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(message_bytes_max)
-}
-
-type Reply<T> = std::result::Result<Response<T>, Status>;
-
-fn reply<T>(result: Result<T>) -> Reply<T> {
-    result.map(Response::new).map_err(status::of)
 }
 
 #[tonic::async_trait]
@@ -137,19 +131,6 @@ impl Cache {
     ) -> Option<RequestKey> {
         let retention_ms = self.settings.idempotency.retention_ms;
         id.map(|id| RequestKey::new(id, &format!("{NAME}/{method}"), request, &self.clock, retention_ms))
-    }
-
-    /// Rows of a page that was asked for with `page_size`.
-    fn page_rows(&self, violations: &mut crate::error::Violations, page_size: i32) -> u64 {
-        let max = self.settings.server.page_size_max;
-        match u64::try_from(page_size) {
-            Ok(0) => self.settings.server.page_size,
-            Ok(rows) if rows <= max => rows,
-            _ => {
-                violations.add("page_size", format!("must be 0 to {max} (server.page_size_max)"));
-                0
-            }
-        }
     }
 }
 

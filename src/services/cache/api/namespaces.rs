@@ -13,7 +13,7 @@ use crate::page::Query;
 impl Cache {
     pub(super) async fn stats(&self, request: pb::StatsRequest) -> Result<pb::StatsResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         parser.violations.check()?;
 
         let live = self.registry.get(&request.namespace);
@@ -38,11 +38,11 @@ impl Cache {
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "UpdateNamespace", &request);
         let asked = request.namespace.unwrap_or_default();
-        parser.namespace("namespace.name", &asked.name);
+        parser.name("namespace.name", &asked.name);
         let patch = parser.limits_patch(&asked, request.update_mask.as_ref());
         parser.violations.check()?;
 
-        let durability = self.durability(None, &asked.name);
+        let durability = self.durability(None, &asked.name).await?;
         let (now_us, name) = (self.clock.now_us(), asked.name.clone());
         self.change(durability, asked.name, key, move |tx, cache, namespace| {
             let name = name.clone();
@@ -55,7 +55,7 @@ impl Cache {
                 let limits = patch.apply(namespace.limits);
                 let namespace = store::update(tx, namespace, limits, now_us).await?;
                 let (cache, written) = (cache.clone(), namespace.clone());
-                tx.after_commit(move || cache.registry.set_written(written));
+                tx.after_commit(move || cache.registry.set_written(written, now_us));
                 let namespace = Some(convert::namespace(&namespace));
                 Ok(pb::UpdateNamespaceResponse { namespace, created })
             })
@@ -68,7 +68,7 @@ impl Cache {
         request: pb::GetNamespaceRequest,
     ) -> Result<pb::GetNamespaceResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        parser.namespace("name", &request.name);
+        parser.name("name", &request.name);
         parser.violations.check()?;
         let found = self.storage.read(request.name, |db, name| Box::pin(store::find(db, name))).await?;
         let namespace = found.ok_or(Error::NamespaceNotFound)?;
@@ -80,7 +80,7 @@ impl Cache {
         request: pb::ListNamespacesRequest,
     ) -> Result<pb::ListNamespacesResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        let rows_max = self.page_rows(&mut parser.violations, request.page_size);
+        let rows_max = parser.page_rows(&self.settings.server, request.page_size);
         parser.violations.check()?;
         let query = Query::of("cache.ListNamespaces", &[]);
         let after = query.key_of(&request.page_token)?;
@@ -108,10 +108,10 @@ impl Cache {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "DeleteNamespace", &request);
-        parser.namespace("name", &request.name);
+        parser.name("name", &request.name);
         parser.violations.check()?;
 
-        let durability = self.durability(None, &request.name);
+        let durability = self.durability(None, &request.name).await?;
         self.change(durability, request.name, key, move |tx, cache, namespace| {
             Box::pin(async move {
                 let Some(namespace) = namespace else { return Ok(pb::DeleteNamespaceResponse::default()) };

@@ -16,7 +16,7 @@ use crate::page::Query;
 impl Cache {
     pub(super) async fn get(&self, request: pb::GetRequest) -> Result<pb::GetResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         parser.key("key", &request.key);
         parser.violations.check()?;
 
@@ -27,7 +27,7 @@ impl Cache {
 
     pub(super) async fn batch_get(&self, request: pb::BatchGetRequest) -> Result<pb::BatchGetResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         parser.keys("keys", &request.keys);
         parser.violations.check()?;
 
@@ -55,7 +55,7 @@ impl Cache {
 
     pub(super) async fn exists(&self, request: pb::ExistsRequest) -> Result<pb::ExistsResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         parser.keys("keys", &request.keys);
         parser.violations.check()?;
 
@@ -77,14 +77,14 @@ impl Cache {
 
     pub(super) async fn list(&self, request: pb::ListRequest) -> Result<pb::ListResponse> {
         let mut parser = Parser::new(&self.settings.cache);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         if !request.prefix.is_empty() {
             parser.key("prefix", &request.prefix);
         }
         if !request.tag.is_empty() {
             parser.tag("tag", &request.tag);
         }
-        let rows_max = self.page_rows(&mut parser.violations, request.page_size);
+        let rows_max = parser.page_rows(&self.settings.server, request.page_size);
         parser.violations.check()?;
         let query = Query::of("cache.List", &[&request.namespace, &request.prefix, &request.tag]);
         let after = query.key_of(&request.page_token)?;
@@ -129,21 +129,24 @@ impl Cache {
     }
 
     /// The namespace of that name, if there is one.
-    pub(super) async fn live(&self, name: &str) -> Result<Option<Arc<Live>>> {
-        if let Some(live) = self.registry.get(name) {
+    pub(in super::super) async fn live(&self, name: &str) -> Result<Option<Arc<Live>>> {
+        if let Some(live) = self.registry.get(name).filter(|live| self.is_fresh(live.loaded_us)) {
             return Ok(Some(live));
         }
-        let generation = self.registry.generation();
+        let (generation, now_us) = (self.registry.generation(), self.clock.now_us());
         let found = self.storage.read(name.to_owned(), |db, name| Box::pin(store::find(db, name))).await?;
-        Ok(found.map(|namespace| self.registry.set_loaded(namespace, generation)))
+        if found.is_none() && self.storage.is_shared() {
+            self.registry.forget(name);
+        }
+        Ok(found.map(|namespace| self.registry.set_loaded(namespace, generation, now_us)))
     }
 
     /// The entry of a key from memory or the database, live or not.
     pub(super) async fn lookup(&self, namespace_id: i64, key: &str) -> Result<Option<Arc<Held>>> {
-        if let Some(held) = self.memory.get(namespace_id, key) {
+        if let Some(held) = self.held(namespace_id, key) {
             return Ok(Some(held));
         }
-        let epoch = self.memory.epoch(namespace_id, key);
+        let (epoch, now_us) = (self.memory.epoch(namespace_id, key), self.clock.now_us());
         let found = self
             .storage
             .read((namespace_id, key.to_owned()), |db, (namespace_id, key)| {
@@ -151,10 +154,15 @@ impl Cache {
             })
             .await?;
         Ok(found.map(|entry| {
-            let held = Arc::new(Held::new(entry.clone(), self.accesses.pending(entry.id)));
+            let held = Arc::new(Held::new(entry.clone(), self.accesses.pending(entry.id), now_us));
             self.memory.keep_loaded(namespace_id, held.clone(), epoch);
             held
         }))
+    }
+
+    /// What memory has of a key, if it may still be served.
+    fn held(&self, namespace_id: i64, key: &str) -> Option<Arc<Held>> {
+        self.memory.get(namespace_id, key).filter(|held| self.is_fresh(held.loaded_us))
     }
 
     async fn lookup_many(
@@ -166,7 +174,7 @@ impl Cache {
         let mut missing = Vec::new();
         let mut epochs = HashMap::new();
         for result in asked {
-            match self.memory.get(namespace_id, &result.key) {
+            match self.held(namespace_id, &result.key) {
                 Some(held) => {
                     found.insert(result.key.clone(), held);
                 }
@@ -181,7 +189,7 @@ impl Cache {
         if missing.is_empty() {
             return Ok((found, missing));
         }
-        let bytes_max = self.response_bytes_max();
+        let (bytes_max, now_us) = (self.response_bytes_max(), self.clock.now_us());
         let (entries, unread) = self
             .storage
             .read((namespace_id, missing), move |db, (namespace_id, keys)| {
@@ -189,7 +197,7 @@ impl Cache {
             })
             .await?;
         for entry in entries {
-            let held = Arc::new(Held::new(entry.clone(), self.accesses.pending(entry.id)));
+            let held = Arc::new(Held::new(entry.clone(), self.accesses.pending(entry.id), now_us));
             if let Some(epoch) = epochs.get(&entry.key) {
                 self.memory.keep_loaded(namespace_id, held.clone(), *epoch);
             }
@@ -206,12 +214,12 @@ impl Cache {
             return None;
         };
         live.counted.hit();
-        Some(self.accessed(held, now_us))
+        Some(self.accessed(live.namespace.id, held, now_us))
     }
 
     /// Counts an access and answers with the entry.
-    pub(super) fn accessed(&self, held: &Held, now_us: i64) -> pb::Entry {
-        self.accesses.note(held.entry.id, now_us);
+    pub(super) fn accessed(&self, namespace_id: i64, held: &Held, now_us: i64) -> pb::Entry {
+        self.accesses.note(namespace_id, held.entry.id, now_us);
         convert::entry(&held.entry, held.access(now_us), now_us, now_us)
     }
 

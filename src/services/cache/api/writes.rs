@@ -11,6 +11,7 @@ use super::super::domain::{Content, Namespace, Put, PutItem, Usage};
 use super::super::memory::{Held, detached};
 use super::super::store::{self, Deleted, Doomed};
 use super::only;
+use crate::convert::timestamp;
 use crate::error::{Error, Result};
 use crate::storage::idempotency::{self, RequestKey};
 use crate::storage::{Durability, Tx};
@@ -41,7 +42,7 @@ impl Cache {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Put", &request);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         let durability = parser.durability("durability", request.durability);
         let item = parser.put_item(&|| "item".to_owned(), request.item.unwrap_or_default());
         parser.violations.check()?;
@@ -60,7 +61,7 @@ impl Cache {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "BatchPut", &request);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         let durability = parser.durability("durability", request.durability);
         let items = parser.put_items("items", request.items);
         parser.violations.check()?;
@@ -76,7 +77,7 @@ impl Cache {
         is_single: bool,
     ) -> Result<pb::BatchPutResponse> {
         let items = self.compress(items).await?;
-        let durability = self.durability(durability, &namespace);
+        let durability = self.durability(durability, &namespace).await?;
         let write = Write {
             cache: self.clone(),
             namespace,
@@ -125,12 +126,12 @@ impl Cache {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Delete", &request);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         let durability = parser.durability("durability", request.durability);
         let items = parser.delete_items(request.items);
         parser.violations.check()?;
 
-        let durability = self.durability(durability, &request.namespace);
+        let durability = self.durability(durability, &request.namespace).await?;
         let now_us = self.clock.now_us();
         self.change(durability, request.namespace, key, move |tx, cache, namespace| {
             let items = items.clone();
@@ -139,10 +140,14 @@ impl Cache {
                     let outcomes = vec![pb::DeleteOutcome::NotFound.into(); items.len()];
                     return Ok(pb::DeleteResponse { outcomes });
                 };
-                let outcomes = store::delete_entries(tx, namespace.id, &items, now_us).await?;
+                let deletions = store::delete_entries(tx, namespace.id, &items, now_us).await?;
+                for ((key, _), _) in items.iter().zip(&deletions).filter(|(_, deletion)| deletion.ends_lease)
+                {
+                    tx.wake(Cache::wake_topic(namespace.id, key));
+                }
                 let keys = items.into_iter().map(|(key, _)| key);
                 cache.forget_after_commit(tx, namespace.id, keys);
-                let outcomes = outcomes.into_iter().map(|outcome| match outcome {
+                let outcomes = deletions.into_iter().map(|deletion| match deletion.outcome {
                     Deleted::Gone => pb::DeleteOutcome::Deleted.into(),
                     Deleted::NotFound => pb::DeleteOutcome::NotFound.into(),
                     Deleted::Other => pb::DeleteOutcome::EtagMismatch.into(),
@@ -160,12 +165,12 @@ impl Cache {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "DeleteByPrefix", &request);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         parser.key("prefix", &request.prefix);
         parser.violations.check()?;
 
         let rows_max = self.settings.cache.delete_rows_max;
-        let durability = self.durability(None, &request.namespace);
+        let durability = self.durability(None, &request.namespace).await?;
         self.change(durability, request.namespace, key, move |tx, cache, namespace| {
             let prefix = request.prefix.clone();
             Box::pin(async move {
@@ -185,12 +190,12 @@ impl Cache {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "DeleteByTag", &request);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         parser.tag("tag", &request.tag);
         parser.violations.check()?;
 
         let rows_max = self.settings.cache.delete_rows_max;
-        let durability = self.durability(None, &request.namespace);
+        let durability = self.durability(None, &request.namespace).await?;
         self.change(durability, request.namespace, key, move |tx, cache, namespace| {
             let tag = request.tag.clone();
             Box::pin(async move {
@@ -207,11 +212,11 @@ impl Cache {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Touch", &request);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         let items = parser.touch_items(request.items);
         parser.violations.check()?;
 
-        let durability = self.durability(None, &request.namespace);
+        let durability = self.durability(None, &request.namespace).await?;
         let now_us = self.clock.now_us();
         self.change(durability, request.namespace, key, move |tx, cache, namespace| {
             let items = items.clone();
@@ -223,7 +228,7 @@ impl Cache {
                 cache.forget_after_commit(tx, namespace.id, items.into_iter().map(|(key, _)| key));
                 let results = touched.into_iter().map(|touched| pb::TouchResult {
                     found: touched.is_some(),
-                    expire_time: touched.flatten().map(convert::timestamp),
+                    expire_time: touched.flatten().map(timestamp),
                 });
                 Ok(pb::TouchResponse { results: results.collect() })
             })
@@ -235,7 +240,7 @@ impl Cache {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Evict", &request);
-        parser.namespace("namespace", &request.namespace);
+        parser.name("namespace", &request.namespace);
         let rows_max = self.settings.cache.delete_rows_max;
         let count = u64::try_from(request.count).unwrap_or(0);
         if count == 0 || count > rows_max {
@@ -243,7 +248,7 @@ impl Cache {
         }
         parser.violations.check()?;
 
-        let durability = self.durability(None, &request.namespace);
+        let durability = self.durability(None, &request.namespace).await?;
         let now_us = self.clock.now_us();
         self.change(durability, request.namespace, key, move |tx, cache, namespace| {
             Box::pin(async move {
@@ -275,21 +280,29 @@ impl Cache {
         self.storage
             .write(durability, input, |tx, (cache, name, request, work)| {
                 Box::pin(idempotency::once(tx, request.as_ref(), async move {
-                    let namespace = store::find(tx, name).await?;
+                    let namespace = store::find_with_usage(tx, name).await?.map(|(namespace, _)| namespace);
                     work(tx, cache, namespace).await
                 }))
             })
             .await
     }
 
-    fn forget_doomed(self: &Arc<Self>, tx: &Tx<'_>, namespace_id: i64, gone: Vec<Doomed>) -> i64 {
+    pub(in super::super) fn forget_doomed(
+        self: &Arc<Self>,
+        tx: &Tx<'_>,
+        namespace_id: i64,
+        gone: Vec<Doomed>,
+    ) -> i64 {
         let count = i64::try_from(gone.len()).unwrap_or(i64::MAX);
+        for row in gone.iter().filter(|row| row.ends_lease()) {
+            tx.wake(Self::wake_topic(namespace_id, &row.key));
+        }
         self.forget_after_commit(tx, namespace_id, gone.into_iter().map(|row| row.key));
         count
     }
 
-    /// Has memory forget keys, and wakes those who wait for them.
-    pub(in super::super) fn forget_after_commit(
+    /// Has memory forget keys.
+    fn forget_after_commit(
         self: &Arc<Self>,
         tx: &Tx<'_>,
         namespace_id: i64,
@@ -300,22 +313,27 @@ impl Cache {
         tx.after_commit(move || {
             for key in &keys {
                 cache.memory.forget(namespace_id, key);
-                cache.storage.wake().notify(|| Self::wake_topic(namespace_id, key));
             }
         });
     }
 
-    fn keep_after_commit(self: &Arc<Self>, tx: &Tx<'_>, namespace_id: i64, puts: Vec<Put>) {
+    fn keep_after_commit(self: &Arc<Self>, tx: &Tx<'_>, namespace_id: i64, puts: Vec<Put>, now_us: i64) {
+        for put in puts.iter().filter(|put| put.ends_lease) {
+            tx.wake(Self::wake_topic(namespace_id, &put.entry.key));
+        }
         let cache = self.clone();
         tx.after_commit(move || {
             for put in puts {
                 if put.created {
                     cache.accesses.forget(put.entry.id);
                 }
+                if cache.storage.is_shared() {
+                    cache.memory.forget(namespace_id, &put.entry.key);
+                    continue;
+                }
                 let pending = cache.accesses.pending(put.entry.id);
-                let held = Arc::new(Held::new(detached(put.entry), pending));
-                cache.memory.keep_put(namespace_id, held.clone());
-                cache.storage.wake().notify(|| Self::wake_topic(namespace_id, &held.entry.key));
+                let held = Held::new(detached(put.entry), pending, now_us);
+                cache.memory.keep_put(namespace_id, Arc::new(held));
             }
         });
     }
@@ -333,7 +351,7 @@ impl Cache {
         let max = i64::try_from(self.settings.cache.namespaces_max).unwrap_or(i64::MAX);
         let made = store::create(tx, name, self.default_limits(), max, now_us).await?;
         let (cache, written) = (self.clone(), made.clone());
-        tx.after_commit(move || cache.registry.set_written(written));
+        tx.after_commit(move || cache.registry.set_written(written, now_us));
         Ok((made, Usage::default()))
     }
 }
@@ -353,7 +371,7 @@ impl Write {
         let over = before.with(added).over(&namespace.limits);
         let answer = results.iter().map(convert::batch_put_result).collect();
         let puts: Vec<Put> = results.into_iter().flatten().collect();
-        self.cache.keep_after_commit(tx, namespace.id, puts);
+        self.cache.keep_after_commit(tx, namespace.id, puts, self.now_us);
         if !over.is_zero() {
             // What was over the limits before, because they were lowered, is the upkeep's to remove.
             let was_within = before.over(&namespace.limits).is_zero();

@@ -2,24 +2,12 @@
 
 use pannier_proto::cache::v1 as pb;
 use pannier_proto::durability::v1::Durability as PbDurability;
-use prost_types::{Duration, Timestamp};
 
 use super::super::domain::{Content, Entry, Limits, Namespace, Put, Stats, etag};
+use crate::convert::{duration, timestamp};
 use crate::error::Error;
 use crate::settings::{Durability, Eviction};
 use crate::status;
-
-/// A time as the wire has it.
-pub(in super::super) fn timestamp(us: i64) -> Timestamp {
-    Timestamp {
-        seconds: us.div_euclid(1_000_000),
-        nanos: i32::try_from(us.rem_euclid(1_000_000) * 1_000).unwrap_or(0),
-    }
-}
-
-fn duration(us: i64) -> Duration {
-    Duration { seconds: us / 1_000_000, nanos: i32::try_from(us % 1_000_000 * 1_000).unwrap_or(0) }
-}
 
 /// An entry as the wire has it.
 pub(in super::super) fn entry(entry: &Entry, access_count: i64, access_us: i64, now_us: i64) -> pb::Entry {

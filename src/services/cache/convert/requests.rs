@@ -1,43 +1,24 @@
 //! Requests to domain types, with all that is wrong told at once.
 
 use pannier_proto::cache::v1 as pb;
-use pannier_proto::durability::v1::Durability as PbDurability;
-use prost_types::{Duration, FieldMask};
+use prost_types::FieldMask;
 use uuid::Uuid;
 
 use super::super::domain::{Condition, Content, Expiry, Fill, LimitsPatch, PutItem, revision_of};
 use super::super::store::NewExpiry;
-use crate::error::Violations;
+use crate::convert::{ERROR_CODE_BYTES_MAX, ERROR_MESSAGE_BYTES_MAX};
 use crate::settings::{CacheSettings, Durability, Eviction};
 
 /// Longest time to live or stale window: ten years.
 const TTL_US_MAX: i64 = crate::settings::TTL_MS_MAX as i64 * 1_000;
 
-const NAMESPACE_BYTES_MAX: usize = 128;
 const TAG_BYTES_MAX: usize = 256;
 const CONTENT_TYPE_BYTES_MAX: usize = 256;
-const ERROR_CODE_BYTES_MAX: usize = 256;
-const ERROR_MESSAGE_BYTES_MAX: usize = 4_096;
 
-/// What a request is checked against while it is converted.
-pub(in super::super) struct Parser<'s> {
-    pub(in super::super) violations: Violations,
-    pub(in super::super) settings: &'s CacheSettings,
-}
+/// Requests of the cache, checked against its settings.
+pub(in super::super) type Parser<'s> = crate::convert::Parser<'s, CacheSettings>;
 
-impl<'s> Parser<'s> {
-    pub(in super::super) fn new(settings: &'s CacheSettings) -> Self {
-        Self { violations: Violations::default(), settings }
-    }
-
-    pub(in super::super) fn namespace(&mut self, field: &str, name: &str) {
-        let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
-        if name.is_empty() || name.len() > NAMESPACE_BYTES_MAX || !name.bytes().all(allowed) {
-            self.violations
-                .add(field, format!("must be 1 to {NAMESPACE_BYTES_MAX} of a-z, 0-9, '.', '_' and '-'"));
-        }
-    }
-
+impl Parser<'_> {
     pub(in super::super) fn key(&mut self, field: &str, key: &str) {
         self.text(field, key, 1, self.settings.key_bytes_max, "cache.key_bytes_max");
     }
@@ -46,75 +27,26 @@ impl<'s> Parser<'s> {
         if self.count(field, keys.len()) {
             for (index, key) in keys.iter().enumerate() {
                 // The name of the field is made only where something is wrong: a batch has thousands of keys.
-                if key.is_empty() || key.len() as u64 > self.settings.key_bytes_max {
+                if !self.is_key(key) {
                     self.key(&format!("{field}[{index}]"), key);
                 }
             }
         }
     }
 
+    fn is_key(&self, key: &str) -> bool {
+        !key.is_empty() && key.len() as u64 <= self.settings.key_bytes_max && !key.contains('\0')
+    }
+
     /// Whether a batch has a size that is allowed.
     pub(in super::super) fn count(&mut self, field: &str, count: usize) -> bool {
-        let max = self.settings.batch_items_max;
-        let right = count > 0 && count as u64 <= max;
-        if !right {
-            self.violations
-                .add(field, format!("must have 1 to {max} items (cache.batch_items_max), has {count}"));
-        }
-        right
+        self.batch(field, count, self.settings.batch_items_max, "cache.batch_items_max")
     }
 
     pub(in super::super) fn tag(&mut self, field: &str, tag: &str) {
         if tag.is_empty() || tag.len() > TAG_BYTES_MAX || tag.chars().any(char::is_control) {
             self.violations
                 .add(field, format!("must be 1 to {TAG_BYTES_MAX} bytes without control characters"));
-        }
-    }
-
-    pub(in super::super) fn request_id(&mut self, text: &str) -> Option<Uuid> {
-        if text.is_empty() {
-            return None;
-        }
-        let id = Uuid::try_parse(text).ok();
-        if id.is_none() {
-            self.violations.add("request_id", "must be a UUID, or empty");
-        }
-        id
-    }
-
-    pub(in super::super) fn durability(&mut self, field: &str, value: i32) -> Option<Durability> {
-        match PbDurability::try_from(value) {
-            Ok(PbDurability::Unspecified) => None,
-            Ok(PbDurability::Full) => Some(Durability::Full),
-            Ok(PbDurability::Relaxed) => Some(Durability::Relaxed),
-            Err(_) => {
-                self.violations.add(field, format!("{value} is no Durability"));
-                None
-            }
-        }
-    }
-
-    /// A duration in microseconds, which lies within the bounds.
-    pub(in super::super) fn duration_us(
-        &mut self,
-        field: &str,
-        value: &Duration,
-        min_us: i64,
-        max_us: i64,
-    ) -> i64 {
-        let is_normal = (0..1_000_000_000).contains(&value.nanos);
-        let us = value
-            .seconds
-            .checked_mul(1_000_000)
-            .and_then(|us| us.checked_add(i64::from(value.nanos) / 1_000));
-        match us.filter(|us| is_normal && value.seconds >= 0 && (min_us..=max_us).contains(us)) {
-            Some(us) => us,
-            None => {
-                let least = if min_us == 0 { "0 s" } else { "more than 0 s" };
-                let most = max_us as f64 / 1e6;
-                self.violations.add(field, format!("must be {least}, and at most {most} s"));
-                min_us
-            }
         }
     }
 
@@ -129,15 +61,17 @@ impl<'s> Parser<'s> {
     /// `path` is where the item stands; it is asked for only when something is wrong.
     pub(in super::super) fn put_item(&mut self, path: &dyn Fn() -> String, item: pb::PutItem) -> PutItem {
         let at = |name: &str| format!("{}.{name}", path());
-        if item.key.is_empty() || item.key.len() as u64 > self.settings.key_bytes_max {
+        if !self.is_key(&item.key) {
             self.key(&at("key"), &item.key);
         }
         let content = self.content(&at, item.content);
-        if item.content_type.len() > CONTENT_TYPE_BYTES_MAX {
+        if item.content_type.len() > CONTENT_TYPE_BYTES_MAX || item.content_type.contains('\0') {
             self.text(&at("content_type"), &item.content_type, 0, CONTENT_TYPE_BYTES_MAX as u64, "");
         }
         if !item.metadata_json.is_empty() {
-            self.metadata(&at, &item.metadata_json);
+            let max = self.settings.metadata_bytes_max;
+            let field = || at("metadata_json");
+            self.json_object(&field, &item.metadata_json, max, "cache.metadata_bytes_max");
         }
         let tags = if item.tags.is_empty() { item.tags } else { self.tags(&at, item.tags) };
         PutItem {
@@ -198,31 +132,13 @@ impl<'s> Parser<'s> {
             }
             Some(pb::put_item::Content::Negative(negative)) => {
                 let (code, message) = (negative.error_code, negative.error_message);
-                self.text(&at("negative.error_code"), &code, 1, ERROR_CODE_BYTES_MAX as u64, "");
-                self.text(&at("negative.error_message"), &message, 0, ERROR_MESSAGE_BYTES_MAX as u64, "");
+                self.text(&at("negative.error_code"), &code, 1, ERROR_CODE_BYTES_MAX, "");
+                self.text(&at("negative.error_message"), &message, 0, ERROR_MESSAGE_BYTES_MAX, "");
                 Content::Negative { code, message }
             }
             None => {
                 self.violations.add(at("content"), "is missing: give a value or a negative entry");
                 Content::Value(bytes::Bytes::new())
-            }
-        }
-    }
-
-    fn metadata(&mut self, at: &dyn Fn(&str) -> String, text: &str) {
-        let max = self.settings.metadata_bytes_max;
-        if text.len() as u64 > max {
-            self.text(&at("metadata_json"), text, 0, max, "cache.metadata_bytes_max");
-            return;
-        }
-        // Checked and not read: a number that no double holds is kept as it was given.
-        match serde_json::from_str::<serde::de::IgnoredAny>(text) {
-            Ok(_) if text.trim_start().starts_with('{') => {}
-            Ok(_) => self.violations.add(at("metadata_json"), "is JSON, but no object"),
-            Err(error) => {
-                let (line, column) = (error.line(), error.column());
-                let message = format!("is no JSON object (line {line}, column {column})");
-                self.violations.add(at("metadata_json"), message);
             }
         }
     }
@@ -245,14 +161,6 @@ impl<'s> Parser<'s> {
     fn said(&mut self, at: &dyn Fn(&str) -> String, name: &str, said: bool) {
         if !said {
             self.violations.add(at(name), "must be true where it is given: leave it out otherwise");
-        }
-    }
-
-    fn text(&mut self, field: &str, text: &str, min: u64, max: u64, setting: &str) {
-        let length = text.len() as u64;
-        if !(min..=max).contains(&length) {
-            let setting = if setting.is_empty() { String::new() } else { format!(" ({setting})") };
-            self.violations.add(field, format!("must be {min} to {max} bytes{setting}, is {length}"));
         }
     }
 

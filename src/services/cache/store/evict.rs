@@ -6,6 +6,8 @@ use sea_orm::{
     QuerySelect as _, Select,
 };
 
+use uuid::Uuid;
+
 use super::{Doomed, KIND_PLACE, remove};
 use crate::error::Result;
 use crate::services::cache::domain::{Namespace, Usage};
@@ -81,6 +83,7 @@ pub async fn evict(
 
 /// Removes at most `rows_max` rows of a namespace whose time is over; answers with them.
 pub async fn sweep(tx: &Tx<'_>, namespace_id: i64, rows_max: u64, now_us: i64) -> Result<Vec<Doomed>> {
+    super::lock(tx, namespace_id).await?;
     let expired = entries::Entity::find()
         .select_only()
         .columns(Doomed::columns())
@@ -137,6 +140,7 @@ struct Candidate {
     key: String,
     kind: i64,
     stored_bytes: i64,
+    lease_token: Option<Uuid>,
     access_time: i64,
 }
 
@@ -172,7 +176,13 @@ async fn least_recent(
     }
     let rows = found.into_iter().take(wanted).map(|(_, row)| row);
     Ok(rows
-        .map(|row| Doomed { id: row.id, key: row.key, kind: row.kind, stored_bytes: row.stored_bytes })
+        .map(|row| Doomed {
+            id: row.id,
+            key: row.key,
+            kind: row.kind,
+            stored_bytes: row.stored_bytes,
+            lease_token: row.lease_token,
+        })
         .collect())
 }
 

@@ -13,10 +13,12 @@ use sea_orm::{
     QuerySelect as _, Set, Statement,
 };
 
+use uuid::Uuid;
+
 use super::domain::{Entry, Usage};
 use super::entity::entries;
 use crate::error::Result;
-use crate::storage::{Db, Tx};
+use crate::storage::{Db, Tx, chunks};
 
 pub use evict::{Recency, Room, evict, make_room, sweep};
 pub use leases::{Claim, claim, release};
@@ -25,9 +27,6 @@ pub use namespaces::{
     add_reads, create, delete, due, find, find_all, find_with_usage, finish_deletions, stats, update,
 };
 pub use put::put;
-
-/// Rows of one statement that names its rows one by one. Statements are cached by their text: few sizes, few texts.
-const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
 
 /// What a place, a value and a cached failure are stored as.
 const KIND_PLACE: i64 = 0;
@@ -43,12 +42,18 @@ pub struct Doomed {
     pub key: String,
     kind: i64,
     stored_bytes: i64,
+    lease_token: Option<Uuid>,
 }
 
 impl Doomed {
-    fn columns() -> [entries::Column; 4] {
+    fn columns() -> [entries::Column; 5] {
         use entries::Column as C;
-        [C::Id, C::Key, C::Kind, C::StoredBytes]
+        [C::Id, C::Key, C::Kind, C::StoredBytes, C::LeaseToken]
+    }
+
+    /// Whether somebody may wait for the key to be filled.
+    pub fn ends_lease(&self) -> bool {
+        self.lease_token.is_some()
     }
 
     fn usage(&self) -> Usage {
@@ -109,7 +114,8 @@ async fn value_bytes(db: &Db<'_>, namespace_id: i64, keys: &[String]) -> Result<
         bytes: Option<i64>,
     }
     let metadata = Func::cust("octet_length").arg(Expr::col(entries::Column::MetadataJson));
-    let sum = Expr::col(entries::Column::SizeBytes).add(metadata).sum();
+    // A sum of bigints is a numeric on PostgreSQL.
+    let sum = Expr::col(entries::Column::SizeBytes).add(metadata).sum().cast_as("bigint");
     let query =
         entries::Entity::find().select_only().expr_as(sum, "bytes").filter(of_keys(namespace_id, keys));
     Ok(query.into_model::<Sum>().one(db).await?.and_then(|row| row.bytes).unwrap_or(0))
@@ -154,33 +160,44 @@ pub enum Deleted {
     Other,
 }
 
+/// What became of it, and whether somebody may have waited for its key to be filled.
+#[derive(Clone, Copy, Debug)]
+pub struct Deletion {
+    /// What became of it.
+    pub outcome: Deleted,
+    /// Whether a lease went with it.
+    pub ends_lease: bool,
+}
+
 /// Deletes entries, each if it has the revision asked for, if one is. A lease on the key goes as well.
 pub async fn delete_entries(
     tx: &Tx<'_>,
     namespace_id: i64,
     items: &[(String, Option<Option<i64>>)],
     now_us: i64,
-) -> Result<Vec<Deleted>> {
-    let mut outcomes = Vec::with_capacity(items.len());
+) -> Result<Vec<Deletion>> {
+    let stays = |outcome| Deletion { outcome, ends_lease: false };
+    let mut deletions = Vec::with_capacity(items.len());
     let mut freed = Usage::default();
     for (key, revision) in items {
         let Some(row) = rows::current(tx, namespace_id, key).await? else {
-            outcomes.push(Deleted::NotFound);
+            deletions.push(stays(Deleted::NotFound));
             continue;
         };
         let is_live = row.is_live(now_us);
         if let Some(asked) = revision
             && *asked != Some(row.revision)
         {
-            outcomes.push(if is_live { Deleted::Other } else { Deleted::NotFound });
+            deletions.push(stays(if is_live { Deleted::Other } else { Deleted::NotFound }));
             continue;
         }
         entries::Entity::delete_by_id(row.id).exec(&**tx).await?;
         freed = freed.with(row.usage());
-        outcomes.push(if is_live { Deleted::Gone } else { Deleted::NotFound });
+        let outcome = if is_live { Deleted::Gone } else { Deleted::NotFound };
+        deletions.push(Deletion { outcome, ends_lease: row.lease_token.is_some() });
     }
     add_usage(tx, namespace_id, negative(freed)).await?;
-    Ok(outcomes)
+    Ok(deletions)
 }
 
 /// Deletes at most `rows_max` entries whose key begins with `prefix`; answers with them, and whether there are more.
@@ -292,6 +309,8 @@ pub async fn touch(
 /// Accesses to one entry that were gathered in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Access {
+    /// Its namespace.
+    pub namespace_id: i64,
     /// The row.
     pub entry_id: i64,
     /// How many.
@@ -300,8 +319,9 @@ pub struct Access {
     pub last_us: i64,
 }
 
-/// Writes gathered accesses.
-pub async fn add_accesses(tx: &Tx<'_>, accesses: &[Access]) -> Result<()> {
+/// Writes gathered accesses to entries of one namespace.
+pub async fn add_accesses(tx: &Tx<'_>, namespace_id: i64, accesses: &[Access]) -> Result<()> {
+    lock(tx, namespace_id).await?;
     for access in accesses {
         entries::Entity::update_many()
             .col_expr(entries::Column::AccessTime, access.last_us.into())
@@ -311,6 +331,12 @@ pub async fn add_accesses(tx: &Tx<'_>, accesses: &[Access]) -> Result<()> {
             .await?;
     }
     Ok(())
+}
+
+/// Locks a namespace. Whatever changes entries begins with this or with [`find_with_usage`], so that changes of one
+/// namespace follow one another, on any database.
+pub async fn lock(tx: &Tx<'_>, namespace_id: i64) -> Result<()> {
+    tx.lock(r#"SELECT "id" FROM "cache_namespaces" WHERE "id" = $1"#, [namespace_id.into()]).await
 }
 
 fn is_live(now_us: i64) -> Condition {
@@ -350,15 +376,4 @@ async fn add_usage(tx: &Tx<'_>, namespace_id: i64, by: Usage) -> Result<()> {
 
 fn negative(usage: Usage) -> Usage {
     Usage { entry_count: -usage.entry_count, stored_bytes: -usage.stored_bytes }
-}
-
-/// `all` in slices of few sizes.
-fn chunks<T>(all: &[T]) -> impl Iterator<Item = &[T]> {
-    let mut rest = all;
-    std::iter::from_fn(move || {
-        let size = CHUNKS.into_iter().find(|size| *size <= rest.len())?;
-        let (chunk, after) = rest.split_at(size);
-        rest = after;
-        Some(chunk)
-    })
 }

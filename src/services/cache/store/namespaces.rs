@@ -1,6 +1,6 @@
 //! Namespaces: finding, creating, changing, deleting them, and their numbers.
 
-use sea_orm::sea_query::{Expr, ExprTrait as _};
+use sea_orm::sea_query::{Expr, ExprTrait as _, LockType};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, FromQueryResult, PaginatorTrait as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _, Set, Statement,
@@ -74,10 +74,11 @@ const BY_NAME: &str = r#"SELECT "id", "name", "entries_max", "bytes_max", "ttl_u
     "durability", "entry_count", "stored_bytes", "hit_count", "miss_count", "stale_count", "evicted_count",
     "expired_count", "create_time", "update_time" FROM "cache_namespaces" WHERE "name" = $1"#;
 
-/// The namespace of that name and what it holds.
-pub async fn find_with_usage(db: &Db<'_>, name: &str) -> Result<Option<(Namespace, Usage)>> {
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), BY_NAME, [name.into()]);
-    let Some(row) = db.query_one_raw(statement).await? else { return Ok(None) };
+/// The namespace of that name and what it holds, locked as [`lock`](super::lock) does.
+pub async fn find_with_usage(tx: &Tx<'_>, name: &str) -> Result<Option<(Namespace, Usage)>> {
+    let statement =
+        Statement::from_sql_and_values(tx.get_database_backend(), tx.locking(BY_NAME), [name.into()]);
+    let Some(row) = tx.query_one_raw(statement).await? else { return Ok(None) };
     let row = namespaces::Model::from_query_result(&row, "")?;
     let usage = usage(&row);
     Ok(Some((namespace(row)?, usage)))
@@ -142,6 +143,7 @@ pub async fn finish_deletions(tx: &Tx<'_>, rows_max: u64) -> Result<bool> {
     let deleted = namespaces::Entity::find()
         .filter(namespaces::Column::Name.starts_with(DELETED))
         .order_by_asc(namespaces::Column::Id)
+        .lock(LockType::NoKeyUpdate)
         .one(&**tx)
         .await?;
     let Some(deleted) = deleted else { return Ok(false) };

@@ -110,7 +110,11 @@ async fn store(
     if rows::join_tags(&item.tags) != former_tags {
         replace_tags(tx, namespace.id, &entry, !former_tags.is_empty()).await?;
     }
-    Ok(Put { entry, created: live.is_none() })
+    Ok(Put {
+        entry,
+        created: live.is_none(),
+        ends_lease: current.is_some_and(|row| row.lease_token.is_some()),
+    })
 }
 
 /// Both written out, because they are run for every item of every put: building them would cost more than running them.

@@ -1,0 +1,516 @@
+//! The queue: `queue_queues`, `queue_types`, `queue_keys`, `queue_workers`, `queue_tasks`, `queue_task_logs`, `queue_uniques`,
+//! `queue_schedules`, `queue_counts`, `queue_minutes`.
+//!
+//! Which index serves which query (docs/queue.md says why they are partial):
+//! - `queue_tasks_claimable`: claims, lists of what is queued.
+//! - `queue_tasks_scheduled`: what becomes due by the wall clock.
+//! - `queue_tasks_expiring`: leases and time limits that end, retries and snoozes that become due, by the steady clock.
+//! - `queue_tasks_held`: what a worker holds, and all that is held.
+//! - `queue_tasks_finished`: retention, dead letters, lists of what is finished.
+//! - `queue_tasks_by_key`: the limits of keys.
+//! - `queue_keys_blocked`: keys whose tasks come back by time. `queue_workers_beating`, `queue_workers_ended`: death and removal.
+//! - `queue_task_logs_by_task`, `queue_uniques_by_task`: what goes with a task.
+//!
+//! Tasks have no foreign keys: an UPDATE that touches such a column costs a statement journal for every claim.
+
+use sea_orm_migration::prelude::*;
+
+use crate::text;
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[derive(DeriveIden)]
+enum QueueQueues {
+    Table,
+    Id,
+    Name,
+    IsPaused,
+    IsLifo,
+    RetriesMax,
+    BackoffUs,
+    BackoffUsMax,
+    TimeoutUs,
+    RetentionUs,
+    FailedRetentionUs,
+    HeldMax,
+    ClaimsMax,
+    ClaimsPeriodUs,
+    CreateTime,
+    UpdateTime,
+}
+
+#[derive(DeriveIden)]
+enum QueueTypes {
+    Table,
+    Id,
+    QueueId,
+    Name,
+    Paused,
+}
+
+#[derive(DeriveIden)]
+enum QueueKeys {
+    Table,
+    Id,
+    QueueId,
+    Name,
+    HasOwn,
+    HeldMax,
+    ClaimsMax,
+    ClaimsPeriodUs,
+    HeldCount,
+    BlockedCount,
+    ClaimsTime,
+    UnblockTime,
+}
+
+#[derive(DeriveIden)]
+enum QueueWorkers {
+    Table,
+    Id,
+    Name,
+    MetadataJson,
+    CreateTime,
+    BeatTime,
+    PriorBeatTime,
+    EndTime,
+}
+
+#[derive(DeriveIden)]
+enum QueueTasks {
+    Table,
+    Id,
+    TypeId,
+    State,
+    Priority,
+    Token,
+    FailureCount,
+    IsCancelling,
+    OrderKey,
+    CreateTime,
+    RunTime,
+    ClaimTime,
+    ExpireTime,
+    FinishTime,
+    WorkerId,
+    RetriesMax,
+    TimeoutUs,
+    KeyId,
+    ScheduleId,
+    JobId,
+    Error,
+    Parameters,
+    Result,
+}
+
+#[derive(DeriveIden)]
+enum QueueTaskLogs {
+    Table,
+    Id,
+    TaskId,
+    Kind,
+    Time,
+    Token,
+    WorkerId,
+    ClaimTime,
+    RunTime,
+    Error,
+}
+
+#[derive(DeriveIden)]
+enum QueueUniques {
+    Table,
+    QueueId,
+    Key,
+    TaskId,
+    CreateTime,
+}
+
+#[derive(DeriveIden)]
+enum QueueSchedules {
+    Table,
+    Id,
+    Name,
+    TypeId,
+    Cron,
+    TimeZone,
+    MissedRuns,
+    IsPaused,
+    Priority,
+    Parameters,
+    RetriesMax,
+    TimeoutUs,
+    LimitKey,
+    UniqueKey,
+    UniqueStates,
+    UniquePeriodUs,
+    NextRunTime,
+    LastRunTime,
+    LastTaskId,
+    CreateTime,
+    UpdateTime,
+}
+
+#[derive(DeriveIden)]
+enum QueueCounts {
+    Table,
+    TypeId,
+    State,
+    Count,
+}
+
+#[derive(DeriveIden)]
+enum QueueMinutes {
+    Table,
+    TypeId,
+    Minute,
+    Enqueued,
+    Claimed,
+    Completed,
+    Failed,
+    Lost,
+    WaitUs,
+    RunUs,
+}
+
+fn id(column: impl IntoIden) -> ColumnDef {
+    ColumnDef::new(column).big_integer().not_null().auto_increment().primary_key().take()
+}
+
+fn number(column: impl IntoIden) -> ColumnDef {
+    ColumnDef::new(column).big_integer().not_null().take()
+}
+
+fn maybe(column: impl IntoIden) -> ColumnDef {
+    ColumnDef::new(column).big_integer().take()
+}
+
+fn flag(column: impl IntoIden) -> ColumnDef {
+    ColumnDef::new(column).boolean().not_null().take()
+}
+
+fn plain_text(column: impl IntoIden) -> ColumnDef {
+    ColumnDef::new(column).text().not_null().take()
+}
+
+fn maybe_text(column: impl IntoIden) -> ColumnDef {
+    ColumnDef::new(column).text().take()
+}
+
+fn queues(manager: &SchemaManager<'_>) -> TableCreateStatement {
+    use QueueQueues as C;
+    Table::create()
+        .table(C::Table)
+        .col(id(C::Id))
+        .col(text(manager, C::Name).unique_key().take())
+        .col(flag(C::IsPaused))
+        .col(flag(C::IsLifo))
+        .col(number(C::RetriesMax))
+        .col(number(C::BackoffUs))
+        .col(number(C::BackoffUsMax))
+        // Zero: no limit, or for ever.
+        .col(number(C::TimeoutUs))
+        .col(number(C::RetentionUs))
+        .col(number(C::FailedRetentionUs))
+        // The limits of keys without their own; zero: none.
+        .col(number(C::HeldMax))
+        .col(number(C::ClaimsMax))
+        .col(number(C::ClaimsPeriodUs))
+        .col(number(C::CreateTime))
+        .col(number(C::UpdateTime))
+        .take()
+}
+
+fn types(manager: &SchemaManager<'_>) -> TableCreateStatement {
+    use QueueTypes as C;
+    Table::create()
+        .table(C::Table)
+        .col(id(C::Id))
+        .col(number(C::QueueId))
+        .col(text(manager, C::Name))
+        // 0 not; 1 by itself; 2 with its queue; 3 both.
+        .col(number(C::Paused))
+        .take()
+}
+
+fn keys(manager: &SchemaManager<'_>) -> TableCreateStatement {
+    use QueueKeys as C;
+    Table::create()
+        .table(C::Table)
+        .col(id(C::Id))
+        .col(number(C::QueueId))
+        .col(text(manager, C::Name))
+        // Whether the three below apply, and not the queue's.
+        .col(flag(C::HasOwn))
+        .col(number(C::HeldMax))
+        .col(number(C::ClaimsMax))
+        .col(number(C::ClaimsPeriodUs))
+        // Tasks with this key that are held, and that are blocked.
+        .col(number(C::HeldCount))
+        .col(number(C::BlockedCount))
+        // When, by the steady clock, the claims so far would be over if they were spaced evenly.
+        .col(number(C::ClaimsTime))
+        // When, by the steady clock, blocked tasks may come back. None: when a task with this key is claimed or ends.
+        .col(maybe(C::UnblockTime))
+        .take()
+}
+
+fn workers() -> TableCreateStatement {
+    use QueueWorkers as C;
+    Table::create()
+        .table(C::Table)
+        .col(id(C::Id))
+        .col(plain_text(C::Name))
+        .col(plain_text(C::MetadataJson))
+        .col(number(C::CreateTime))
+        // By the steady clock.
+        .col(number(C::BeatTime))
+        .col(number(C::PriorBeatTime))
+        .col(maybe(C::EndTime))
+        .take()
+}
+
+fn tasks() -> TableCreateStatement {
+    use QueueTasks as C;
+    Table::create()
+        .table(C::Table)
+        .col(id(C::Id))
+        .col(number(C::TypeId))
+        // 0 queued, 1 scheduled, 2 claimed, 3 running, 4 completed, 5 failed, 6 cancelled, 7 blocked.
+        .col(number(C::State))
+        .col(number(C::Priority))
+        // Claims so far; the last one's fencing token.
+        .col(number(C::Token))
+        .col(number(C::FailureCount))
+        .col(flag(C::IsCancelling))
+        // Claims take the lowest. FIFO: steady time at which it became claimable - (priority - 1) hours; LIFO: -(time + (priority - 1) hours).
+        .col(number(C::OrderKey))
+        // None: it follows from order_key and priority.
+        .col(maybe(C::CreateTime))
+        // The run time asked for, or that of the last retry or snooze.
+        .col(maybe(C::RunTime))
+        .col(maybe(C::ClaimTime))
+        // By the steady clock. Held: when the lease or the time limit ends; none: with the worker. Scheduled: when a retry or snooze is due.
+        .col(maybe(C::ExpireTime))
+        .col(maybe(C::FinishTime))
+        // Who holds it or finished it.
+        .col(maybe(C::WorkerId))
+        // None: the queue's.
+        .col(maybe(C::RetriesMax))
+        .col(maybe(C::TimeoutUs))
+        .col(maybe(C::KeyId))
+        .col(maybe(C::ScheduleId))
+        .col(ColumnDef::new(C::JobId).uuid())
+        .col(maybe_text(C::Error))
+        // JSON, checked before it is stored. None: empty.
+        .col(maybe_text(C::Parameters))
+        .col(maybe_text(C::Result))
+        .take()
+}
+
+fn task_logs() -> TableCreateStatement {
+    use QueueTaskLogs as C;
+    Table::create()
+        .table(C::Table)
+        .col(id(C::Id))
+        .col(number(C::TaskId))
+        // 3 started, 5 retried, 7 released, 8 snoozed, 9 lease expired, 10 worker died, 11 forgotten, 12 cancel requested, 14 requeued.
+        .col(number(C::Kind))
+        .col(number(C::Time))
+        .col(number(C::Token))
+        .col(maybe(C::WorkerId))
+        // When the claim that ended began.
+        .col(maybe(C::ClaimTime))
+        .col(maybe(C::RunTime))
+        .col(maybe_text(C::Error))
+        .take()
+}
+
+fn uniques(manager: &SchemaManager<'_>) -> TableCreateStatement {
+    use QueueUniques as C;
+    Table::create()
+        .table(C::Table)
+        .col(number(C::QueueId))
+        .col(text(manager, C::Key))
+        // The last task with the key.
+        .col(number(C::TaskId))
+        .col(number(C::CreateTime))
+        .primary_key(Index::create().col(C::QueueId).col(C::Key))
+        .take()
+}
+
+fn schedules(manager: &SchemaManager<'_>) -> TableCreateStatement {
+    use QueueSchedules as C;
+    Table::create()
+        .table(C::Table)
+        .col(id(C::Id))
+        .col(text(manager, C::Name).unique_key().take())
+        .col(number(C::TypeId))
+        .col(plain_text(C::Cron))
+        .col(plain_text(C::TimeZone))
+        // 1 skip, 2 one, 3 all.
+        .col(number(C::MissedRuns))
+        .col(flag(C::IsPaused))
+        .col(number(C::Priority))
+        .col(maybe_text(C::Parameters))
+        .col(maybe(C::RetriesMax))
+        .col(maybe(C::TimeoutUs))
+        .col(maybe_text(C::LimitKey))
+        .col(maybe_text(C::UniqueKey))
+        // A bit for each state.
+        .col(number(C::UniqueStates))
+        .col(maybe(C::UniquePeriodUs))
+        // None: paused, or never any more.
+        .col(maybe(C::NextRunTime))
+        .col(maybe(C::LastRunTime))
+        .col(maybe(C::LastTaskId))
+        .col(number(C::CreateTime))
+        .col(number(C::UpdateTime))
+        .take()
+}
+
+fn counts() -> TableCreateStatement {
+    use QueueCounts as C;
+    Table::create()
+        .table(C::Table)
+        .col(number(C::TypeId))
+        .col(number(C::State))
+        .col(number(C::Count))
+        .primary_key(Index::create().col(C::TypeId).col(C::State))
+        .take()
+}
+
+fn minutes() -> TableCreateStatement {
+    use QueueMinutes as C;
+    Table::create()
+        .table(C::Table)
+        .col(number(C::TypeId))
+        // Unix minutes.
+        .col(number(C::Minute))
+        .col(number(C::Enqueued))
+        .col(number(C::Claimed))
+        .col(number(C::Completed))
+        .col(number(C::Failed))
+        .col(number(C::Lost))
+        // Sums: waiting of what was claimed, running of what was completed.
+        .col(number(C::WaitUs))
+        .col(number(C::RunUs))
+        .primary_key(Index::create().col(C::TypeId).col(C::Minute))
+        .take()
+}
+
+fn task_indexes() -> [IndexCreateStatement; 6] {
+    use QueueTasks as C;
+    let index = |name: &str| Index::create().name(name).table(C::Table).take();
+    let state = || Expr::col(C::State);
+    [
+        index("queue_tasks_claimable").col(C::TypeId).col(C::OrderKey).and_where(state().eq(0)).take(),
+        index("queue_tasks_scheduled")
+            .col(C::RunTime)
+            .and_where(state().eq(1))
+            .and_where(Expr::col(C::ExpireTime).is_null())
+            .take(),
+        index("queue_tasks_expiring")
+            .col(C::ExpireTime)
+            .and_where(Expr::col(C::ExpireTime).is_not_null())
+            .take(),
+        index("queue_tasks_held").col(C::WorkerId).and_where(state().is_in([2, 3])).take(),
+        index("queue_tasks_finished")
+            .col(C::TypeId)
+            .col(C::State)
+            .col(C::FinishTime)
+            .and_where(Expr::col(C::FinishTime).is_not_null())
+            .take(),
+        index("queue_tasks_by_key")
+            .col(C::KeyId)
+            .col(C::TypeId)
+            .col(C::State)
+            .col(C::OrderKey)
+            .and_where(Expr::col(C::KeyId).is_not_null())
+            .and_where(Expr::col(C::FinishTime).is_null())
+            .take(),
+    ]
+}
+
+fn other_indexes() -> Vec<IndexCreateStatement> {
+    let index = |name: &str, table: DynIden| Index::create().name(name).table(table).take();
+    let (types, keys) = (QueueTypes::Table.into_iden(), QueueKeys::Table.into_iden());
+    let workers = || QueueWorkers::Table.into_iden();
+    vec![
+        index("queue_types_by_name", types).col(QueueTypes::QueueId).col(QueueTypes::Name).unique().take(),
+        index("queue_keys_by_name", keys.clone())
+            .col(QueueKeys::QueueId)
+            .col(QueueKeys::Name)
+            .unique()
+            .take(),
+        index("queue_keys_blocked", keys)
+            .col(QueueKeys::UnblockTime)
+            .and_where(Expr::col(QueueKeys::UnblockTime).is_not_null())
+            .take(),
+        index("queue_workers_beating", workers())
+            .col(QueueWorkers::BeatTime)
+            .and_where(Expr::col(QueueWorkers::EndTime).is_null())
+            .take(),
+        index("queue_workers_ended", workers())
+            .col(QueueWorkers::EndTime)
+            .and_where(Expr::col(QueueWorkers::EndTime).is_not_null())
+            .take(),
+        index("queue_task_logs_by_task", QueueTaskLogs::Table.into_iden())
+            .col(QueueTaskLogs::TaskId)
+            .take(),
+        index("queue_uniques_by_task", QueueUniques::Table.into_iden()).col(QueueUniques::TaskId).take(),
+        index("queue_schedules_due", QueueSchedules::Table.into_iden())
+            .col(QueueSchedules::NextRunTime)
+            .and_where(Expr::col(QueueSchedules::NextRunTime).is_not_null())
+            .take(),
+    ]
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let tables = [
+            queues(manager),
+            types(manager),
+            keys(manager),
+            workers(),
+            tasks(),
+            task_logs(),
+            uniques(manager),
+            schedules(manager),
+            counts(),
+            minutes(),
+        ];
+        for table in tables {
+            manager.create_table(table).await?;
+        }
+        for index in task_indexes().into_iter().chain(other_indexes()) {
+            manager.create_index(index).await?;
+        }
+        Ok(())
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let tables = [
+            QueueMinutes::Table.into_iden(),
+            QueueCounts::Table.into_iden(),
+            QueueSchedules::Table.into_iden(),
+            QueueUniques::Table.into_iden(),
+            QueueTaskLogs::Table.into_iden(),
+            QueueTasks::Table.into_iden(),
+            QueueWorkers::Table.into_iden(),
+            QueueKeys::Table.into_iden(),
+            QueueTypes::Table.into_iden(),
+            QueueQueues::Table.into_iden(),
+        ];
+        for table in tables {
+            manager.drop_table(Table::drop().table(table).take()).await?;
+        }
+        Ok(())
+    }
+}

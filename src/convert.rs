@@ -1,0 +1,180 @@
+//! Protobuf ⇄ Rust where the services have it in common: ids, names, times, durations, JSON, pages, durability.
+//!
+//! A service's own `convert` adds what it alone has, with an `impl` for the parser of its settings.
+
+use pannier_proto::durability::v1::Durability as PbDurability;
+use prost_types::{Duration, Timestamp};
+use uuid::Uuid;
+
+use crate::error::Violations;
+use crate::settings::{Durability, ServerSettings};
+
+/// Bytes of an application's error code.
+pub const ERROR_CODE_BYTES_MAX: u64 = 256;
+
+/// Bytes of an application's error message.
+pub const ERROR_MESSAGE_BYTES_MAX: u64 = 4_096;
+
+/// Bytes of a name, such as a namespace's.
+const NAME_BYTES_MAX: usize = 128;
+
+/// The first and the last second that a Timestamp may have: the years 1 to 9999.
+const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+/// Converts a request and gathers all that is wrong with it, checked against settings.
+pub struct Parser<'s, S> {
+    /// What is wrong so far.
+    pub violations: Violations,
+    /// The service's settings.
+    pub settings: &'s S,
+}
+
+impl<'s, S> Parser<'s, S> {
+    /// A parser that has found nothing wrong.
+    pub fn new(settings: &'s S) -> Self {
+        Self { violations: Violations::default(), settings }
+    }
+
+    /// The `request_id`, if there is one.
+    pub fn request_id(&mut self, text: &str) -> Option<Uuid> {
+        self.optional_uuid("request_id", text)
+    }
+
+    /// A UUID, or none for an empty text.
+    pub fn optional_uuid(&mut self, field: &str, text: &str) -> Option<Uuid> {
+        if text.is_empty() {
+            return None;
+        }
+        let id = Uuid::try_parse(text).ok();
+        if id.is_none() {
+            self.violations.add(field, "must be a UUID, or empty");
+        }
+        id
+    }
+
+    /// A UUID; nil where it is wrong.
+    pub fn uuid(&mut self, field: &str, text: &str) -> Uuid {
+        Uuid::try_parse(text).unwrap_or_else(|_| {
+            self.violations.add(field, "must be a UUID");
+            Uuid::nil()
+        })
+    }
+
+    /// Checks a name of lower-case letters, digits and a few signs.
+    pub fn name(&mut self, field: &str, name: &str) {
+        let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(allowed) {
+            self.violations
+                .add(field, format!("must be 1 to {NAME_BYTES_MAX} of a-z, 0-9, '.', '_' and '-'"));
+        }
+    }
+
+    /// Checks a text: its length, which `setting` bounds, if a setting does, and that it can be stored.
+    pub fn text(&mut self, field: &str, text: &str, min: u64, max: u64, setting: &str) {
+        let length = text.len() as u64;
+        if !(min..=max).contains(&length) {
+            let setting = if setting.is_empty() { String::new() } else { format!(" ({setting})") };
+            self.violations.add(field, format!("must be {min} to {max} bytes{setting}, is {length}"));
+        }
+        if text.contains('\0') {
+            // PostgreSQL cannot store it, and what holds on one database holds on the other.
+            self.violations.add(field, "must not contain the character U+0000");
+        }
+    }
+
+    /// Whether a batch has a size that is allowed.
+    pub fn batch(&mut self, field: &str, count: usize, max: u64, setting: &str) -> bool {
+        let right = count > 0 && count as u64 <= max;
+        if !right {
+            self.violations.add(field, format!("must have 1 to {max} items ({setting}), has {count}"));
+        }
+        right
+    }
+
+    /// Checks a JSON object of at most `max` bytes. The field is named only where something is wrong.
+    pub fn json_object(&mut self, field: &dyn Fn() -> String, text: &str, max: u64, setting: &str) {
+        if text.len() as u64 > max {
+            self.text(&field(), text, 0, max, setting);
+            return;
+        }
+        // Checked and not read: a number that no double holds is kept as it was given.
+        match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+            Ok(_) if text.trim_start().starts_with('{') => {}
+            Ok(_) => self.violations.add(field(), "is JSON, but no object"),
+            Err(error) => {
+                let (line, column) = (error.line(), error.column());
+                self.violations.add(field(), format!("is no JSON object (line {line}, column {column})"));
+            }
+        }
+    }
+
+    /// What an acknowledged write shall survive, if that is said.
+    pub fn durability(&mut self, field: &str, value: i32) -> Option<Durability> {
+        match PbDurability::try_from(value) {
+            Ok(PbDurability::Unspecified) => None,
+            Ok(PbDurability::Full) => Some(Durability::Full),
+            Ok(PbDurability::Relaxed) => Some(Durability::Relaxed),
+            Err(_) => {
+                self.violations.add(field, format!("{value} is no Durability"));
+                None
+            }
+        }
+    }
+
+    /// A duration in microseconds, which lies within the bounds.
+    pub fn duration_us(&mut self, field: &str, value: &Duration, min_us: i64, max_us: i64) -> i64 {
+        let is_normal = (0..1_000_000_000).contains(&value.nanos);
+        let us = value
+            .seconds
+            .checked_mul(1_000_000)
+            .and_then(|us| us.checked_add(i64::from(value.nanos) / 1_000));
+        match us.filter(|us| is_normal && value.seconds >= 0 && (min_us..=max_us).contains(us)) {
+            Some(us) => us,
+            None => {
+                let least = match min_us {
+                    0 => "0 s".to_owned(),
+                    1 => "more than 0 s".to_owned(),
+                    least => format!("at least {} s", least as f64 / 1e6),
+                };
+                let most = max_us as f64 / 1e6;
+                self.violations.add(field, format!("must be {least}, and at most {most} s"));
+                min_us
+            }
+        }
+    }
+
+    /// A time in Unix microseconds.
+    pub fn time_us(&mut self, field: &str, value: &Timestamp) -> i64 {
+        if !TIMESTAMP_SECONDS.contains(&value.seconds) || !(0..1_000_000_000).contains(&value.nanos) {
+            self.violations.add(field, "must be a time in the years 1 to 9999, with 0 to 999,999,999 nanos");
+            return 0;
+        }
+        value.seconds * 1_000_000 + i64::from(value.nanos) / 1_000
+    }
+
+    /// Rows of a page that was asked for with `page_size`.
+    pub fn page_rows(&mut self, server: &ServerSettings, page_size: i32) -> u64 {
+        let max = server.page_size_max;
+        match u64::try_from(page_size) {
+            Ok(0) => server.page_size,
+            Ok(rows) if rows <= max => rows,
+            _ => {
+                self.violations.add("page_size", format!("must be 0 to {max} (server.page_size_max)"));
+                0
+            }
+        }
+    }
+}
+
+/// A time as the wire has it.
+pub fn timestamp(us: i64) -> Timestamp {
+    Timestamp {
+        seconds: us.div_euclid(1_000_000),
+        nanos: i32::try_from(us.rem_euclid(1_000_000) * 1_000).unwrap_or(0),
+    }
+}
+
+/// A duration as the wire has it.
+pub fn duration(us: i64) -> Duration {
+    Duration { seconds: us / 1_000_000, nanos: i32::try_from(us % 1_000_000 * 1_000).unwrap_or(0) }
+}

@@ -1,0 +1,139 @@
+//! The RPCs of `pannier.jobs.v1.JobsService`: parse, store, reply.
+
+mod jobs;
+mod progress;
+mod watch;
+
+use pannier_proto::jobs::v1 as pb;
+use pannier_proto::jobs::v1::jobs_service_server::{JobsService as Rpc, JobsServiceServer, SERVICE_NAME};
+use tonic::Request;
+use uuid::Uuid;
+
+use super::domain::{Job, Refusal};
+use super::store::{self, Metadata};
+use super::{Jobs, JobsService, wake_topic};
+use crate::error::Result;
+use crate::status::{Reply, reply};
+use crate::storage::Durability;
+use crate::storage::idempotency::{self, RequestKey};
+
+/// The service's full name.
+pub const NAME: &str = SERVICE_NAME;
+
+/// The service for tonic's router, with messages of at most `message_bytes_max` either way.
+pub fn server(jobs: JobsService) -> JobsServiceServer<JobsService> {
+    let message_bytes_max = usize::try_from(jobs.0.settings.server.message_bytes_max).unwrap_or(usize::MAX);
+    JobsServiceServer::new(jobs)
+        .max_decoding_message_size(message_bytes_max)
+        .max_encoding_message_size(message_bytes_max)
+}
+
+#[tonic::async_trait]
+impl Rpc for JobsService {
+    type WatchStream = watch::Messages;
+
+    async fn create(&self, request: Request<pb::CreateRequest>) -> Reply<pb::CreateResponse> {
+        reply(self.0.create(request.into_inner()).await)
+    }
+
+    async fn get(&self, request: Request<pb::GetRequest>) -> Reply<pb::GetResponse> {
+        reply(self.0.get(request.into_inner()).await)
+    }
+
+    async fn list(&self, request: Request<pb::ListRequest>) -> Reply<pb::ListResponse> {
+        reply(self.0.list(request.into_inner()).await)
+    }
+
+    async fn update_status(
+        &self,
+        request: Request<pb::UpdateStatusRequest>,
+    ) -> Reply<pb::UpdateStatusResponse> {
+        reply(self.0.update_status(request.into_inner()).await)
+    }
+
+    async fn report_progress(
+        &self,
+        request: Request<pb::ReportProgressRequest>,
+    ) -> Reply<pb::ReportProgressResponse> {
+        reply(self.0.report_progress(request.into_inner()).await)
+    }
+
+    async fn add_results(&self, request: Request<pb::AddResultsRequest>) -> Reply<pb::AddResultsResponse> {
+        reply(self.0.add_results(request.into_inner()).await)
+    }
+
+    async fn list_results(&self, request: Request<pb::ListResultsRequest>) -> Reply<pb::ListResultsResponse> {
+        reply(self.0.list_results(request.into_inner()).await)
+    }
+
+    async fn complete(&self, request: Request<pb::CompleteRequest>) -> Reply<pb::CompleteResponse> {
+        reply(self.0.complete(request.into_inner()).await)
+    }
+
+    async fn fail(&self, request: Request<pb::FailRequest>) -> Reply<pb::FailResponse> {
+        reply(self.0.fail(request.into_inner()).await)
+    }
+
+    async fn abort(&self, request: Request<pb::AbortRequest>) -> Reply<pb::AbortResponse> {
+        reply(self.0.abort(request.into_inner()).await)
+    }
+
+    async fn delete(&self, request: Request<pb::DeleteRequest>) -> Reply<pb::DeleteResponse> {
+        reply(self.0.delete(request.into_inner()).await)
+    }
+
+    async fn watch(&self, request: Request<pb::WatchRequest>) -> Reply<Self::WatchStream> {
+        reply(self.0.watch(request.into_inner()).await)
+    }
+
+    async fn stats(&self, request: Request<pb::StatsRequest>) -> Reply<pb::StatsResponse> {
+        reply(self.0.stats(request.into_inner()).await)
+    }
+}
+
+/// A change that is asked for.
+struct Asked {
+    job_id: Uuid,
+    durability: Durability,
+    request: Option<RequestKey>,
+    /// Whether the answer has the job's metadata.
+    metadata: Metadata,
+}
+
+impl Jobs {
+    fn request_key(
+        &self,
+        id: Option<Uuid>,
+        method: &str,
+        request: &impl prost::Message,
+    ) -> Option<RequestKey> {
+        let retention_ms = self.settings.idempotency.retention_ms;
+        id.map(|id| RequestKey::new(id, &format!("{NAME}/{method}"), request, &self.clock, retention_ms))
+    }
+
+    /// Changes a job by `change`, once per request, and tells those who watch it.
+    async fn change<T, C, R>(&self, asked: Asked, change: C, reply: R) -> Result<T>
+    where
+        T: prost::Message + Default + 'static,
+        C: Fn(&mut Job, i64) -> Result<(), Refusal> + Send + Sync + 'static,
+        R: Fn(pb::Job) -> T + Send + Sync + 'static,
+    {
+        let (durability, now_us) = (asked.durability, self.clock.now_us());
+        let input = (asked, change, reply);
+        self.storage
+            .write(durability, input, move |tx, (asked, change, reply)| {
+                Box::pin(idempotency::once(tx, asked.request.as_ref(), async move {
+                    let change = |job: &mut Job| change(job, now_us);
+                    let job = store::change(tx, asked.job_id, asked.metadata, now_us, change).await?;
+                    tx.wake(wake_topic(asked.job_id));
+                    Ok(reply(super::convert::job(job)))
+                }))
+            })
+            .await
+    }
+
+    /// Bytes of rows in one answer.
+    fn page_bytes_max(&self) -> usize {
+        usize::try_from(self.settings.server.message_bytes_max / 2).unwrap_or(usize::MAX)
+    }
+}

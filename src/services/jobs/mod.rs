@@ -1,0 +1,74 @@
+//! Tracked jobs: their status, their progress, and the results of their items.
+//!
+//! Pannier does not run a job; it keeps what is known of it. Results and counts advance together, in one step, under the lock of
+//! the job's row. Those who watch a job are woken by every change and look for themselves. `upkeep` removes jobs whose retention
+//! is over, and what deleted ones leave behind.
+
+mod api;
+mod convert;
+mod domain;
+mod entity;
+mod store;
+mod upkeep;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::error::Result;
+use crate::settings::Settings;
+use crate::storage::{Storage, Tx};
+
+pub use api::{NAME, server};
+pub use domain::{AddOutcome, Failure, Job, NewResult, Status};
+pub use upkeep::run as upkeep;
+
+/// The jobs service, cheap to clone.
+#[derive(Clone)]
+pub struct JobsService(Arc<Jobs>);
+
+struct Jobs {
+    storage: Storage,
+    clock: Clock,
+    settings: Settings,
+    /// One permit for each watch.
+    watches: Arc<Semaphore>,
+}
+
+impl JobsService {
+    /// The jobs on `storage`.
+    pub fn new(storage: Storage, clock: Clock, settings: &Settings) -> Self {
+        let watches_max = usize::try_from(settings.jobs.watches_max).unwrap_or(usize::MAX);
+        Self(Arc::new(Jobs {
+            watches: Arc::new(Semaphore::new(watches_max.min(Semaphore::MAX_PERMITS))),
+            settings: settings.clone(),
+            storage,
+            clock,
+        }))
+    }
+}
+
+/// Records results of a job's items within another service's transaction, and answers with an outcome for each and with the
+/// job, without its metadata. `queue` calls it, so that finishing a task and advancing its job are one step.
+///
+/// It takes the lock of the job's row first; who calls it for several jobs does so in ascending order of their ids. Each of
+/// these errors comes before anything is written, so the caller may go on in the same transaction: JobNotFound, JobEnded,
+/// JobCountedOtherwise, JobCountTooLarge.
+pub async fn add_results_in(
+    tx: &Tx<'_>,
+    job_id: Uuid,
+    results: &[NewResult],
+    replace_failed: bool,
+    now_us: i64,
+) -> Result<(Vec<AddOutcome>, Job)> {
+    let added = store::add_results(tx, job_id, results, replace_failed, now_us).await?;
+    tx.wake(wake_topic(job_id));
+    Ok(added)
+}
+
+/// Wakes those who watch a job.
+fn wake_topic(job_id: Uuid) -> String {
+    format!("jobs/{job_id}")
+}

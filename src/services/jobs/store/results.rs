@@ -1,0 +1,172 @@
+//! Recording results: the items and the job's counts advance together, under the job's lock.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _,
+    QuerySelect as _, Set, Statement, Value,
+};
+use uuid::Uuid;
+
+use super::{Metadata, lock, rows, save};
+use crate::error::Result;
+use crate::services::jobs::domain::{AddOutcome, CountedBy, Counts, Job, NewResult};
+use crate::services::jobs::entity::results;
+use crate::storage::{Tx, chunks};
+
+/// A recorded result, as far as another one for its item needs to know it.
+#[derive(FromQueryResult)]
+struct Recorded {
+    item_key: String,
+    number: i64,
+    error_code: Option<String>,
+}
+
+/// Records `new` results of a job and counts them; answers with an outcome for each, and with the job without its metadata.
+///
+/// A result for an item that has one is a duplicate and changes nothing, unless that one is a failure and `replace_failed`
+/// says so. A batch of nothing but duplicates is answered though the job has ended: it is one that came again.
+/// Errors, each before anything is written: JobNotFound, JobEnded, JobCountedOtherwise, JobCountTooLarge.
+pub async fn add_results(
+    tx: &Tx<'_>,
+    id: Uuid,
+    new: &[NewResult],
+    replace_failed: bool,
+    now_us: i64,
+) -> Result<(Vec<AddOutcome>, Job)> {
+    let before = lock(tx, id, Metadata::Left).await?;
+    before.refuse_unless_counted_by(CountedBy::Results).map_err(rows::refused)?;
+    let recorded = recorded(tx, before.row_id, new).await?;
+    let plan = plan(new, &recorded, replace_failed);
+    if plan.added.is_empty() && plan.replaced.is_empty() {
+        return Ok((plan.outcomes, before));
+    }
+    let mut job = before.clone();
+    job.count_results(plan.change, now_us).map_err(rows::refused)?;
+    // Results are numbered as they are counted.
+    let first_number = before.counts.processed() + 1;
+    insert(tx, before.row_id, first_number, &plan.added, now_us).await?;
+    for (number, result) in plan.replaced {
+        replace(tx, before.row_id, number, result, now_us).await?;
+    }
+    let job = save(tx, &before, job, now_us).await?;
+    Ok((plan.outcomes, job))
+}
+
+/// The recorded results of the items of `new`.
+async fn recorded(tx: &Tx<'_>, job_row_id: i64, new: &[NewResult]) -> Result<HashMap<String, Recorded>> {
+    use results::Column as C;
+    let mut found = HashMap::new();
+    for chunk in chunks(new) {
+        let rows = results::Entity::find()
+            .select_only()
+            .columns([C::ItemKey, C::Number, C::ErrorCode])
+            .filter(C::JobRowId.eq(job_row_id))
+            .filter(C::ItemKey.is_in(chunk.iter().map(|result| result.item_key.as_str())))
+            .into_model::<Recorded>()
+            .all(&**tx)
+            .await?;
+        found.extend(rows.into_iter().map(|row| (row.item_key.clone(), row)));
+    }
+    Ok(found)
+}
+
+/// What is to be written for a batch.
+#[derive(Default)]
+struct Plan<'n> {
+    outcomes: Vec<AddOutcome>,
+    added: Vec<&'n NewResult>,
+    replaced: Vec<(i64, &'n NewResult)>,
+    change: Counts,
+}
+
+fn plan<'n>(new: &'n [NewResult], recorded: &HashMap<String, Recorded>, replace_failed: bool) -> Plan<'n> {
+    let mut plan = Plan::default();
+    let mut seen = std::collections::HashSet::with_capacity(new.len());
+    for result in new {
+        // Of two for one item, the first counts.
+        let outcome = match recorded.get(&result.item_key) {
+            _ if !seen.insert(result.item_key.as_str()) => AddOutcome::Duplicate,
+            None => {
+                plan.added.push(result);
+                plan.change = plan.change.plus(result.counts());
+                AddOutcome::Added
+            }
+            Some(former) if replace_failed && former.error_code.is_some() => {
+                plan.replaced.push((former.number, result));
+                plan.change = plan.change.plus(result.counts()).plus(Counts { successful: 0, failed: -1 });
+                AddOutcome::Replaced
+            }
+            Some(_) => AddOutcome::Duplicate,
+        };
+        plan.outcomes.push(outcome);
+    }
+    plan
+}
+
+async fn insert(
+    tx: &Tx<'_>,
+    job_row_id: i64,
+    first_number: i64,
+    added: &[&NewResult],
+    now_us: i64,
+) -> Result<()> {
+    let mut numbers = first_number..;
+    for chunk in chunks(added) {
+        let mut values: Vec<Value> = vec![job_row_id.into(), now_us.into()];
+        for (result, number) in chunk.iter().zip(&mut numbers) {
+            values.extend([
+                number.into(),
+                result.item_key.as_str().into(),
+                result.url.as_str().into(),
+                result.error.as_ref().map(|error| error.code.as_str()).into(),
+                result.error.as_ref().map(|error| error.message.as_str()).into(),
+                result.processing_us.into(),
+                result.data_json.as_str().into(),
+            ]);
+        }
+        let statement =
+            Statement::from_sql_and_values(tx.get_database_backend(), insert_of(chunk.len()), values);
+        tx.execute_raw(statement).await?;
+    }
+    Ok(())
+}
+
+/// The insert of so many rows, written out: building it with values would cost more than running it.
+fn insert_of(rows: usize) -> String {
+    let mut sql = String::from(
+        r#"INSERT INTO "job_results" ("job_row_id", "create_time", "number", "item_key", "url", "error_code",
+        "error_message", "processing_us", "data_json") VALUES "#,
+    );
+    for row in 0..rows {
+        let comma = if row == 0 { "" } else { ", " };
+        let first = 3 + row * 7;
+        // Writing to a String cannot fail.
+        let _ = write!(sql, "{comma}($1, $2");
+        for place in first..first + 7 {
+            let _ = write!(sql, ", ${place}");
+        }
+        sql.push(')');
+    }
+    sql
+}
+
+async fn replace(tx: &Tx<'_>, job_row_id: i64, number: i64, result: &NewResult, now_us: i64) -> Result<()> {
+    let row = results::ActiveModel {
+        url: Set(result.url.clone()),
+        error_code: Set(result.error.as_ref().map(|error| error.code.clone())),
+        error_message: Set(result.error.as_ref().map(|error| error.message.clone())),
+        processing_us: Set(result.processing_us),
+        create_time: Set(now_us),
+        data_json: Set(result.data_json.clone()),
+        ..Default::default()
+    };
+    results::Entity::update_many()
+        .set(row)
+        .filter(results::Column::JobRowId.eq(job_row_id))
+        .filter(results::Column::Number.eq(number))
+        .exec(&**tx)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! Queues and types by name and by id, in memory: every call names them, and every row holds their ids.
+//!
+//! Names and ids belong together for ever. Rules change: whoever changes them notes it here after the commit.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::domain::{Queue, Type};
+
+/// What is known of queues and types.
+#[derive(Default)]
+pub struct Registry(RwLock<Known>);
+
+#[derive(Default)]
+struct Known {
+    queues: HashMap<String, Arc<Queue>>,
+    queue_names: HashMap<i64, String>,
+    types: HashMap<i64, Arc<Type>>,
+    type_ids: HashMap<i64, HashMap<String, i64>>,
+    /// Moves on with every change: who loaded a queue before a change does not note it after.
+    generation: u64,
+}
+
+impl Registry {
+    /// The queue of that name, if it is known.
+    pub fn queue(&self, name: &str) -> Option<Arc<Queue>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).queues.get(name).cloned()
+    }
+
+    /// The type of that id with its queue, if both are known.
+    pub fn type_of(&self, type_id: i64) -> Option<(Arc<Type>, Arc<Queue>)> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let found = known.types.get(&type_id)?;
+        let queue = known.queues.get(known.queue_names.get(&found.queue_id)?)?;
+        Some((found.clone(), queue.clone()))
+    }
+
+    /// The type of that name, if it is known.
+    pub fn type_id(&self, queue_id: i64, name: &str) -> Option<i64> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.type_ids.get(&queue_id)?.get(name).copied()
+    }
+
+    /// To be noted before the database is asked for a queue.
+    pub fn generation(&self) -> u64 {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).generation
+    }
+
+    /// Notes a queue that the database had, unless any may have changed since `generation`.
+    pub fn set_loaded(&self, queue: Arc<Queue>, generation: u64) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.generation == generation {
+            known.set(queue);
+        }
+    }
+
+    /// Notes a queue that was made or changed. To be called after the commit.
+    pub fn set_written(&self, queue: Arc<Queue>) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.generation += 1;
+        known.set(queue);
+    }
+
+    /// Notes a type.
+    pub fn set_type(&self, found: Arc<Type>) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.type_ids.entry(found.queue_id).or_default().insert(found.name.clone(), found.id);
+        known.types.insert(found.id, found);
+    }
+
+    /// Forgets the rules of all queues, because somebody else has changed some.
+    pub fn forget_queues(&self) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.generation += 1;
+        known.queues.clear();
+    }
+}
+
+impl Known {
+    fn set(&mut self, queue: Arc<Queue>) {
+        self.queue_names.insert(queue.id, queue.name.clone());
+        self.queues.insert(queue.name.clone(), queue);
+    }
+}

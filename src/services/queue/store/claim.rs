@@ -1,0 +1,325 @@
+//! Claiming: the lowest order keys of the types asked for.
+//!
+//! For one type and tasks without limit keys this is two statements: one that finds and one that takes.
+
+use std::collections::HashMap;
+
+use sea_orm::{FromQueryResult, Value};
+
+use super::ends::Step;
+use super::keys::{self, KeyRow};
+use super::sql;
+use crate::error::{Error, Result};
+use crate::services::queue::domain::{Holder, KeyLimits, State, Task, ready_us};
+
+/// What the claim reads of a task. The type is given by a subquery, so that nothing of a paused one is found; the same for a
+/// worker that is not alive.
+const LINE: &str = r#"SELECT "id", "type_id", "priority", "token", "failure_count", "order_key", "create_time", "run_time",
+    "retries_max", "timeout_us", "key_id", "schedule_id", "error", "parameters" FROM "queue_tasks"
+    WHERE "state" = 0 AND "type_id" = (SELECT y."id" FROM "queue_types" y WHERE y."id" = $1 AND y."paused" = 0)
+    AND ($2 = 0 OR EXISTS (SELECT 1 FROM "queue_workers" w WHERE w."id" = $2 AND w."end_time" IS NULL))
+    ORDER BY "order_key", "id" LIMIT $3"#;
+/// The first of each type, to know which types to look at.
+const HEADS: &str = r#"SELECT y."id" AS "type_id", (SELECT min(t."order_key") FROM "queue_tasks" t
+    WHERE t."state" = 0 AND t."type_id" = y."id") AS "head"
+    FROM "queue_types" y WHERE y."queue_id" = $1 AND y."paused" = 0"#;
+/// The first keys of a type, to know how many to take of it.
+const KEYS: &str = r#"SELECT "order_key" AS "number" FROM "queue_tasks" WHERE "state" = 0 AND "type_id" = $1
+    ORDER BY "order_key" LIMIT $2"#;
+const WORKER: &str =
+    r#"SELECT "id" AS "number" FROM "queue_workers" WHERE "id" = $1 AND "end_time" IS NULL"#;
+const KEY_NAME: &str = r#"SELECT "name" FROM "queue_keys" WHERE "id" = $1"#;
+const SCHEDULE_NAME: &str = r#"SELECT "name" FROM "queue_schedules" WHERE "id" = $1"#;
+
+static TAKE: sql::Listed = sql::Listed::new(|| {
+    let take = r#"UPDATE "queue_tasks" SET "state" = $1, "token" = "token" + 1, "worker_id" = $2, "claim_time" = $3,
+        "expire_time" = $4, "is_cancelling" = FALSE WHERE "id" IN"#;
+    sql::listed(take, 5, "")
+});
+
+/// Tasks that one claim may take out of the line because their key has no room; it is gone on with in the next.
+const BLOCKED_MAX: usize = 1_000;
+
+/// What to claim.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The queue.
+    pub queue_id: i64,
+    /// The types; none: all of the queue.
+    pub type_ids: Vec<i64>,
+    /// At most so many.
+    pub tasks_max: i64,
+    /// At most so many bytes of parameters, but for the first task.
+    pub bytes_max: i64,
+    /// Who holds them.
+    pub holder: Holder,
+    /// CLAIMED or RUNNING.
+    pub state: State,
+}
+
+#[derive(Clone, Debug, FromQueryResult)]
+struct Candidate {
+    id: i64,
+    type_id: i64,
+    priority: i64,
+    token: i64,
+    failure_count: i64,
+    order_key: i64,
+    create_time: Option<i64>,
+    run_time: Option<i64>,
+    retries_max: Option<i64>,
+    timeout_us: Option<i64>,
+    key_id: Option<i64>,
+    schedule_id: Option<i64>,
+    error: Option<String>,
+    parameters: Option<String>,
+}
+
+/// What was claimed.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    /// The tasks, the most urgent first.
+    pub tasks: Vec<Task>,
+    /// Whether to claim again at once: many tasks were in the way whose keys have no room.
+    pub is_cut_short: bool,
+}
+
+/// Keys that the claim has met.
+#[derive(Default)]
+struct Keys {
+    rows: HashMap<i64, (KeyRow, KeyLimits)>,
+    taken: HashMap<i64, i64>,
+}
+
+/// Takes tasks. Error: WorkerLost.
+pub async fn claim(step: &mut Step<'_>, claim: &Claim) -> Result<Claimed> {
+    let mut taken: Vec<Candidate> = Vec::new();
+    let mut keys = Keys::default();
+    let (mut left, mut bytes_left, mut blocked_count) = (claim.tasks_max, claim.bytes_max, 0);
+    let is_cut_short = loop {
+        let mut blocked: HashMap<i64, Vec<i64>> = HashMap::new();
+        let mut is_full = false;
+        for (type_id, count) in plan(step, claim, left).await? {
+            for found in line(step, claim, type_id, count).await? {
+                let bytes = found.parameters.as_ref().map_or(0, String::len);
+                let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+                if bytes > bytes_left && !taken.is_empty() {
+                    is_full = true;
+                    break;
+                }
+                if !keys.admit(step, &found).await? {
+                    blocked.entry(type_id).or_default().push(found.id);
+                    continue;
+                }
+                bytes_left = bytes_left.saturating_sub(bytes);
+                left -= 1;
+                taken.push(found);
+            }
+        }
+        for (type_id, task_ids) in &blocked {
+            keys::block(step, *type_id, task_ids).await?;
+            blocked_count += task_ids.len();
+        }
+        // Where some were blocked there may be more behind them. What is taken is still in the line, so that is looked at first.
+        if is_full || blocked.is_empty() || !taken.is_empty() {
+            break false;
+        }
+        if blocked_count >= BLOCKED_MAX {
+            break true;
+        }
+    };
+    if taken.is_empty() {
+        refuse_the_dead(step, claim.holder).await?;
+    }
+    let tasks = take(step, claim, taken, &mut keys).await?;
+    keys.settle(step).await?;
+    Ok(Claimed { tasks, is_cut_short })
+}
+
+/// How many to take of which type.
+async fn plan(step: &Step<'_>, claim: &Claim, count: i64) -> Result<Vec<(i64, i64)>> {
+    #[derive(FromQueryResult)]
+    struct Head {
+        type_id: i64,
+        head: Option<i64>,
+    }
+    if let [only] = claim.type_ids[..] {
+        return Ok(vec![(only, count)]);
+    }
+    let heads = sql::all::<Head>(step.tx, HEADS, vec![claim.queue_id.into()]).await?;
+    let is_wanted = |type_id| claim.type_ids.is_empty() || claim.type_ids.contains(&type_id);
+    let mut heads: Vec<(i64, i64)> = heads
+        .into_iter()
+        .filter(|head| is_wanted(head.type_id))
+        .filter_map(|head| Some((head.head?, head.type_id)))
+        .collect();
+    heads.sort_unstable();
+    if heads.len() <= 1 || count == 1 {
+        return Ok(heads.first().map(|(_, type_id)| (*type_id, count)).into_iter().collect());
+    }
+    let mut all = Vec::new();
+    for (_, type_id) in &heads {
+        let keys = sql::all::<sql::Number>(step.tx, KEYS, vec![(*type_id).into(), count.into()]).await?;
+        all.extend(keys.into_iter().filter_map(|row| Some((row.number?, *type_id))));
+    }
+    all.sort_unstable();
+    all.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+    Ok(heads
+        .into_iter()
+        .map(|(_, type_id)| (type_id, all.iter().filter(|(_, of)| *of == type_id).count()))
+        .filter(|(_, count)| *count > 0)
+        .map(|(type_id, count)| (type_id, i64::try_from(count).unwrap_or(i64::MAX)))
+        .collect())
+}
+
+async fn line(step: &Step<'_>, claim: &Claim, type_id: i64, count: i64) -> Result<Vec<Candidate>> {
+    let values = vec![type_id.into(), worker_id(claim.holder).into(), count.into()];
+    sql::all::<Candidate>(step.tx, &step.tx.competing(LINE), values).await
+}
+
+fn worker_id(holder: Holder) -> i64 {
+    match holder {
+        Holder::Worker(worker_id) => worker_id,
+        Holder::Lease(_) => 0,
+    }
+}
+
+async fn refuse_the_dead(step: &Step<'_>, holder: Holder) -> Result<()> {
+    match holder {
+        Holder::Worker(worker_id) if sql::number(step.tx, WORKER, vec![worker_id.into()]).await?.is_none() => {
+            Err(Error::WorkerLost)
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn take(
+    step: &mut Step<'_>,
+    claim: &Claim,
+    mut taken: Vec<Candidate>,
+    keys: &mut Keys,
+) -> Result<Vec<Task>> {
+    taken.sort_unstable_by_key(|found| (found.order_key, found.id));
+    let mut tasks = Vec::with_capacity(taken.len());
+    let mut by_expiry: Vec<(Option<i64>, Vec<i64>)> = Vec::new();
+    for found in taken {
+        let named = step.names.of_task(step.tx, found.type_id).await?;
+        let timeout_us = found.timeout_us.unwrap_or(named.queue.rules.timeout_us);
+        let limit_us = (timeout_us > 0).then(|| step.now.us.saturating_add(timeout_us));
+        let expire_us = match claim.holder {
+            Holder::Worker(_) => limit_us,
+            Holder::Lease(lease_us) => {
+                let until_us = step.now.us.saturating_add(lease_us);
+                Some(limit_us.map_or(until_us, |limit_us| until_us.min(limit_us)))
+            }
+        };
+        if let Some(expire_us) = expire_us {
+            step.effects.due_at(expire_us);
+        }
+        match by_expiry.iter_mut().find(|(same, _)| *same == expire_us) {
+            Some((_, task_ids)) => task_ids.push(found.id),
+            None => by_expiry.push((expire_us, vec![found.id])),
+        }
+        let waited_us = (step.now.us - ready_us(found.order_key, found.priority)).max(0);
+        step.effects.moved(found.type_id, Some(State::Queued), Some(claim.state));
+        let tally = step.effects.tally(found.type_id);
+        (tally.claimed, tally.wait_us) = (tally.claimed + 1, tally.wait_us.saturating_add(waited_us));
+        tasks.push(task(step, claim, found, expire_us, keys).await?);
+    }
+    let worker_id = Some(worker_id(claim.holder)).filter(|id| *id != 0);
+    for (expire_us, task_ids) in by_expiry {
+        for chunk in sql::chunks(&task_ids) {
+            let mut values: Vec<Value> = Vec::with_capacity(chunk.len() + 4);
+            values.push(claim.state.number().into());
+            values.extend([worker_id.into(), Some(step.now.us).into(), expire_us.into()]);
+            values.extend(chunk.iter().map(|id| Value::from(*id)));
+            sql::execute(step.tx, TAKE.text(chunk.len()), values).await?;
+        }
+    }
+    Ok(tasks)
+}
+
+/// The task as it is when it is taken.
+async fn task(
+    step: &Step<'_>,
+    claim: &Claim,
+    found: Candidate,
+    expire_us: Option<i64>,
+    keys: &mut Keys,
+) -> Result<Task> {
+    let limit_key = match found.key_id {
+        Some(key_id) => {
+            *keys.taken.entry(key_id).or_default() += 1;
+            name(step, KEY_NAME, key_id).await?
+        }
+        None => None,
+    };
+    let schedule = match found.schedule_id {
+        Some(schedule_id) => name(step, SCHEDULE_NAME, schedule_id).await?,
+        None => None,
+    };
+    Ok(Task {
+        id: found.id,
+        type_id: found.type_id,
+        state: claim.state,
+        priority: found.priority,
+        parameters: found.parameters,
+        create_us: found.create_time.unwrap_or_else(|| ready_us(found.order_key, found.priority)),
+        run_us: found.run_time,
+        token: found.token + 1,
+        failure_count: found.failure_count,
+        retries_max: found.retries_max,
+        timeout_us: found.timeout_us,
+        limit_key,
+        worker_id: Some(worker_id(claim.holder)).filter(|id| *id != 0),
+        claim_us: Some(step.now.us),
+        expire_us,
+        is_cancelling: false,
+        finish_us: None,
+        result: None,
+        error: found.error,
+        schedule,
+    })
+}
+
+async fn name(step: &Step<'_>, query: &str, id: i64) -> Result<Option<String>> {
+    #[derive(FromQueryResult)]
+    struct Name {
+        name: String,
+    }
+    Ok(sql::one::<Name>(step.tx, query, vec![id.into()]).await?.map(|row| row.name))
+}
+
+impl Keys {
+    /// Counts a task against the limits of its key, if it has one and there is room.
+    async fn admit(&mut self, step: &Step<'_>, found: &Candidate) -> Result<bool> {
+        let Some(key_id) = found.key_id else { return Ok(true) };
+        if !self.rows.contains_key(&key_id) {
+            let named = step.names.of_task(step.tx, found.type_id).await?;
+            let row = keys::find(step.tx, key_id).await?;
+            let limits = row.limits(&named.queue.rules.key_limits);
+            self.rows.insert(key_id, (row, limits));
+        }
+        let Some((row, limits)) = self.rows.get_mut(&key_id) else { return Ok(false) };
+        let has_room = row.room(limits, step.now.us) > 0;
+        if has_room {
+            row.claim(limits, 1, step.now.us);
+        } else {
+            row.block(limits, 1, step.now.us);
+        }
+        Ok(has_room)
+    }
+
+    /// Writes what was counted; where a key has room left, others of it come back.
+    async fn settle(self, step: &mut Step<'_>) -> Result<()> {
+        let mut rows: Vec<(KeyRow, KeyLimits)> = self.rows.into_values().collect();
+        rows.sort_unstable_by_key(|(row, _)| row.id);
+        for (mut row, limits) in rows {
+            if self.taken.contains_key(&row.id) {
+                keys::unblock(step, &mut row, &limits).await?;
+            }
+            keys::save(step, &row).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,231 @@
+//! How the claim of a task ends, whoever ends it: its worker, the clock, or somebody who cancels it. Also the state of a
+//! transaction that does this to many tasks.
+
+use std::collections::BTreeMap;
+
+use sea_orm::Value;
+
+use super::names::{Named, Names};
+use super::rows::Current;
+use super::{Now, keys, sql};
+use crate::error::Result;
+use crate::services::queue::domain::{EventKind, KeyLimits, State, order_key};
+use crate::services::queue::effects::Effects;
+use crate::services::queue::rules::{Hold, Next};
+use crate::storage::Tx;
+
+const START: &str = r#"UPDATE "queue_tasks" SET "state" = 3 WHERE "id" = $1"#;
+const EXTEND: &str = r#"UPDATE "queue_tasks" SET "expire_time" = $1 WHERE "id" = $2"#;
+/// Worker and claim time stay: they tell who finished it.
+const FINISH: &str = r#"UPDATE "queue_tasks" SET "state" = $1, "finish_time" = $2, "expire_time" = NULL,
+    "failure_count" = $3, "error" = $4, "result" = $5 WHERE "id" = $6"#;
+const REQUEUE: &str = r#"UPDATE "queue_tasks" SET "state" = $1, "order_key" = $2, "create_time" = $3, "run_time" = $4,
+    "expire_time" = $5, "failure_count" = $6, "error" = coalesce($7, "error"), "worker_id" = NULL, "claim_time" = NULL
+    WHERE "id" = $8"#;
+const LOG: &str = r#"INSERT INTO "queue_task_logs"
+    ("task_id", "kind", "time", "token", "worker_id", "claim_time", "run_time", "error")
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"#;
+
+/// A transaction that changes tasks.
+pub struct Step<'t> {
+    /// The database.
+    pub tx: &'t Tx<'t>,
+    /// Queues and types.
+    pub names: &'t Names,
+    /// When.
+    pub now: Now,
+    /// What follows the commit.
+    pub effects: Effects,
+    /// How many keys there are, once they were counted.
+    pub(super) key_count: Option<i64>,
+    /// How many tasks of a key are held no more, with the limits that its queue sets.
+    released: BTreeMap<i64, (i64, KeyLimits)>,
+}
+
+/// Why a claim ends, or goes on.
+pub(super) struct Ending<'e> {
+    pub(super) kind: EventKind,
+    pub(super) is_failure: bool,
+    pub(super) error: Option<&'e str>,
+    pub(super) result: Option<&'e str>,
+}
+
+impl Ending<'_> {
+    pub(super) fn plain(kind: EventKind) -> Self {
+        Self { kind, is_failure: false, error: None, result: None }
+    }
+
+    fn is_loss(&self) -> bool {
+        matches!(self.kind, EventKind::LeaseExpired | EventKind::WorkerDied | EventKind::Forgotten)
+    }
+}
+
+impl<'t> Step<'t> {
+    /// A step in `tx` at `now`.
+    pub fn new(tx: &'t Tx<'t>, names: &'t Names, now: Now) -> Self {
+        Self { tx, names, now, effects: Effects::default(), key_count: None, released: BTreeMap::new() }
+    }
+
+    /// To be said at the end of the transaction: gives the room of tasks that are held no more to others of their keys.
+    pub async fn finish(mut self) -> Result<Effects> {
+        for (key_id, (count, limits)) in std::mem::take(&mut self.released) {
+            keys::release(&mut self, key_id, count, &limits).await?;
+        }
+        Ok(self.effects)
+    }
+
+    /// What decides about a held task.
+    pub(super) fn hold(row: &Current, named: &Named) -> Hold {
+        Hold {
+            failure_count: row.failure_count,
+            retries_max: row.retries_max.unwrap_or(named.queue.rules.retries_max),
+            timeout_us: row.timeout_us.unwrap_or(named.queue.rules.timeout_us),
+            claim_us: row.claim_time.unwrap_or(0),
+            expire_us: row.expire_time,
+            is_cancelling: row.is_cancelling,
+            has_worker: row.worker_id.is_some(),
+        }
+    }
+
+    /// Brings a held task to what comes next, in the table and in `row`.
+    pub(super) async fn advance(
+        &mut self,
+        row: &mut Current,
+        named: &Named,
+        next: Next,
+        ending: &Ending<'_>,
+    ) -> Result<()> {
+        let from = row.state()?;
+        match next {
+            Next::Running => {
+                if from == State::Running {
+                    return Ok(());
+                }
+                sql::execute(self.tx, START, vec![row.id.into()]).await?;
+                self.log(row, ending, None).await?;
+                row.state = State::Running.number();
+                self.effects.moved(row.type_id, Some(from), Some(State::Running));
+            }
+            Next::Held(expire_us) => {
+                if row.expire_time != expire_us {
+                    sql::execute(self.tx, EXTEND, vec![expire_us.into(), row.id.into()]).await?;
+                    row.expire_time = expire_us;
+                }
+                if let Some(expire_us) = expire_us {
+                    self.effects.due_at(expire_us);
+                }
+            }
+            Next::Finished(state) => self.end(row, named, state, ending).await?,
+            Next::Queued => self.requeue(row, named, None, ending).await?,
+            Next::Scheduled(delay_us) => self.requeue(row, named, Some(delay_us), ending).await?,
+        }
+        Ok(())
+    }
+
+    async fn end(
+        &mut self,
+        row: &mut Current,
+        named: &Named,
+        state: State,
+        ending: &Ending<'_>,
+    ) -> Result<()> {
+        let from = row.state()?;
+        if ending.is_loss() {
+            self.log(row, ending, None).await?;
+        }
+        row.failure_count += i64::from(ending.is_failure);
+        let values = vec![
+            state.number().into(),
+            self.now.us.into(),
+            row.failure_count.into(),
+            ending.error.map(str::to_owned).into(),
+            ending.result.map(str::to_owned).into(),
+            row.id.into(),
+        ];
+        sql::execute(self.tx, FINISH, values).await?;
+        self.count(row, from, state, ending);
+        self.release_key(row, named);
+        row.state = state.number();
+        row.expire_time = None;
+        Ok(())
+    }
+
+    async fn requeue(
+        &mut self,
+        row: &mut Current,
+        named: &Named,
+        delay_us: Option<i64>,
+        ending: &Ending<'_>,
+    ) -> Result<()> {
+        let from = row.state()?;
+        let run_us = delay_us.map(|delay_us| self.now.wall_us.saturating_add(delay_us));
+        self.log(row, ending, run_us).await?;
+        row.failure_count += i64::from(ending.is_failure);
+        let state = if delay_us.is_some() { State::Scheduled } else { State::Queued };
+        if let Some(delay_us) = delay_us {
+            let due_us = self.now.us.saturating_add(delay_us);
+            row.create_time = Some(row.create_us());
+            row.order_key = order_key(due_us, row.priority, named.queue.rules.is_lifo);
+            row.run_time = run_us;
+            row.expire_time = Some(due_us);
+            self.effects.due_at(due_us);
+        } else {
+            row.expire_time = None;
+        }
+        let values: Vec<Value> = vec![
+            state.number().into(),
+            row.order_key.into(),
+            row.create_time.into(),
+            row.run_time.into(),
+            row.expire_time.into(),
+            row.failure_count.into(),
+            ending.error.map(str::to_owned).into(),
+            row.id.into(),
+        ];
+        sql::execute(self.tx, REQUEUE, values).await?;
+        self.count(row, from, state, ending);
+        self.release_key(row, named);
+        row.state = state.number();
+        (row.worker_id, row.claim_time) = (None, None);
+        Ok(())
+    }
+
+    fn count(&mut self, row: &Current, from: State, to: State, ending: &Ending<'_>) {
+        self.effects.moved(row.type_id, Some(from), Some(to));
+        let now_us = self.now.us;
+        let tally = self.effects.tally(row.type_id);
+        tally.failed += i64::from(ending.is_failure);
+        tally.lost += i64::from(ending.is_loss());
+        if to == State::Completed {
+            tally.completed += 1;
+            tally.run_us += (now_us - row.claim_time.unwrap_or(now_us)).max(0);
+        }
+    }
+
+    fn release_key(&mut self, row: &Current, named: &Named) {
+        if let Some(key_id) = row.key_id {
+            self.released.entry(key_id).or_insert((0, named.queue.rules.key_limits)).0 += 1;
+        }
+    }
+
+    /// Writes what the task's row will not tell any more.
+    pub(super) async fn log(
+        &self,
+        row: &Current,
+        ending: &Ending<'_>,
+        run_us: Option<i64>,
+    ) -> Result<()> {
+        let values = vec![
+            row.id.into(),
+            i64::from(ending.kind as u8).into(),
+            self.now.us.into(),
+            row.token.into(),
+            row.worker_id.into(),
+            row.claim_time.into(),
+            run_us.into(),
+            ending.error.map(str::to_owned).into(),
+        ];
+        sql::execute(self.tx, LOG, values).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! Rows of `queue_tasks` and what they mean.
+
+use sea_orm::FromQueryResult;
+
+use super::sql;
+use crate::error::{Error, Result};
+use crate::services::queue::domain::{State, Task, ready_us};
+use crate::storage::{Db, Tx};
+
+/// All of a task, with the names of its key and schedule.
+const TASK: &str = r#"SELECT t."id", t."type_id", t."state", t."priority", t."token", t."failure_count", t."is_cancelling",
+    t."order_key", t."create_time", t."run_time", t."claim_time", t."expire_time", t."finish_time", t."worker_id",
+    t."retries_max", t."timeout_us", t."error", t."parameters", t."result",
+    (SELECT k."name" FROM "queue_keys" k WHERE k."id" = t."key_id") AS "key_name",
+    (SELECT s."name" FROM "queue_schedules" s WHERE s."id" = t."schedule_id") AS "schedule_name"
+    FROM "queue_tasks" t"#;
+
+/// The same, as a row.
+#[derive(Clone, Debug, FromQueryResult)]
+pub(super) struct TaskRow {
+    pub(super) id: i64,
+    pub(super) type_id: i64,
+    pub(super) state: i64,
+    pub(super) priority: i64,
+    pub(super) token: i64,
+    failure_count: i64,
+    is_cancelling: bool,
+    pub(super) order_key: i64,
+    create_time: Option<i64>,
+    run_time: Option<i64>,
+    claim_time: Option<i64>,
+    expire_time: Option<i64>,
+    pub(super) finish_time: Option<i64>,
+    worker_id: Option<i64>,
+    retries_max: Option<i64>,
+    timeout_us: Option<i64>,
+    error: Option<String>,
+    parameters: Option<String>,
+    result: Option<String>,
+    key_name: Option<String>,
+    schedule_name: Option<String>,
+}
+
+/// A SELECT of whole tasks.
+pub(super) fn select(rest: &str) -> String {
+    format!("{TASK} {rest}")
+}
+
+impl TaskRow {
+    /// The task that the row holds.
+    pub(super) fn task(self) -> Result<Task> {
+        let state = state(self.id, self.state)?;
+        Ok(Task {
+            id: self.id,
+            type_id: self.type_id,
+            state,
+            priority: self.priority,
+            create_us: self.create_time.unwrap_or_else(|| ready_us(self.order_key, self.priority)),
+            run_us: self.run_time,
+            token: self.token,
+            failure_count: self.failure_count,
+            retries_max: self.retries_max,
+            timeout_us: self.timeout_us,
+            limit_key: self.key_name,
+            worker_id: self.worker_id,
+            claim_us: self.claim_time,
+            expire_us: self.expire_time.filter(|_| state.is_held()),
+            is_cancelling: self.is_cancelling,
+            finish_us: self.finish_time,
+            parameters: self.parameters,
+            result: self.result,
+            error: self.error,
+            schedule: self.schedule_name,
+        })
+    }
+}
+
+/// One task.
+pub async fn get(db: &Db<'_>, task_id: i64) -> Result<Option<Task>> {
+    let text = select(r#"WHERE t."id" = $1"#);
+    sql::one::<TaskRow>(db, &text, vec![task_id.into()]).await?.map(TaskRow::task).transpose()
+}
+
+/// What a change of a task needs to know of it: all but parameters and result.
+#[derive(Clone, Debug, FromQueryResult)]
+pub(super) struct Current {
+    pub(super) id: i64,
+    pub(super) type_id: i64,
+    pub(super) state: i64,
+    pub(super) priority: i64,
+    pub(super) token: i64,
+    pub(super) failure_count: i64,
+    pub(super) is_cancelling: bool,
+    pub(super) order_key: i64,
+    pub(super) create_time: Option<i64>,
+    pub(super) run_time: Option<i64>,
+    pub(super) claim_time: Option<i64>,
+    pub(super) expire_time: Option<i64>,
+    pub(super) worker_id: Option<i64>,
+    pub(super) retries_max: Option<i64>,
+    pub(super) timeout_us: Option<i64>,
+    pub(super) key_id: Option<i64>,
+}
+
+/// Its columns.
+pub(super) const CURRENT: &str = r#"SELECT "id", "type_id", "state", "priority", "token", "failure_count", "is_cancelling",
+    "order_key", "create_time", "run_time", "claim_time", "expire_time", "worker_id", "retries_max", "timeout_us", "key_id"
+    FROM "queue_tasks""#;
+
+static CURRENT_BY_ID: sql::Listed =
+    sql::Listed::new(|| sql::listed(&format!(r#"{CURRENT} WHERE "id" IN"#), 1, r#" ORDER BY "id""#));
+
+impl Current {
+    /// Where it stands.
+    pub(super) fn state(&self) -> Result<State> {
+        state(self.id, self.state)
+    }
+
+    /// When it was enqueued.
+    pub(super) fn create_us(&self) -> i64 {
+        self.create_time.unwrap_or_else(|| ready_us(self.order_key, self.priority))
+    }
+}
+
+/// The rows of some tasks, locked, by id; each once.
+pub(super) async fn current(tx: &Tx<'_>, task_ids: &[i64]) -> Result<Vec<Current>> {
+    let mut sorted = task_ids.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let mut found = Vec::with_capacity(sorted.len());
+    for chunk in sql::chunks(&sorted) {
+        let text = tx.locking(CURRENT_BY_ID.text(chunk.len()));
+        let values = chunk.iter().map(|id| (*id).into()).collect();
+        found.extend(sql::all::<Current>(tx, &text, values).await?);
+    }
+    Ok(found)
+}
+
+/// The state that a row has.
+fn state(task_id: i64, number: i64) -> Result<State> {
+    State::of(number).ok_or_else(|| Error::CorruptRow {
+        table: "queue_tasks",
+        column: "state",
+        row: task_id,
+        cause: format!("{number} is no state"),
+    })
+}

@@ -1,0 +1,132 @@
+//! PostgreSQL behind the two calls: a few sessions, each with a connection of its own, take operations from one queue.
+//!
+//! An operation belongs to the session that took it and runs to its end, whatever becomes of its caller. A read is a
+//! transaction with one snapshot. A write is a READ COMMITTED transaction, run again when it met another one: after a
+//! serialisation failure, a deadlock, or a row that came in between (a unique violation). Other sidecars may share the
+//! database: rows are locked before they are changed, and wake-ups go through LISTEN and NOTIFY.
+
+mod connection;
+mod executor;
+mod failure;
+mod job;
+mod listen;
+mod outage;
+#[cfg(test)]
+mod round_trip;
+mod session;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::deadline;
+use crate::error::{Error, Result};
+use crate::settings::{Durability, StorageSettings};
+use crate::storage::counters::Counters;
+use crate::storage::{Db, StorageStats, Tx, Wake};
+
+use connection::Place;
+use outage::Outage;
+
+/// Tells, as `tables`, whether the table of applied migrations is there.
+pub(super) const MIGRATIONS_PROBE: &str = "SELECT count(*) AS tables FROM information_schema.tables \
+     WHERE table_schema = current_schema() AND table_name = 'seaql_migrations'";
+
+pub(super) struct Engine {
+    queue: async_channel::Sender<session::Queued>,
+    counters: Arc<Counters>,
+    sessions: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
+    listener: JoinHandle<()>,
+    /// Never becomes true: what PostgreSQL acknowledges is its own to vouch for.
+    failed: watch::Sender<bool>,
+}
+
+impl Engine {
+    pub(super) async fn open(settings: &StorageSettings, wake: Wake) -> Result<Self> {
+        let place = Place::new(settings)?;
+        let first = place.open_first().await?;
+        let queue_max = usize::try_from(settings.write_queue_max).unwrap_or(usize::MAX);
+        let (sender, queue) = async_channel::bounded(queue_max);
+        let counters = Arc::new(Counters::default());
+        let outage = Arc::new(Outage::default());
+        let mut first = Some(first);
+        let sessions = (0..settings.connections).map(|_| {
+            let session = session::Session::new(
+                place.clone(),
+                counters.clone(),
+                outage.clone(),
+                wake.clone(),
+                first.take(),
+            );
+            tokio::spawn(session.run(queue.clone()))
+        });
+        let sessions = tokio::sync::Mutex::new(sessions.collect());
+        let listener = tokio::spawn(listen::run(place, wake));
+        Ok(Self { queue: sender, counters, sessions, listener, failed: watch::channel(false).0 })
+    }
+
+    pub(super) async fn read<I, T, F>(&self, input: I, op: F) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+        F: for<'a> Fn(&'a Db<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.send(Box::new(job::Read { input, op, reply })).await?;
+        answer.await.unwrap_or(Err(Error::ShuttingDown))
+    }
+
+    pub(super) async fn write<I, T, F>(&self, durability: Durability, input: I, op: F) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+        F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
+    {
+        self.run(job::Begin::Write(durability), input, op).await
+    }
+
+    /// The same for a change of the schema: alone among all sidecars, and for as long as it takes.
+    pub(super) async fn change_schema<I, F>(&self, input: I, op: F) -> Result<()>
+    where
+        I: Send + Sync + 'static,
+        F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<()>> + Send + Sync + 'static,
+    {
+        self.run(job::Begin::SchemaChange, input, op).await
+    }
+
+    async fn run<I, T, F>(&self, begin: job::Begin, input: I, op: F) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+        F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.send(Box::new(job::Write { begin, input, op, reply })).await?;
+        answer.await.unwrap_or(Err(Error::ShuttingDown))
+    }
+
+    async fn send(&self, job: Box<dyn job::Job>) -> Result<()> {
+        let queued = session::Queued { deadline: deadline::current(), job };
+        self.queue.send(queued).await.map_err(|_| Error::ShuttingDown)
+    }
+
+    pub(super) fn stats(&self) -> StorageStats {
+        self.counters.stats(self.queue.len())
+    }
+
+    pub(super) fn failed(&self) -> watch::Receiver<bool> {
+        self.failed.subscribe()
+    }
+
+    /// Finishes what is queued and closes the connections.
+    pub(super) async fn close(&self) {
+        self.queue.close();
+        self.listener.abort();
+        for session in self.sessions.lock().await.drain(..) {
+            // A session that panicked has ended as well; its panic is in the log.
+            let _ = session.await;
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The jobs service.
+
+mod calls;
+mod life;
