@@ -138,9 +138,11 @@ fn describe(error: &Error) -> Description {
             R::LeaseLost,
             "the task is not held with this token any more, and nothing was recorded: stop working on it",
         ),
-        Error::IllegalTransition { .. } => {
-            tell(Code::FailedPrecondition, R::IllegalTransition, &format!("{error}: read it again, then decide"))
-        }
+        Error::IllegalTransition { .. } => tell(
+            Code::FailedPrecondition,
+            R::IllegalTransition,
+            &format!("{error}: read it again, then decide"),
+        ),
         Error::WorkerLost => tell(
             Code::FailedPrecondition,
             R::WorkerLost,

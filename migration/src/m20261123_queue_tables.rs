@@ -456,9 +456,7 @@ fn other_indexes() -> Vec<IndexCreateStatement> {
             .col(QueueWorkers::EndTime)
             .and_where(Expr::col(QueueWorkers::EndTime).is_not_null())
             .take(),
-        index("queue_task_logs_by_task", QueueTaskLogs::Table.into_iden())
-            .col(QueueTaskLogs::TaskId)
-            .take(),
+        index("queue_task_logs_by_task", QueueTaskLogs::Table.into_iden()).col(QueueTaskLogs::TaskId).take(),
         index("queue_uniques_by_task", QueueUniques::Table.into_iden()).col(QueueUniques::TaskId).take(),
         index("queue_schedules_due", QueueSchedules::Table.into_iden())
             .col(QueueSchedules::NextRunTime)

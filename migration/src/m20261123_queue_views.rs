@@ -26,7 +26,8 @@ fn iso(backend: DbBackend, column: &str) -> String {
 
 fn views(backend: DbBackend) -> [String; 3] {
     let iso = |column: &str| iso(backend, column);
-    let names = r#"JOIN "queue_types" y ON y."id" = t."type_id" JOIN "queue_queues" q ON q."id" = y."queue_id""#;
+    let names =
+        r#"JOIN "queue_types" y ON y."id" = t."type_id" JOIN "queue_queues" q ON q."id" = y."queue_id""#;
     [
         format!(
             r#"CREATE VIEW "v_active_tasks" AS SELECT t."id" AS "task_id", q."name" AS "queue", y."name" AS "type",

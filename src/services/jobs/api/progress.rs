@@ -10,8 +10,8 @@ use super::super::{Jobs, add_results_in};
 use super::Asked;
 use crate::error::{Error, Result};
 use crate::page::Query;
-use crate::storage::idempotency::{self, RequestKey};
 use crate::storage::Durability;
+use crate::storage::idempotency::{self, RequestKey};
 
 /// A batch of results to record.
 struct Batch {

@@ -77,17 +77,17 @@ impl Sent {
 /// A registered worker.
 #[derive(Default)]
 pub(super) struct Worker {
+    pub(super) registered: Option<Span>,
     /// It was certainly not dead before this.
-    pub(super) alive_until: At0,
+    pub(super) alive_until: Option<At>,
     /// It has certainly given no sign of life after this.
-    pub(super) silent_after: At0,
+    pub(super) silent_after: Option<At>,
     /// Its leave, if it may have taken it.
     pub(super) left: Option<At>,
     pub(super) beats: Vec<BeatSent>,
+    /// Calls that were refused because it was taken for dead.
+    pub(super) told_lost: Vec<Span>,
 }
-
-/// A moment that is the beginning of the run as long as nothing is known.
-pub(super) type At0 = Option<At>;
 
 /// A beat that may have been taken.
 pub(super) struct BeatSent {
@@ -139,6 +139,7 @@ impl<'h> Book<'h> {
             Asked::Register => {
                 if let Answer::Given(Reply::Registered(worker)) = &call.answer {
                     self.enter_life(*worker, span, &call.answer, self.terms.worker_timeout);
+                    self.workers.entry(*worker).or_default().registered = Some(span);
                 }
             }
             Asked::Unregister { worker } => {
@@ -180,6 +181,9 @@ impl<'h> Book<'h> {
     /// A sign of life: one that was taken keeps the worker for `keeps`, one that may have been at least does not end it.
     fn enter_life(&mut self, worker: i64, span: Span, answer: &Answer, keeps: u64) {
         let worker = self.workers.entry(worker).or_default();
+        if matches!(answer, Answer::Refused(reason) if reason == "WORKER_LOST") {
+            worker.told_lost.push(span);
+        }
         if matches!(answer, Answer::Given(_)) {
             worker.alive_until = worker.alive_until.max(Some(span.from.plus(keeps)));
         }

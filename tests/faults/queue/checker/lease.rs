@@ -5,7 +5,7 @@
 //! there is an earliest and a latest end. Whoever else gets the task before the earliest end shares it; whoever reports for it
 //! after the latest end is stale.
 
-use super::book::{Book, Claim, Sent, Timeline};
+use super::book::{BeatSent, Book, Claim, Sent, Span, Timeline, Worker};
 use crate::queue::history::*;
 
 /// What asks for the end of a claim.
@@ -30,7 +30,7 @@ pub(super) fn earliest_end(book: &Book<'_>, line: &Timeline<'_>, claim: &Claim, 
     let outcome = line.sent.iter().filter(counts).map(|sent| sent.span.from).min();
     let timeout = line.spec.timeout.map(|timeout| claim.span.from.plus(timeout));
     let holding = match claim.hold {
-        Hold::Lease(lease) => Some(lease_kept_until(line, claim, lease)),
+        Hold::Lease(lease) => Some(kept_by_starts(book, claim.span, lease_kept_until(line, claim, lease))),
         Hold::Worker(worker) => worker_lost(book, line, claim, worker),
     };
     let by_clock = [timeout, holding].into_iter().flatten().min().unwrap_or(At::NEVER);
@@ -55,14 +55,35 @@ fn worker_lost(book: &Book<'_>, line: &Timeline<'_>, claim: &Claim, worker: i64)
         let listed = |held: &Vec<(i64, i64)>| held.iter().any(|held| *held == (line.task, claim.got.token));
         // "Claimed before its last beat": another beat may lie between the claim and this one.
         let beat_before = || {
-            let may_lie_between =
-                |other: &super::book::BeatSent| other.to >= claim.span.from && other.from <= beat.to;
+            let may_lie_between = |other: &BeatSent| other.to >= claim.span.from && other.from <= beat.to;
             worker.beats.iter().enumerate().any(|(other, before)| other != *place && may_lie_between(before))
         };
         beat.to >= claim.span.from && beat.held.as_ref().is_some_and(|held| !listed(held)) && beat_before()
     });
     let forgotten = forgotten.map(|(_, beat)| beat.from);
-    [worker.alive_until, worker.left, forgotten].into_iter().flatten().min()
+    [Some(alive_until(book, worker)), worker.left, forgotten].into_iter().flatten().min()
+}
+
+/// Before this the worker has certainly not been taken for dead.
+pub(super) fn alive_until(book: &Book<'_>, worker: &Worker) -> At {
+    let until = worker.alive_until.unwrap_or(At(0));
+    worker.registered.map_or(until, |since| kept_by_starts(book, since, until))
+}
+
+/// What lasts until a sidecar's end lasts for a worker's timeout from its next start on. Where several share the queue, one
+/// may take away during the other's start what is over by then.
+fn kept_by_starts(book: &Book<'_>, since: Span, until: At) -> At {
+    let mut until = until;
+    for start in book.starts.iter().filter(|start| start.from >= since.to && start.ready != At::NEVER) {
+        let others = || book.starts.iter().filter(|other| !std::ptr::eq(*other, start));
+        let is_alone = others().all(|other| other.killed <= start.from || other.from >= start.ready);
+        let down_from = others().map(|other| other.killed).filter(|killed| *killed <= start.from).max();
+        let must_last = if is_alone { down_from.unwrap_or(start.from) } else { start.ready };
+        if until > must_last.plus(book.terms.clock_slack) {
+            until = until.max(start.from.plus(book.terms.worker_timeout));
+        }
+    }
+    until
 }
 
 /// After this the claim has certainly ended.

@@ -48,6 +48,8 @@ pub(crate) enum Fault {
     StaleAccepted,
     /// An outcome was refused though its claim lasted.
     WronglyRefused,
+    /// A worker was told that it is dead while it beat.
+    WorkerLost,
     /// What is found is not what was answered.
     StateDisagrees,
     /// The audit log is not what was answered.
@@ -83,6 +85,12 @@ impl fmt::Display for Finding {
     }
 }
 
+/// All that happened to a task.
+pub(crate) fn tell(history: &History, task: i64) -> Vec<String> {
+    let book = Book::of(history);
+    book.tasks.get(&task).map(|line| words::tell(&book, line)).unwrap_or_default()
+}
+
 /// All that is wrong with a history; nothing: it is as promised.
 pub(crate) fn check(history: &History) -> Vec<Finding> {
     let book = Book::of(history);
@@ -91,6 +99,7 @@ pub(crate) fn check(history: &History) -> Vec<Finding> {
         let wrong = rules::judge(&book, line).into_iter().chain(finale::judge(line));
         found.extend(wrong.map(|wrong| (Some(*task), wrong)));
     }
+    found.extend(rules::workers(&book).into_iter().map(|wrong| (None, wrong)));
     found.extend(finale::tickets(&book));
     found.extend(finale::unseen_tokens(&book));
     let tell = |(task, found): (Option<i64>, Found)| Finding {

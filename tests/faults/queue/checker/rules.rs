@@ -1,7 +1,7 @@
 //! What may not happen to one task.
 
 use super::book::{Book, Claim, Sent, Timeline};
-use super::lease::{Asking, earliest_end, latest_end};
+use super::lease::{Asking, alive_until, earliest_end, latest_end};
 use super::{Fault, Found as Wrong};
 use crate::queue::history::*;
 
@@ -183,4 +183,22 @@ fn answered_wrongly(sent: &Sent) -> Option<Wrong> {
     };
     let words = || format!("{:?} was answered with {}", sent.outcome.kind, state.as_str_name());
     (!fits).then(|| Wrong::of(Fault::StateDisagrees, words()))
+}
+
+/// No worker is taken for dead while it beats.
+pub(super) fn workers(book: &Book<'_>) -> Vec<Wrong> {
+    let mut wrong = Vec::new();
+    for (number, worker) in &book.workers {
+        let until = alive_until(book, worker).minus(book.terms.clock_slack);
+        for span in &worker.told_lost {
+            if span.to < until && worker.left.is_none_or(|left| left > span.to) {
+                let words = format!(
+                    "worker {number} was told by {} that it is lost, and lived until {until} at least",
+                    span.to
+                );
+                wrong.push(Wrong::of(Fault::WorkerLost, words));
+            }
+        }
+    }
+    wrong
 }

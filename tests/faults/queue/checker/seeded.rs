@@ -192,6 +192,25 @@ fn an_outcome_that_is_refused_though_its_claim_lasts_is_found() {
 }
 
 #[test]
+fn a_worker_that_is_taken_for_dead_while_it_beats_is_found() {
+    let faults =
+        |story: Story| check(&story.history()).into_iter().map(|found| found.fault).collect::<Vec<_>>();
+    let silent_for = |micros: u64| Story::new().registered(1).wait(micros).told_dead(1);
+    assert_eq!(faults(silent_for(model::WORKER_TIMEOUT / 2)), [Fault::WorkerLost]);
+    assert_eq!(faults(silent_for(model::WORKER_TIMEOUT)), []);
+    let alive_again = silent_for(model::WORKER_TIMEOUT).beats(1, &[]);
+    assert_eq!(faults(alive_again), [Fault::WorkerLost]);
+}
+
+#[test]
+fn what_lasts_until_a_kill_lasts_for_a_while_from_the_next_start_on() {
+    let held = Story::new().enqueued().claimed(1, 1, LEASE).restarted().wait(model::WORKER_TIMEOUT / 2);
+    finds(Fault::HeldTwice, held.claimed(2, 2, LEASE).completed(2, 2).ends(TaskState::Completed));
+    let over = Story::new().enqueued().claimed(1, 1, LEASE).wait(LEASE).restarted();
+    passes(over.claimed(2, 2, LEASE).completed(2, 2).ends(TaskState::Completed));
+}
+
+#[test]
 fn a_claim_before_its_time_or_after_the_end_is_found() {
     let first = || Story::new().enqueued().claimed(1, 1, LEASE);
     let snoozed =

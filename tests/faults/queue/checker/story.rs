@@ -79,6 +79,11 @@ impl Story {
         self.beat(worker, &[held], vec![held.0])
     }
 
+    pub(super) fn told_dead(self, worker: u32) -> Self {
+        let asked = Asked::Beat { worker: i64::from(worker), held: None };
+        self.call(worker, asked, Answer::Refused("WORKER_LOST".into()))
+    }
+
     fn beat(self, worker: u32, held: &[(i64, i64)], lost: Vec<i64>) -> Self {
         let asked = Asked::Beat { worker: i64::from(worker), held: Some(held.to_vec()) };
         self.call(worker, asked, Answer::Given(Reply::Beaten(lost)))

@@ -1,6 +1,7 @@
 //! A task's events in words, in the order in which they began.
 
 use super::book::{Book, Claim, Sent, Span, Timeline};
+use super::lease::alive_until;
 use crate::queue::history::*;
 
 pub(super) fn tell(book: &Book<'_>, line: &Timeline<'_>) -> Vec<String> {
@@ -33,7 +34,7 @@ fn claimed(book: &Book<'_>, claim: &Claim) -> String {
     let hold = match claim.hold {
         Hold::Lease(lease) => format!("for {} ms", lease / 1_000),
         Hold::Worker(worker) => {
-            let alive = book.workers.get(&worker).and_then(|worker| worker.alive_until).unwrap_or(At(0));
+            let alive = book.workers.get(&worker).map_or(At(0), |worker| alive_until(book, worker));
             format!("by worker {worker}, which lived until {alive} at least")
         }
     };
