@@ -20,7 +20,7 @@ test-clients:
 	PANNIER_BIN="$(abspath $(TARGET))/release/pannier" bash tests/clients/run.sh
 
 test-long: ## The same faults, many more times.
-	PANNIER_KILLS=1000 PANNIER_FAULTS=all $(CARGO) test --test faults -- --nocapture
+	PANNIER_KILLS=1000 PANNIER_QUEUE_TASKS=100000 PANNIER_FAULTS=all $(CARGO) test --test faults -- --nocapture
 
 check: node_modules/.package-lock.json ## Formatter, clippy with warnings as errors, buf.
 	$(CARGO) fmt --all --check

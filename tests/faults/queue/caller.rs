@@ -78,29 +78,31 @@ impl Caller {
             let sent = tokio::time::timeout(LONG, send(client)).await;
             match sent.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer for very long"))) {
                 Ok(response) => break Answer::Given(read(&self.recorder, response.into_inner())),
-                Err(status) => match Fault::of(&status).map(|fault| fault.reason) {
-                    Some(reason) if outcomes == 1 && reason == "LEASE_LOST" => {
+                Err(status) => {
+                    let is_lost = Fault::of(&status).is_some_and(|fault| fault.reason == "LEASE_LOST");
+                    if outcomes == 1 && is_lost {
                         break Answer::Given(Reply::Worked(vec![Verdict::Lost], Vec::new()));
                     }
-                    reason => {
-                        self.trouble(way, from, &status, reason.clone());
-                        match reason.filter(|reason| promises_nothing_was_done(reason)) {
-                            Some(reason) => break Answer::Refused(reason),
-                            None if way.request_id.is_empty() => break Answer::Unknown,
-                            None => {}
-                        }
+                    let reason = self.trouble(way.rpc, from, &status);
+                    match reason.filter(|reason| promises_nothing_was_done(reason)) {
+                        Some(reason) => break Answer::Refused(reason),
+                        None if way.request_id.is_empty() => break Answer::Unknown,
+                        None => {}
                     }
-                },
+                }
             }
         };
         self.recorder.end(call, answer.clone());
         answer
     }
 
-    fn trouble(&mut self, way: &Way, from: At, status: &Status, reason: Option<String>) {
-        let (code, message) = (status.code(), status.message().to_owned());
-        self.recorder.trouble(Trouble { rpc: way.rpc, from, to: self.recorder.now(), code, reason, message });
+    /// Notes an error, and answers with the sidecar's reason, if it is from there. The connection is not used again.
+    pub(crate) fn trouble(&mut self, rpc: &'static str, from: At, status: &Status) -> Option<String> {
+        let (to, code, message) = (self.recorder.now(), status.code(), status.message().to_owned());
+        let reason = Fault::of(status).map(|fault| fault.reason);
+        self.recorder.trouble(Trouble { rpc, from, to, code, reason: reason.clone(), message });
         self.client = None;
+        reason
     }
 
     /// Adds tasks; one of them by Enqueue, if `single`.

@@ -1,5 +1,6 @@
 //! The runs: on SQLite with one sidecar, and on PostgreSQL with two that share the queue.
 
+use super::postgres::Postgres;
 use super::run::{Plan, run, settings};
 use crate::chance::{Chance, parameter};
 use crate::load::sound;
@@ -23,6 +24,19 @@ async fn on_sqlite(test: &str, workers: u32) {
     sound(&place);
 }
 
+/// Two sidecars share the queue, and either is killed.
+async fn on_postgres(test: &str, workers: u32) {
+    let _turn = turn::alone().await;
+    let Some(server) = Postgres::started() else { return };
+    let chance = Chance::new(Chance::seed_of_run(test));
+    let place = Place::new();
+    let launch = |name: &str| {
+        let launch = Launch::named(&place, name, &place.path(name));
+        settings(launch).variable("PANNIER_STORAGE__URL", server.url())
+    };
+    run(plan(workers), vec![launch("one"), launch("two")], chance).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn eight_workers_and_the_sidecar_are_killed() {
     on_sqlite("chaos of 8", 8).await;
@@ -31,4 +45,14 @@ async fn eight_workers_and_the_sidecar_are_killed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thirty_two_workers_and_the_sidecar_are_killed() {
     on_sqlite("chaos of 32", 32).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_workers_and_two_sidecars_on_postgres_are_killed() {
+    on_postgres("chaos of 8 on PostgreSQL", 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thirty_two_workers_and_two_sidecars_on_postgres_are_killed() {
+    on_postgres("chaos of 32 on PostgreSQL", 32).await;
 }

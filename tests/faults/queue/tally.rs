@@ -99,3 +99,32 @@ impl Counts {
         counts
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(from: u64, to: u64, code: Code, reason: Option<&str>) -> usize {
+        let start = Start { from: At(0), ready: At(1), killed: At(10_000_000) };
+        let history = History { starts: vec![start], ..History::default() };
+        let reason = reason.map(str::to_owned);
+        let (from, to, message) = (At(from), At(to), String::new());
+        unexpected(&history, &[Trouble { rpc: "Claim", from, to, code, reason, message }]).len()
+    }
+
+    #[test]
+    fn broken_connections_are_explained_by_a_kill_and_by_nothing_else() {
+        assert_eq!(found(9_999_000, 10_000_100, Code::Unavailable, None), 0);
+        assert_eq!(found(11_000_000, 11_000_100, Code::Cancelled, None), 0);
+        assert_eq!(found(9_998_000, 9_999_000, Code::Unavailable, None), 1);
+        assert_eq!(found(13_000_000, 13_000_100, Code::Unavailable, None), 1);
+        assert_eq!(found(9_999_000, 10_000_100, Code::DeadlineExceeded, None), 1);
+    }
+
+    #[test]
+    fn no_error_of_the_sidecars_is_explained_by_a_kill() {
+        for reason in ["STORAGE_UNAVAILABLE", "OVERLOADED", "INTERNAL", "SHUTTING_DOWN"] {
+            assert_eq!(found(9_999_000, 10_000_100, Code::Unavailable, Some(reason)), 1, "{reason}");
+        }
+    }
+}

@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 
 use super::caller::Caller;
 use super::history::*;
+use super::session::Session;
 
 /// After how long without a beat a worker is dead.
 pub(crate) const WORKER_TIMEOUT: u64 = 1_000_000;
@@ -41,6 +42,8 @@ impl Drop for Heart {
 pub(crate) struct Worker {
     caller: Caller,
     shared: Arc<Shared>,
+    /// It works on streams only.
+    streams: bool,
     registers: bool,
     registered: Option<(i64, Heart)>,
     /// What it held once. It reports for these too, now and then.
@@ -52,8 +55,9 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(mut caller: Caller) -> Self {
         let registers = !caller.chance.once_in(3);
+        let streams = caller.chance.once_in(4);
         let (shared, former, waiting) = (Arc::default(), Vec::new(), Vec::new());
-        Self { caller, shared, registers, registered: None, former, waiting }
+        Self { caller, shared, streams, registers, registered: None, former, waiting }
     }
 
     /// Works until it is told to stop, and takes its leave, or not.
@@ -61,6 +65,10 @@ impl Worker {
         while !*stop.borrow() {
             if self.shared.is_lost.load(Ordering::Relaxed) {
                 self.lose_all();
+            }
+            if self.streams {
+                Session::new(&mut self.caller).work().await;
+                continue;
             }
             if self.registers && self.registered.is_none() {
                 self.register().await;
@@ -133,11 +141,11 @@ impl Worker {
     /// Reports what became of what it holds.
     async fn work(&mut self) {
         let held = self.shared.held.lock().expect("no panic").clone();
-        let mut outcomes: Vec<_> = held.into_iter().map(|held| self.outcome(held)).collect();
+        let mut outcomes: Vec<_> = held.into_iter().map(|held| choose(&mut self.caller, held)).collect();
         if !self.former.is_empty() && self.caller.chance.once_in(12) {
             let place = self.caller.chance.below(self.former.len() as u64) as usize;
             let stale = self.former[place];
-            outcomes.push(self.outcome(stale));
+            outcomes.push(choose(&mut self.caller, stale));
         }
         if outcomes.is_empty() {
             return;
@@ -155,21 +163,6 @@ impl Worker {
                 }
             }
         }
-    }
-
-    fn outcome(&mut self, (task, token): (i64, i64)) -> Outcome {
-        let chance = &mut self.caller.chance;
-        let kind = match chance.below(100) {
-            0..=3 => Kind::Start,
-            4..=7 => Kind::Extend { lease: LEASE },
-            8..=14 => Kind::Fail { last: false, delay: Some(chance.below(200_000)) },
-            15 => Kind::Fail { last: false, delay: None },
-            16 => Kind::Fail { last: true, delay: None },
-            17..=19 => Kind::Release,
-            20..=23 => Kind::Snooze { delay: 1 + chance.below(200_000) },
-            _ => Kind::Complete,
-        };
-        Outcome { task, token, ticket: self.caller.recorder.ticket(), kind }
     }
 
     /// What it holds after an answer. What nobody knows it does not hold: its beats do not list it.
@@ -206,6 +199,22 @@ impl Worker {
     }
 }
 
+/// What a worker makes of a task: mostly it is done.
+pub(crate) fn choose(caller: &mut Caller, (task, token): (i64, i64)) -> Outcome {
+    let chance = &mut caller.chance;
+    let kind = match chance.below(100) {
+        0..=3 => Kind::Start,
+        4..=7 => Kind::Extend { lease: LEASE },
+        8..=14 => Kind::Fail { last: false, delay: Some(chance.below(200_000)) },
+        15 => Kind::Fail { last: false, delay: None },
+        16 => Kind::Fail { last: true, delay: None },
+        17..=19 => Kind::Release,
+        20..=23 => Kind::Snooze { delay: 1 + chance.below(200_000) },
+        _ => Kind::Complete,
+    };
+    Outcome { task, token, ticket: caller.recorder.ticket(), kind }
+}
+
 /// Beats for a worker, mostly with all that it holds, until it is told that it is dead.
 async fn beat_on(mut caller: Caller, shared: Arc<Shared>, worker: i64) {
     loop {
@@ -220,11 +229,9 @@ async fn beat_on(mut caller: Caller, shared: Arc<Shared>, worker: i64) {
                 shared.is_lost.store(true, Ordering::Relaxed);
                 return;
             }
-            Answer::Given(Reply::Beaten(lost)) => {
-                // Now and then it reports for them nevertheless.
-                if !caller.chance.once_in(3) {
-                    shared.held.lock().expect("no panic").retain(|held| !lost.contains(&held.0));
-                }
+            // Now and then it reports for what it lost nevertheless.
+            Answer::Given(Reply::Beaten(lost)) if !caller.chance.once_in(3) => {
+                shared.held.lock().expect("no panic").retain(|held| !lost.contains(&held.0));
             }
             _ => {}
         }

@@ -52,7 +52,7 @@ fn lease_kept_until(line: &Timeline<'_>, claim: &Claim, lease: u64) -> At {
 fn worker_lost(book: &Book<'_>, line: &Timeline<'_>, claim: &Claim, worker: i64) -> Option<At> {
     let worker = book.workers.get(&worker)?;
     let forgotten = worker.beats.iter().enumerate().find(|(place, beat)| {
-        let listed = |held: &Vec<(i64, i64)>| held.iter().any(|held| *held == (line.task, claim.got.token));
+        let listed = |held: &Vec<(i64, i64)>| held.contains(&(line.task, claim.got.token));
         // "Claimed before its last beat": another beat may lie between the claim and this one.
         let beat_before = || {
             let may_lie_between = |other: &BeatSent| other.to >= claim.span.from && other.from <= beat.to;

@@ -170,12 +170,10 @@ impl Queue {
             let timeout = task.spec.timeout.map_or(At::NEVER, |timeout| task.claimed.plus(timeout));
             if timeout <= now.min(task.lease_end) {
                 self.fail(id, timeout, false, 0, None);
-            } else if task.lease_end <= now {
-                self.requeue(id, TaskEventKind::LeaseExpired);
-            } else if task.lease_end.0 > now.0 + 80_000
-                && timeout.0 > now.0 + 80_000
-                && self.slips(Bug::ExpireEarly)
-            {
+                continue;
+            }
+            let is_far = task.lease_end.0 > now.0 + 80_000 && timeout.0 > now.0 + 80_000;
+            if task.lease_end <= now || (is_far && self.slips(Bug::ExpireEarly)) {
                 self.requeue(id, TaskEventKind::LeaseExpired);
             }
         }
