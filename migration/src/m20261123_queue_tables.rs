@@ -428,7 +428,6 @@ fn task_indexes() -> [IndexCreateStatement; 6] {
             .col(C::State)
             .col(C::OrderKey)
             .and_where(Expr::col(C::KeyId).is_not_null())
-            .and_where(Expr::col(C::FinishTime).is_null())
             .take(),
     ]
 }

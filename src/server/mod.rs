@@ -21,7 +21,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::services::{cache, jobs};
+use crate::services::{cache, jobs, queue};
 use crate::settings::{Settings, StorageSettings};
 use crate::storage::{Durability, Storage, idempotency, migrate};
 
@@ -88,6 +88,7 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
 
     let cache = cache::CacheService::new(storage.clone(), clock.clone(), settings);
     let jobs = jobs::JobsService::new(storage.clone(), clock.clone(), settings);
+    let queue = queue::QueueService::new(storage.clone(), clock.clone(), settings);
     let gate = Gate::new(&settings.server);
     let metrics = Arc::new(Metrics::new(&storage, &cache, &gate)?);
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -109,7 +110,8 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
         .add_service(reflection_builder().build_v1().map_err(reflection)?)
         .add_service(reflection_builder().build_v1alpha().map_err(reflection)?)
         .add_service(cache::server(cache.clone()))
-        .add_service(jobs::server(jobs.clone()));
+        .add_service(jobs::server(jobs.clone()))
+        .add_service(queue::server(queue.clone()));
     let (grpc, http) = listeners.split(settings.server.connections_max);
     let mut stop = is_stopping.clone();
     let transport = tokio::spawn(async move {
@@ -125,6 +127,7 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
     let mut upkeep = vec![
         tokio::spawn(cache::upkeep(cache, is_stopping.clone())),
         tokio::spawn(jobs::upkeep(jobs, is_stopping.clone())),
+        tokio::spawn(queue::upkeep(queue, is_stopping.clone())),
         tokio::spawn(forget_old_answers(storage.clone(), clock, is_stopping.clone())),
     ];
     if let Some(http) = http {
@@ -189,7 +192,7 @@ impl Running {
 }
 
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in ["", cache::NAME, jobs::NAME] {
+    for service in ["", cache::NAME, jobs::NAME, queue::NAME] {
         health.set_service_status(service, status).await;
     }
 }

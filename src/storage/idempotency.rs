@@ -69,22 +69,39 @@ where
     T: Message + Default,
     W: Future<Output = Result<T>>,
 {
-    let Some(key) = key else { return work.await };
-    if let Some(kept) = entity::Entity::find_by_id(key.id).one(&**tx).await? {
-        if kept.expire_time > key.now_us {
-            if kept.fingerprint != key.fingerprint {
-                return Err(Error::RequestIdReused);
-            }
-            return T::decode(kept.response.as_slice()).map_err(|error| Error::CorruptRow {
-                table: "idempotency_keys",
-                column: "response",
-                row: 0,
-                cause: error.to_string(),
-            });
-        }
-        entity::Entity::delete_by_id(key.id).exec(&**tx).await?;
+    if let Some(answer) = recall(tx, key).await? {
+        return Ok(answer);
     }
     let answer = work.await?;
+    keep(tx, key, &answer).await?;
+    Ok(answer)
+}
+
+/// The answer that was given to the request before. For work that is not always kept; see [`once`].
+///
+/// Error: RequestIdReused.
+pub async fn recall<T: Message + Default>(tx: &Tx<'_>, key: Option<&RequestKey>) -> Result<Option<T>> {
+    let Some(key) = key else { return Ok(None) };
+    let Some(kept) = entity::Entity::find_by_id(key.id).one(&**tx).await? else { return Ok(None) };
+    if kept.expire_time <= key.now_us {
+        entity::Entity::delete_by_id(key.id).exec(&**tx).await?;
+        return Ok(None);
+    }
+    if kept.fingerprint != key.fingerprint {
+        return Err(Error::RequestIdReused);
+    }
+    let answer = T::decode(kept.response.as_slice()).map_err(|error| Error::CorruptRow {
+        table: "idempotency_keys",
+        column: "response",
+        row: 0,
+        cause: error.to_string(),
+    });
+    answer.map(Some)
+}
+
+/// Keeps the answer to a request that was not answered before.
+pub async fn keep(tx: &Tx<'_>, key: Option<&RequestKey>, answer: &impl Message) -> Result<()> {
+    let Some(key) = key else { return Ok(()) };
     let row = entity::ActiveModel {
         request_id: Set(key.id),
         fingerprint: Set(key.fingerprint.to_vec()),
@@ -92,7 +109,15 @@ where
         expire_time: Set(key.expire_time_us),
     };
     entity::Entity::insert(row).exec_without_returning(&**tx).await?;
-    Ok(answer)
+    Ok(())
+}
+
+/// Keeps an answer in the place of the one that was kept before, if one was.
+pub async fn keep_instead(tx: &Tx<'_>, key: Option<&RequestKey>, answer: &impl Message) -> Result<()> {
+    if let Some(key) = key {
+        entity::Entity::delete_by_id(key.id).exec(&**tx).await?;
+    }
+    keep(tx, key, answer).await
 }
 
 /// Forgets at most `rows_max` answers whose time is over; tells how many.

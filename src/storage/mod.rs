@@ -139,7 +139,7 @@ impl<'t> Deref for Tx<'t> {
 }
 
 /// Rows of one statement that names its rows one by one. Statements are cached by their text: few sizes, few texts.
-const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
+pub const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
 
 /// `all` in pieces of few sizes, for statements that name their rows one by one.
 pub fn chunks<T>(all: &[T]) -> impl Iterator<Item = &[T]> {

@@ -6,4 +6,5 @@ mod cache;
 mod exceptions;
 mod harness;
 mod jobs;
+mod queue;
 mod storage;

@@ -27,6 +27,12 @@ impl Registry {
         self.0.read().unwrap_or_else(PoisonError::into_inner).queues.get(name).cloned()
     }
 
+    /// The queue of that id, if it is known.
+    pub fn queue_of(&self, queue_id: i64) -> Option<Arc<Queue>> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        known.queues.get(known.queue_names.get(&queue_id)?).cloned()
+    }
+
     /// The type of that id with its queue, if both are known.
     pub fn type_of(&self, type_id: i64) -> Option<(Arc<Type>, Arc<Queue>)> {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);

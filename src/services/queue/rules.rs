@@ -166,9 +166,7 @@ impl Hold {
         match what {
             What::Start => Next::Running,
             What::Extend(_) if self.has_worker => Next::Held(self.expire_us),
-            What::Extend(lease_us) => {
-                Next::Held(Some(self.within_timeout(now_us.saturating_add(*lease_us))))
-            }
+            What::Extend(lease_us) => Next::Held(Some(self.within_timeout(now_us.saturating_add(*lease_us)))),
             What::Complete(_) => Next::Finished(State::Completed),
             _ if self.is_cancelling => Next::Finished(State::Cancelled),
             What::Fail { is_final, delay_us, .. } => {
@@ -192,7 +190,11 @@ impl Hold {
     }
 
     fn within_timeout(&self, until_us: i64) -> i64 {
-        if self.timeout_us > 0 { until_us.min(self.claim_us.saturating_add(self.timeout_us)) } else { until_us }
+        if self.timeout_us > 0 {
+            until_us.min(self.claim_us.saturating_add(self.timeout_us))
+        } else {
+            until_us
+        }
     }
 }
 
@@ -217,7 +219,8 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_the_longest_and_vary_by_a_fifth() {
-        for (failures, exact_s) in [(1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (8, 60), (64, 60), (1_000, 60)] {
+        for (failures, exact_s) in [(1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (8, 60), (64, 60), (1_000, 60)]
+        {
             let exact = exact_s * S;
             assert_eq!(rules().retry_delay_us(failures, 0), exact - exact / 5);
             assert_eq!(rules().retry_delay_us(failures, 1_000_000), exact + exact / 5);

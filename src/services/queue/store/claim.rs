@@ -26,8 +26,7 @@ const HEADS: &str = r#"SELECT y."id" AS "type_id", (SELECT min(t."order_key") FR
 /// The first keys of a type, to know how many to take of it.
 const KEYS: &str = r#"SELECT "order_key" AS "number" FROM "queue_tasks" WHERE "state" = 0 AND "type_id" = $1
     ORDER BY "order_key" LIMIT $2"#;
-const WORKER: &str =
-    r#"SELECT "id" AS "number" FROM "queue_workers" WHERE "id" = $1 AND "end_time" IS NULL"#;
+const WORKER: &str = r#"SELECT "id" AS "number" FROM "queue_workers" WHERE "id" = $1 AND "end_time" IS NULL"#;
 const KEY_NAME: &str = r#"SELECT "name" FROM "queue_keys" WHERE "id" = $1"#;
 const SCHEDULE_NAME: &str = r#"SELECT "name" FROM "queue_schedules" WHERE "id" = $1"#;
 
@@ -39,6 +38,9 @@ static TAKE: sql::Listed = sql::Listed::new(|| {
 
 /// Tasks that one claim may take out of the line because their key has no room; it is gone on with in the next.
 const BLOCKED_MAX: usize = 1_000;
+
+/// Tasks that are looked at at once: so many of the largest parameters are in memory.
+const ROUND_MAX: i64 = 128;
 
 /// What to claim.
 #[derive(Clone, Debug)]
@@ -93,47 +95,76 @@ struct Keys {
 
 /// Takes tasks. Error: WorkerLost.
 pub async fn claim(step: &mut Step<'_>, claim: &Claim) -> Result<Claimed> {
-    let mut taken: Vec<Candidate> = Vec::new();
+    let mut claimed = Claimed::default();
     let mut keys = Keys::default();
-    let (mut left, mut bytes_left, mut blocked_count) = (claim.tasks_max, claim.bytes_max, 0);
-    let is_cut_short = loop {
-        let mut blocked: HashMap<i64, Vec<i64>> = HashMap::new();
-        let mut is_full = false;
-        for (type_id, count) in plan(step, claim, left).await? {
-            for found in line(step, claim, type_id, count).await? {
-                let bytes = found.parameters.as_ref().map_or(0, String::len);
-                let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-                if bytes > bytes_left && !taken.is_empty() {
-                    is_full = true;
-                    break;
-                }
-                if !keys.admit(step, &found).await? {
-                    blocked.entry(type_id).or_default().push(found.id);
-                    continue;
-                }
-                bytes_left = bytes_left.saturating_sub(bytes);
-                left -= 1;
-                taken.push(found);
-            }
+    let (mut left, mut bytes_left, mut blocked_left) = (claim.tasks_max, claim.bytes_max, BLOCKED_MAX);
+    while left > 0 {
+        let mut round = Round { bytes_left, is_first: claimed.tasks.is_empty(), ..Round::default() };
+        for (type_id, count) in plan(step, claim, left.min(ROUND_MAX)).await? {
+            round.look(step, claim, type_id, count, &mut keys).await?;
         }
-        for (type_id, task_ids) in &blocked {
+        for (type_id, task_ids) in &round.blocked {
             keys::block(step, *type_id, task_ids).await?;
-            blocked_count += task_ids.len();
+            blocked_left = blocked_left.saturating_sub(task_ids.len());
         }
-        // Where some were blocked there may be more behind them. What is taken is still in the line, so that is looked at first.
-        if is_full || blocked.is_empty() || !taken.is_empty() {
-            break false;
+        let found_nothing = round.taken.is_empty() && round.blocked.is_empty();
+        left -= i64::try_from(round.taken.len()).unwrap_or(left);
+        bytes_left = round.bytes_left;
+        claimed.tasks.extend(take(step, claim, round.taken, &mut keys).await?);
+        if found_nothing || round.is_full {
+            break;
         }
-        if blocked_count >= BLOCKED_MAX {
-            break true;
+        if blocked_left == 0 {
+            claimed.is_cut_short = claimed.tasks.is_empty();
+            break;
         }
-    };
-    if taken.is_empty() {
+    }
+    if claimed.tasks.is_empty() {
         refuse_the_dead(step, claim.holder).await?;
     }
-    let tasks = take(step, claim, taken, &mut keys).await?;
     keys.settle(step).await?;
-    Ok(Claimed { tasks, is_cut_short })
+    Ok(claimed)
+}
+
+/// What one look at the line gives.
+#[derive(Default)]
+struct Round {
+    taken: Vec<Candidate>,
+    /// Tasks whose key has no room, by type.
+    blocked: HashMap<i64, Vec<i64>>,
+    bytes_left: i64,
+    /// Whether nothing was taken before: one task is given, however large.
+    is_first: bool,
+    is_full: bool,
+}
+
+impl Round {
+    async fn look(
+        &mut self,
+        step: &Step<'_>,
+        claim: &Claim,
+        type_id: i64,
+        count: i64,
+        keys: &mut Keys,
+    ) -> Result<()> {
+        let line = line(step, claim, type_id, count).await?;
+        keys.lock(step, &line).await?;
+        for found in line {
+            let bytes = found.parameters.as_ref().map_or(0, String::len);
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            if self.is_full || (bytes > self.bytes_left && !(self.is_first && self.taken.is_empty())) {
+                self.is_full = true;
+                break;
+            }
+            if keys.admit(&found, step.now.us) {
+                self.bytes_left = self.bytes_left.saturating_sub(bytes);
+                self.taken.push(found);
+            } else {
+                self.blocked.entry(type_id).or_default().push(found.id);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// How many to take of which type.
@@ -186,7 +217,9 @@ fn worker_id(holder: Holder) -> i64 {
 
 async fn refuse_the_dead(step: &Step<'_>, holder: Holder) -> Result<()> {
     match holder {
-        Holder::Worker(worker_id) if sql::number(step.tx, WORKER, vec![worker_id.into()]).await?.is_none() => {
+        Holder::Worker(worker_id)
+            if sql::number(step.tx, WORKER, vec![worker_id.into()]).await?.is_none() =>
+        {
             Err(Error::WorkerLost)
         }
         _ => Ok(()),
@@ -291,23 +324,36 @@ async fn name(step: &Step<'_>, query: &str, id: i64) -> Result<Option<String>> {
 }
 
 impl Keys {
-    /// Counts a task against the limits of its key, if it has one and there is room.
-    async fn admit(&mut self, step: &Step<'_>, found: &Candidate) -> Result<bool> {
-        let Some(key_id) = found.key_id else { return Ok(true) };
-        if !self.rows.contains_key(&key_id) {
-            let named = step.names.of_task(step.tx, found.type_id).await?;
+    /// Locks the keys of those in line that were not met before.
+    async fn lock(&mut self, step: &Step<'_>, line: &[Candidate]) -> Result<()> {
+        let mut new: Vec<(i64, i64)> = line
+            .iter()
+            .filter_map(|found| Some((found.key_id?, found.type_id)))
+            .filter(|(key_id, _)| !self.rows.contains_key(key_id))
+            .collect();
+        new.sort_unstable();
+        new.dedup_by_key(|(key_id, _)| *key_id);
+        for (key_id, type_id) in new {
+            let named = step.names.of_task(step.tx, type_id).await?;
             let row = keys::find(step.tx, key_id).await?;
             let limits = row.limits(&named.queue.rules.key_limits);
             self.rows.insert(key_id, (row, limits));
         }
-        let Some((row, limits)) = self.rows.get_mut(&key_id) else { return Ok(false) };
-        let has_room = row.room(limits, step.now.us) > 0;
+        Ok(())
+    }
+
+    /// Counts a task against the limits of its key; false if there is no room. A task without a key has room.
+    fn admit(&mut self, found: &Candidate, now_us: i64) -> bool {
+        let Some((row, limits)) = found.key_id.and_then(|key_id| self.rows.get_mut(&key_id)) else {
+            return true;
+        };
+        let has_room = row.room(limits, now_us) > 0;
         if has_room {
-            row.claim(limits, 1, step.now.us);
+            row.claim(limits, 1, now_us);
         } else {
-            row.block(limits, 1, step.now.us);
+            row.block(limits, 1, now_us);
         }
-        Ok(has_room)
+        has_room
     }
 
     /// Writes what was counted; where a key has room left, others of it come back.

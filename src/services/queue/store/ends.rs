@@ -38,8 +38,19 @@ pub struct Step<'t> {
     pub effects: Effects,
     /// How many keys there are, once they were counted.
     pub(super) key_count: Option<i64>,
-    /// How many tasks of a key are held no more, with the limits that its queue sets.
-    released: BTreeMap<i64, (i64, KeyLimits)>,
+    /// Keys that may have more room now.
+    released: BTreeMap<i64, Released>,
+}
+
+/// What has become less with a key.
+#[derive(Clone, Copy)]
+pub(super) struct Released {
+    /// Tasks that were held.
+    pub(super) held: i64,
+    /// Tasks that were blocked.
+    pub(super) blocked: i64,
+    /// The limits that the queue sets.
+    pub(super) limits: KeyLimits,
 }
 
 /// Why a claim ends, or goes on.
@@ -68,8 +79,12 @@ impl<'t> Step<'t> {
 
     /// To be said at the end of the transaction: gives the room of tasks that are held no more to others of their keys.
     pub async fn finish(mut self) -> Result<Effects> {
-        for (key_id, (count, limits)) in std::mem::take(&mut self.released) {
-            keys::release(&mut self, key_id, count, &limits).await?;
+        for (key_id, released) in std::mem::take(&mut self.released) {
+            keys::release(&mut self, key_id, released).await?;
+        }
+        for (type_id, _) in &self.effects.queued {
+            // Known from now on: those who wait are called by the names of types.
+            self.names.of_task(self.tx, *type_id).await?;
         }
         Ok(self.effects)
     }
@@ -144,7 +159,7 @@ impl<'t> Step<'t> {
         ];
         sql::execute(self.tx, FINISH, values).await?;
         self.count(row, from, state, ending);
-        self.release_key(row, named);
+        self.release_key(row, from, named);
         row.state = state.number();
         row.expire_time = None;
         Ok(())
@@ -184,7 +199,7 @@ impl<'t> Step<'t> {
         ];
         sql::execute(self.tx, REQUEUE, values).await?;
         self.count(row, from, state, ending);
-        self.release_key(row, named);
+        self.release_key(row, from, named);
         row.state = state.number();
         (row.worker_id, row.claim_time) = (None, None);
         Ok(())
@@ -202,19 +217,16 @@ impl<'t> Step<'t> {
         }
     }
 
-    fn release_key(&mut self, row: &Current, named: &Named) {
-        if let Some(key_id) = row.key_id {
-            self.released.entry(key_id).or_insert((0, named.queue.rules.key_limits)).0 += 1;
-        }
+    fn release_key(&mut self, row: &Current, from: State, named: &Named) {
+        let Some(key_id) = row.key_id else { return };
+        let limits = named.queue.rules.key_limits;
+        let released = self.released.entry(key_id).or_insert(Released { held: 0, blocked: 0, limits });
+        released.held += i64::from(from.is_held());
+        released.blocked += i64::from(from == State::Blocked);
     }
 
     /// Writes what the task's row will not tell any more.
-    pub(super) async fn log(
-        &self,
-        row: &Current,
-        ending: &Ending<'_>,
-        run_us: Option<i64>,
-    ) -> Result<()> {
+    pub(super) async fn log(&self, row: &Current, ending: &Ending<'_>, run_us: Option<i64>) -> Result<()> {
         let values = vec![
             row.id.into(),
             i64::from(ending.kind as u8).into(),

@@ -5,7 +5,7 @@
 
 use sea_orm::FromQueryResult;
 
-use super::ends::Step;
+use super::ends::{Released, Step};
 use super::sql;
 use crate::error::{Error, Result};
 use crate::services::queue::domain::{KeyLimits, Queue, State};
@@ -21,11 +21,11 @@ const INSERT: &str = r#"INSERT INTO "queue_keys" ("queue_id", "name", "has_own",
 const COUNT: &str = r#"SELECT count(*) AS "number" FROM "queue_keys""#;
 /// At most so many, so that the count costs no more than what it decides.
 const QUEUED: &str = r#"SELECT count(*) AS "number" FROM (SELECT 1 FROM "queue_tasks" WHERE "key_id" = $1
-    AND "finish_time" IS NULL AND "type_id" = $2 AND "state" = 0 LIMIT $3) AS "some""#;
+    AND "type_id" = $2 AND "state" = 0 LIMIT $3) AS "some""#;
 const BLOCKED_TYPES: &str = r#"SELECT y."id" AS "number" FROM "queue_types" y WHERE y."queue_id" = $1 AND EXISTS
-    (SELECT 1 FROM "queue_tasks" t WHERE t."key_id" = $2 AND t."finish_time" IS NULL AND t."type_id" = y."id"
+    (SELECT 1 FROM "queue_tasks" t WHERE t."key_id" = $2 AND t."type_id" = y."id"
     AND t."state" = 7) ORDER BY y."id""#;
-const BLOCKED: &str = r#"SELECT "id" AS "number" FROM "queue_tasks" WHERE "key_id" = $1 AND "finish_time" IS NULL
+const BLOCKED: &str = r#"SELECT "id" AS "number" FROM "queue_tasks" WHERE "key_id" = $1
     AND "type_id" = $2 AND "state" = 7 ORDER BY "order_key", "id" LIMIT $3"#;
 
 static UNBLOCK: sql::Listed =
@@ -42,7 +42,7 @@ pub(super) struct KeyRow {
     held_max: i64,
     claims_max: i64,
     claims_period_us: i64,
-    held_count: i64,
+    pub(super) held_count: i64,
     pub(super) blocked_count: i64,
     claims_time: i64,
     unblock_time: Option<i64>,
@@ -149,16 +149,12 @@ pub(super) async fn block(step: &mut Step<'_>, type_id: i64, task_ids: &[i64]) -
     Ok(())
 }
 
-/// Gives the room of `count` tasks that are held no more to blocked ones.
-pub(super) async fn release(
-    step: &mut Step<'_>,
-    key_id: i64,
-    count: i64,
-    of_queue: &KeyLimits,
-) -> Result<()> {
+/// Gives the room of tasks that are held no more to blocked ones.
+pub(super) async fn release(step: &mut Step<'_>, key_id: i64, released: Released) -> Result<()> {
     let mut key = find(step.tx, key_id).await?;
-    key.held_count = (key.held_count - count).max(0);
-    let limits = key.limits(of_queue);
+    key.held_count = (key.held_count - released.held).max(0);
+    key.blocked_count = (key.blocked_count - released.blocked).max(0);
+    let limits = key.limits(&released.limits);
     unblock(step, &mut key, &limits).await?;
     save(step, &key).await
 }

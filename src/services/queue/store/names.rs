@@ -157,6 +157,14 @@ impl Names {
         Ok(named)
     }
 
+    /// The rules of a queue that is there.
+    pub async fn rules(&self, db: &Db<'_>, queue_id: i64) -> Result<Rules> {
+        if let Some(known) = self.registry.queue_of(queue_id) {
+            return Ok(known.rules);
+        }
+        Ok(load_queue(db, queue_id).await?.rules)
+    }
+
     /// The same in a read.
     pub async fn of_listed(&self, db: &Db<'_>, type_id: i64) -> Result<Named> {
         let generation = self.registry.generation();
@@ -171,16 +179,19 @@ impl Names {
 }
 
 async fn load(db: &Db<'_>, type_id: i64) -> Result<Named> {
-    let missing = |table, row, cause: &str| Error::CorruptRow { table, column: "id", row, cause: cause.into() };
     let kind = types::Entity::find_by_id(type_id).one(db).await?;
-    let kind = kind.ok_or_else(|| missing("queue_types", type_id, "a task has this type and it is not there"))?;
-    let queue = queues::Entity::find_by_id(kind.queue_id).one(db).await?;
-    let queue =
-        queue.ok_or_else(|| missing("queue_queues", kind.queue_id, "a type has this queue and it is not there"))?;
-    Ok(Named {
-        kind: Arc::new(Type { id: kind.id, queue_id: kind.queue_id, name: kind.name }),
-        queue: Arc::new(domain(queue)),
-    })
+    let kind = kind.ok_or_else(|| missing("queue_types", type_id))?;
+    let queue = Arc::new(load_queue(db, kind.queue_id).await?);
+    Ok(Named { kind: Arc::new(Type { id: kind.id, queue_id: kind.queue_id, name: kind.name }), queue })
+}
+
+async fn load_queue(db: &Db<'_>, queue_id: i64) -> Result<Queue> {
+    let row = queues::Entity::find_by_id(queue_id).one(db).await?;
+    row.map(domain).ok_or_else(|| missing("queue_queues", queue_id))
+}
+
+fn missing(table: &'static str, row: i64) -> Error {
+    Error::CorruptRow { table, column: "id", row, cause: "others name this row, and it is not there".into() }
 }
 
 async fn find(db: &Db<'_>, name: &str) -> Result<Option<Queue>> {

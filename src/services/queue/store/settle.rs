@@ -54,9 +54,7 @@ fn ending(what: &What, next: Next) -> Ending<'_> {
     let is_cancelled = next == Next::Finished(State::Cancelled);
     match what {
         What::Start | What::Extend(_) => Ending::plain(EventKind::Started),
-        What::Complete(result) => {
-            Ending { result: result.as_deref(), ..Ending::plain(EventKind::Completed) }
-        }
+        What::Complete(result) => Ending { result: result.as_deref(), ..Ending::plain(EventKind::Completed) },
         What::Fail { error, .. } => Ending {
             error: Some(error.as_str()),
             is_failure: !is_cancelled,

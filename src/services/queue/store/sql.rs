@@ -5,10 +5,9 @@ use std::sync::LazyLock;
 use sea_orm::{ConnectionTrait as _, FromQueryResult, Statement, Value};
 
 use crate::error::Result;
-use crate::storage::Db;
+use crate::storage::{CHUNKS, Db};
 
-/// Rows of one statement that names its rows one by one. Statements are cached by their text: few sizes, few texts.
-const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
+pub(super) use crate::storage::chunks;
 
 /// Runs a statement; tells how many rows it has changed.
 pub(super) async fn execute(db: &Db<'_>, sql: &str, values: Vec<Value>) -> Result<u64> {
@@ -62,17 +61,6 @@ pub(super) fn listed(before: &str, first: usize, after: &str) -> [String; CHUNKS
     CHUNKS.map(|size| {
         let places: Vec<String> = (first..first + size).map(|place| format!("${place}")).collect();
         format!("{before} ({}){after}", places.join(", "))
-    })
-}
-
-/// `items` in slices of the sizes.
-pub(super) fn chunks<T>(items: &[T]) -> impl Iterator<Item = &[T]> {
-    let mut rest = items;
-    std::iter::from_fn(move || {
-        let size = CHUNKS.into_iter().find(|size| *size <= rest.len())?;
-        let (chunk, after) = rest.split_at(size);
-        rest = after;
-        Some(chunk)
     })
 }
 

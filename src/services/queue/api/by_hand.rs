@@ -1,0 +1,89 @@
+//! Cancel, Retry, Redrive.
+
+use std::sync::Arc;
+
+use pannier_proto::queue::v1 as pb;
+
+use super::super::convert::{self, Parser};
+use super::super::{Core, store};
+use crate::error::{Error, Result};
+use crate::storage::Durability;
+
+impl Core {
+    pub(super) async fn cancel(
+        self: &Arc<Self>,
+        mut request: pb::CancelRequest,
+    ) -> Result<pb::CancelResponse> {
+        let mut parser = Parser::new(&self.settings.queue);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
+        let key = self.request_key(id, "Cancel", &request);
+        let max = self.settings.queue.batch_items_max;
+        parser.batch("task_ids", request.task_ids.len(), max, "queue.batch_items_max");
+        parser.violations.check()?;
+        self.do_what_is_due().await?;
+        self.change(Durability::Full, key, request.task_ids, |step, _, task_ids| {
+            Box::pin(async move {
+                let results = store::cancel(step, task_ids).await?;
+                Ok(pb::CancelResponse { results: results.into_iter().map(convert::task_result).collect() })
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn retry(self: &Arc<Self>, mut request: pb::RetryRequest) -> Result<pb::RetryResponse> {
+        let mut parser = Parser::new(&self.settings.queue);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
+        let key = self.request_key(id, "Retry", &request);
+        let max = self.settings.queue.batch_items_max;
+        parser.batch("task_ids", request.task_ids.len(), max, "queue.batch_items_max");
+        parser.violations.check()?;
+        self.do_what_is_due().await?;
+        let first_us = self.clock.steady_range_us(request.task_ids.len());
+        self.change(Durability::Full, key, (request.task_ids, first_us), |step, _, (task_ids, first_us)| {
+            Box::pin(async move {
+                let results = store::retry(step, task_ids, *first_us).await?;
+                Ok(pb::RetryResponse { results: results.into_iter().map(convert::task_result).collect() })
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn redrive(
+        self: &Arc<Self>,
+        mut request: pb::RedriveRequest,
+    ) -> Result<pb::RedriveResponse> {
+        let mut parser = Parser::new(&self.settings.queue);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
+        let key = self.request_key(id, "Redrive", &request);
+        let queue = parser.queue_name("queue", request.queue);
+        let types = parser.types("types", request.types);
+        let max = self.settings.queue.batch_items_max;
+        let most = match u64::try_from(request.max_tasks) {
+            Ok(0) => max,
+            Ok(most) if most <= max => most,
+            _ => {
+                let message = format!("must be 0 to {max} (queue.batch_items_max)");
+                parser.violations.add("max_tasks", message);
+                0
+            }
+        };
+        parser.violations.check()?;
+        let first_us = self.clock.steady_range_us(usize::try_from(most).unwrap_or(usize::MAX));
+        let input = (queue, types, self.count(most), first_us);
+        self.change(Durability::Full, key, input, |step, _, (queue, types, most, first_us)| {
+            Box::pin(async move {
+                let (names, tx) = (step.names, step.tx);
+                let queue = names.queue(tx, queue).await?.ok_or(Error::QueueNotFound)?;
+                let all = store::types_of(tx, queue.id).await?;
+                let type_ids: Vec<i64> = all
+                    .into_iter()
+                    .filter(|(_, name, _)| types.is_empty() || types.contains(name))
+                    .map(|(id, _, _)| id)
+                    .collect();
+                let (redriven_count, more) = store::redrive(step, &type_ids, *most, *first_us).await?;
+                Ok(pb::RedriveResponse { redriven_count, more })
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,306 @@
+//! Claim, Exchange and Settle: outcomes in, tasks out, one way for all.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pannier_proto::queue::v1 as pb;
+use tokio::runtime::Handle;
+
+use super::super::convert::{self, Parser};
+use super::super::domain::{Claiming, Outcome, State, What};
+use super::super::{Core, store};
+use super::only;
+use crate::clock;
+use crate::deadline;
+use crate::error::{Error, Result};
+use crate::storage::idempotency::{self, RequestKey};
+use crate::storage::{Durability, Tx};
+
+/// A wait ends so long before the call's deadline, that its answer may arrive.
+const BEFORE_DEADLINE: Duration = Duration::from_millis(100);
+
+/// Outcomes to record, and what to claim.
+#[derive(Clone)]
+pub(super) struct Exchange {
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) claiming: Option<Claiming>,
+    pub(super) request: Option<RequestKey>,
+    /// Whether an outcome that is refused fails the call.
+    pub(super) is_single: bool,
+}
+
+/// One transaction of an exchange.
+struct Attempt {
+    core: Arc<Core>,
+    outcomes: Vec<Outcome>,
+    claiming: Option<Claiming>,
+    request: Option<RequestKey>,
+    is_single: bool,
+    /// What an earlier transaction of the same call has recorded.
+    recorded: Option<Vec<pb::OutcomeResult>>,
+    chance: u64,
+    taken: Arc<Taken>,
+    runtime: Handle,
+}
+
+/// What an attempt gave.
+struct Attempted {
+    answer: pb::ExchangeResponse,
+    is_over: bool,
+    is_cut_short: bool,
+}
+
+impl Core {
+    pub(super) async fn claim(self: &Arc<Self>, mut request: pb::ClaimRequest) -> Result<pb::ClaimResponse> {
+        let mut parser = Parser::new(&self.settings.queue);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
+        let key = self.request_key(id, "Claim", &request);
+        let claiming = parser.claiming(request.claiming.unwrap_or_default());
+        parser.violations.check()?;
+        let exchange =
+            Exchange { outcomes: Vec::new(), claiming: Some(claiming), request: key, is_single: false };
+        Ok(pb::ClaimResponse { tasks: self.run(exchange).await?.tasks })
+    }
+
+    pub(super) async fn exchange(
+        self: &Arc<Self>,
+        mut request: pb::ExchangeRequest,
+    ) -> Result<pb::ExchangeResponse> {
+        let mut parser = Parser::new(&self.settings.queue);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
+        let key = self.request_key(id, "Exchange", &request);
+        let outcomes = parser.outcomes("outcomes", request.outcomes, 0);
+        let claiming = request.claiming.map(|claiming| parser.claiming(claiming));
+        parser.violations.check()?;
+        self.run(Exchange { outcomes, claiming, request: key, is_single: false }).await
+    }
+
+    pub(super) async fn settle(
+        self: &Arc<Self>,
+        mut request: pb::SettleRequest,
+    ) -> Result<pb::SettleResponse> {
+        let mut parser = Parser::new(&self.settings.queue);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
+        let key = self.request_key(id, "Settle", &request);
+        let outcomes = parser.outcomes("outcomes", request.outcomes, 1);
+        parser.violations.check()?;
+        let exchange = Exchange { outcomes, claiming: None, request: key, is_single: false };
+        Ok(pb::SettleResponse { results: self.run(exchange).await?.results })
+    }
+
+    /// Records the outcomes and claims, and if there is nothing to claim waits for it.
+    pub(super) async fn run(self: &Arc<Self>, exchange: Exchange) -> Result<pb::ExchangeResponse> {
+        self.do_what_is_due().await?;
+        let Exchange { mut outcomes, claiming, request, is_single } = exchange;
+        let ticket = match &claiming {
+            Some(claiming) if claiming.wait_us > 0 => {
+                Some(self.waiting.enter(&claiming.queue, &claiming.types)?)
+            }
+            _ => None,
+        };
+        let until_us = self.until_us(claiming.as_ref().map_or(0, |claiming| claiming.wait_us));
+        let guard = Guard { core: self.clone(), taken: Arc::default(), is_armed: true };
+        let mut recorded = None;
+        loop {
+            let attempt = Attempt {
+                core: self.clone(),
+                outcomes: std::mem::take(&mut outcomes),
+                claiming: claiming.clone(),
+                request: request.clone(),
+                is_single,
+                recorded: recorded.take(),
+                chance: self.clock.chance(),
+                taken: guard.taken.clone(),
+                runtime: Handle::current(),
+            };
+            let done = self.storage.write(Durability::Full, attempt, |tx, it| Box::pin(it.run(tx))).await?;
+            let is_late = self.clock.steady_us() >= until_us || *self.stopping.borrow();
+            let wait = match &ticket {
+                _ if done.is_over || !done.answer.tasks.is_empty() => None,
+                _ if done.is_cut_short => Some(None),
+                Some(ticket) if !is_late => Some(Some(ticket)),
+                _ => None,
+            };
+            let Some(wait) = wait else {
+                guard.disarm();
+                return Ok(done.answer);
+            };
+            recorded = Some(done.answer.results);
+            if let Some(ticket) = wait {
+                let mut stopping = self.stopping.subscribe();
+                tokio::select! {
+                    () = ticket.called() => {}
+                    () = self.clock.sleep_until_steady(until_us) => {}
+                    _ = stopping.wait_for(|stopping| *stopping) => {}
+                }
+                ticket.follow();
+                self.do_what_is_due().await?;
+            }
+        }
+    }
+
+    /// When a wait of `wait_us` ends, with the call's deadline in mind.
+    fn until_us(&self, wait_us: i64) -> i64 {
+        let rest = deadline::current().map(|until| {
+            let rest = until.saturating_duration_since(clock::instant());
+            let margin = BEFORE_DEADLINE.min(rest / 4);
+            i64::try_from((rest - margin).as_micros()).unwrap_or(i64::MAX)
+        });
+        self.clock.steady_us().saturating_add(wait_us.min(rest.unwrap_or(i64::MAX)))
+    }
+
+    /// Gives tasks back that were claimed for a caller who has left.
+    async fn give_back(self: &Arc<Self>, taken: Vec<(i64, i64)>) {
+        let outcome = |(task_id, token)| Outcome { task_id, token, what: What::Release };
+        let exchange = Exchange {
+            outcomes: taken.into_iter().map(outcome).collect(),
+            claiming: None,
+            request: None,
+            is_single: false,
+        };
+        // Not by way of `run`, which would make a guard of its own.
+        let given = self
+            .storage
+            .write(Durability::Full, (self.clone(), exchange), |tx, (core, exchange)| {
+                Box::pin(async move {
+                    let mut step = store::Step::new(tx, &core.names, core.now());
+                    store::settle(&mut step, &exchange.outcomes, 0).await?;
+                    core.follow(step).await
+                })
+            })
+            .await;
+        if let Err(error) = given {
+            tracing::warn!(error = %error, "tasks of a caller who has left wait for their lease to end");
+        }
+    }
+}
+
+impl Attempt {
+    async fn run(&self, tx: &Tx<'_>) -> Result<Attempted> {
+        let is_first = self.recorded.is_none();
+        if is_first && let Some(answer) = idempotency::recall(tx, self.request.as_ref()).await? {
+            return Ok(Attempted { answer, is_over: true, is_cut_short: false });
+        }
+        let core = &self.core;
+        let mut step = store::Step::new(tx, &core.names, core.now());
+        let results = match &self.recorded {
+            Some(recorded) => recorded.clone(),
+            None => self.record(&mut step).await?,
+        };
+        let (tasks, is_cut_short) = self.claim(&mut step).await?;
+        let answer = pb::ExchangeResponse { results, tasks };
+        // A claim that has found nothing is not kept: the same request waits again.
+        let is_worth_keeping = !answer.results.is_empty() || !answer.tasks.is_empty();
+        if is_first && is_worth_keeping {
+            idempotency::keep(tx, self.request.as_ref(), &answer).await?;
+        } else if !answer.tasks.is_empty() {
+            idempotency::keep_instead(tx, self.request.as_ref(), &answer).await?;
+        }
+        core.follow(step).await?;
+        if self.request.is_none() && !answer.tasks.is_empty() {
+            let taken = answer.tasks.iter().map(|task| (task.id, task.token)).collect();
+            let (core, slot, runtime) = (core.clone(), self.taken.clone(), self.runtime.clone());
+            tx.after_commit(move || {
+                if let Some(taken) = slot.fill(taken) {
+                    runtime.spawn(async move { core.give_back(taken).await });
+                }
+            });
+        }
+        Ok(Attempted { answer, is_over: self.claiming.is_none(), is_cut_short })
+    }
+
+    async fn record(&self, step: &mut store::Step<'_>) -> Result<Vec<pb::OutcomeResult>> {
+        if self.outcomes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let results = store::settle(step, &self.outcomes, self.chance).await?;
+        if self.is_single && results.iter().any(Result::is_err) {
+            return Err(only(results)?.err().unwrap_or_else(|| Error::internal("no result")));
+        }
+        Ok(results.into_iter().map(convert::outcome_result).collect())
+    }
+
+    async fn claim(&self, step: &mut store::Step<'_>) -> Result<(Vec<pb::Task>, bool)> {
+        let (names, tx) = (step.names, step.tx);
+        let Some(claiming) = &self.claiming else { return Ok((Vec::new(), false)) };
+        let queue = names.queue(tx, &claiming.queue).await?;
+        let mut type_ids = Vec::with_capacity(claiming.types.len());
+        if let Some(queue) = &queue {
+            for name in &claiming.types {
+                type_ids.extend(names.type_id(tx, queue.id, name).await?);
+            }
+        }
+        let is_unknown = type_ids.is_empty() && !claiming.types.is_empty();
+        let queue_id = queue.filter(|_| !is_unknown).map(|queue| queue.id);
+        let settings = &self.core.settings.queue;
+        let claim = store::Claim {
+            // No queue has this id: nothing is found, and a worker that is not alive is told so.
+            queue_id: queue_id.unwrap_or(-1),
+            type_ids,
+            tasks_max: claiming.tasks_max,
+            bytes_max: i64::try_from(settings.response_bytes_max).unwrap_or(i64::MAX),
+            holder: claiming.holder,
+            state: if claiming.is_start { State::Running } else { State::Claimed },
+        };
+        let claimed = store::claim(step, &claim).await?;
+        let mut tasks = Vec::with_capacity(claimed.tasks.len());
+        for task in claimed.tasks {
+            let named = names.of_task(tx, task.type_id).await?;
+            tasks.push(convert::task(task, &named));
+        }
+        Ok((tasks, claimed.is_cut_short))
+    }
+}
+
+/// Tasks that were claimed for a caller, as (task, token): if the caller leaves before the answer is out, they are given back.
+#[derive(Default)]
+pub(super) struct Taken(Mutex<Slot>);
+
+#[derive(Default)]
+enum Slot {
+    #[default]
+    Empty,
+    Full(Vec<(i64, i64)>),
+    /// The caller has left.
+    Left,
+}
+
+impl Taken {
+    /// Notes tasks; hands them back if the caller has left.
+    fn fill(&self, taken: Vec<(i64, i64)>) -> Option<Vec<(i64, i64)>> {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*slot, Slot::Left) {
+            return Some(taken);
+        }
+        *slot = Slot::Full(taken);
+        None
+    }
+}
+
+/// Dropped with the call: unless it was disarmed, the caller has left.
+struct Guard {
+    core: Arc<Core>,
+    taken: Arc<Taken>,
+    is_armed: bool,
+}
+
+impl Guard {
+    fn disarm(mut self) {
+        self.is_armed = false;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.is_armed {
+            return;
+        }
+        let mut slot = self.taken.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Slot::Full(taken) = std::mem::replace(&mut *slot, Slot::Left)
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let core = self.core.clone();
+            runtime.spawn(async move { core.give_back(taken).await });
+        }
+    }
+}

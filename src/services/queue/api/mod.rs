@@ -1,0 +1,133 @@
+//! The RPCs of `pannier.queue.v1.QueueService`: parse, store, reply.
+
+mod by_hand;
+mod enqueue;
+mod exchange;
+mod outcomes;
+mod queues;
+mod reads;
+mod workers;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use pannier_proto::queue::v1 as pb;
+use pannier_proto::queue::v1::queue_service_server::{QueueService as Rpc, QueueServiceServer, SERVICE_NAME};
+use tonic::Request;
+use uuid::Uuid;
+
+use super::{Core, QueueService, store};
+use crate::error::{Error, Result};
+use crate::status::{Reply, reply};
+use crate::storage::Durability;
+use crate::storage::idempotency::{self, RequestKey};
+
+/// The service's full name.
+pub const NAME: &str = SERVICE_NAME;
+
+/// The service for tonic's router, with messages of at most `message_bytes_max` either way.
+pub fn server(queue: QueueService) -> QueueServiceServer<QueueService> {
+    let message_bytes_max = usize::try_from(queue.0.settings.server.message_bytes_max).unwrap_or(usize::MAX);
+    QueueServiceServer::new(queue)
+        .max_decoding_message_size(message_bytes_max)
+        .max_encoding_message_size(message_bytes_max)
+}
+
+/// The methods that take a request and give an answer are all alike.
+macro_rules! calls {
+    ($($method:ident: $request:ident => $response:ident),* $(,)?) => {
+        #[tonic::async_trait]
+        impl Rpc for QueueService {
+            $(
+                async fn $method(&self, request: Request<pb::$request>) -> Reply<pb::$response> {
+                    reply(Core::$method(&self.0, request.into_inner()).await)
+                }
+            )*
+        }
+    };
+}
+
+calls! {
+    enqueue: EnqueueRequest => EnqueueResponse,
+    batch_enqueue: BatchEnqueueRequest => BatchEnqueueResponse,
+    claim: ClaimRequest => ClaimResponse,
+    exchange: ExchangeRequest => ExchangeResponse,
+    settle: SettleRequest => SettleResponse,
+    start: StartRequest => StartResponse,
+    extend: ExtendRequest => ExtendResponse,
+    complete: CompleteRequest => CompleteResponse,
+    fail: FailRequest => FailResponse,
+    release: ReleaseRequest => ReleaseResponse,
+    snooze: SnoozeRequest => SnoozeResponse,
+    cancel: CancelRequest => CancelResponse,
+    retry: RetryRequest => RetryResponse,
+    redrive: RedriveRequest => RedriveResponse,
+    get: GetRequest => GetResponse,
+    list: ListRequest => ListResponse,
+    logs: LogsRequest => LogsResponse,
+    stats: StatsRequest => StatsResponse,
+    register_worker: RegisterWorkerRequest => RegisterWorkerResponse,
+    beat: BeatRequest => BeatResponse,
+    unregister_worker: UnregisterWorkerRequest => UnregisterWorkerResponse,
+    list_workers: ListWorkersRequest => ListWorkersResponse,
+    update_queue: UpdateQueueRequest => UpdateQueueResponse,
+    get_queue: GetQueueRequest => GetQueueResponse,
+    list_queues: ListQueuesRequest => ListQueuesResponse,
+    pause: PauseRequest => PauseResponse,
+    resume: ResumeRequest => ResumeResponse,
+    update_key: UpdateKeyRequest => UpdateKeyResponse,
+    list_keys: ListKeysRequest => ListKeysResponse,
+}
+
+impl Core {
+    fn request_key(
+        &self,
+        id: Option<Uuid>,
+        method: &str,
+        request: &impl prost::Message,
+    ) -> Option<RequestKey> {
+        let retention_ms = self.settings.idempotency.retention_ms;
+        id.map(|id| RequestKey::new(id, &format!("{NAME}/{method}"), request, &self.clock, retention_ms))
+    }
+
+    /// Runs `work` in a transaction, once per request.
+    async fn change<I, T, W>(
+        self: &Arc<Self>,
+        durability: Durability,
+        request: Option<RequestKey>,
+        input: I,
+        work: W,
+    ) -> Result<T>
+    where
+        I: Send + Sync + 'static,
+        T: prost::Message + Default + 'static,
+        W: for<'s, 'a> Fn(&'s mut store::Step<'a>, &'a Arc<Self>, &'a I) -> BoxFuture<'s, Result<T>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.storage
+            .write(durability, (self.clone(), request, input, work), |tx, (core, request, input, work)| {
+                Box::pin(idempotency::once(tx, request.as_ref(), async move {
+                    let mut step = store::Step::new(tx, &core.names, core.now());
+                    let answer = work(&mut step, core, input).await?;
+                    core.follow(step).await?;
+                    Ok(answer)
+                }))
+            })
+            .await
+    }
+
+    fn count(&self, setting: u64) -> i64 {
+        i64::try_from(setting).unwrap_or(i64::MAX)
+    }
+}
+
+/// A result that is there unless the store answered with another number of results than it was given items.
+fn only<T>(results: Vec<T>) -> Result<T> {
+    let count = results.len();
+    match <[T; 1]>::try_from(results) {
+        Ok([result]) => Ok(result),
+        Err(_) => Err(Error::internal(format!("one item was given, {count} results came"))),
+    }
+}

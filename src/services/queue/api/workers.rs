@@ -1,0 +1,142 @@
+//! RegisterWorker, Beat, UnregisterWorker, ListWorkers.
+
+use std::sync::Arc;
+
+use pannier_proto::queue::v1 as pb;
+
+use super::super::Core;
+use super::super::convert::{self, Parser};
+use super::super::store::{self, Told};
+use crate::error::{Error, Result};
+use crate::page::Query;
+use crate::storage::Durability;
+
+/// Bytes of what a worker tells of itself.
+const METADATA_BYTES_MAX: u64 = 4_096;
+
+/// A worker should beat so often within its timeout.
+const BEATS: i64 = 3;
+
+impl Core {
+    pub(super) async fn register_worker(
+        self: &Arc<Self>,
+        mut request: pb::RegisterWorkerRequest,
+    ) -> Result<pb::RegisterWorkerResponse> {
+        let mut parser = Parser::new(&self.settings.queue);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
+        let key = self.request_key(id, "RegisterWorker", &request);
+        parser.key_text(&|| "name".to_owned(), &request.name);
+        if !request.metadata_json.is_empty() {
+            let field = || "metadata_json".to_owned();
+            parser.json_object(&field, &request.metadata_json, METADATA_BYTES_MAX, "fixed");
+        }
+        parser.violations.check()?;
+        self.change(Durability::Full, key, request, |step, core, request| {
+            Box::pin(async move {
+                let workers_max = core.count(core.settings.queue.workers_max);
+                let (name, metadata) = (&request.name, &request.metadata_json);
+                let worker = store::register(step.tx, name, metadata, workers_max, step.now.us).await?;
+                step.effects.due_at(step.now.us.saturating_add(core.limits.worker_timeout_us));
+                Ok(pb::RegisterWorkerResponse {
+                    worker: Some(convert::worker(worker)),
+                    beat_interval: Some(convert::duration(core.beat_interval_us())),
+                    timeout: Some(convert::duration(core.limits.worker_timeout_us)),
+                })
+            })
+        })
+        .await
+    }
+
+    pub(super) fn beat_interval_us(&self) -> i64 {
+        self.limits.worker_timeout_us / BEATS
+    }
+
+    pub(super) async fn beat(self: &Arc<Self>, request: pb::BeatRequest) -> Result<pb::BeatResponse> {
+        let mut parser = Parser::new(&self.settings.queue);
+        let held = request.held.map(|held| held.tasks);
+        let max = self.settings.queue.batch_items_max;
+        if held.as_ref().is_some_and(|held| held.len() as u64 > max) {
+            parser.violations.add("held.tasks", format!("must be at most {max} (queue.batch_items_max)"));
+        }
+        parser.violations.check()?;
+        self.do_what_is_due().await?;
+        let held = held.map(|held| held.into_iter().map(|task| (task.task_id, task.token)).collect());
+        let told = self.beat_of(request.worker_id, held).await?;
+        Ok(pb::BeatResponse {
+            cancel_task_ids: told.cancelled,
+            lost_task_ids: told.lost,
+            beat_interval: Some(convert::duration(self.beat_interval_us())),
+        })
+    }
+
+    /// Notes a beat, with what the worker says to hold, as (task, token).
+    pub(super) async fn beat_of(
+        self: &Arc<Self>,
+        worker_id: i64,
+        held: Option<Vec<(i64, i64)>>,
+    ) -> Result<Told> {
+        // A beat that a power loss takes is followed by another.
+        self.storage
+            .write(Durability::Relaxed, (self.clone(), held), move |tx, (core, held)| {
+                Box::pin(async move {
+                    let mut step = store::Step::new(tx, &core.names, core.now());
+                    let told = store::beat(&mut step, worker_id, held.as_deref(), &core.limits).await?;
+                    core.follow(step).await?;
+                    Ok(told)
+                })
+            })
+            .await
+    }
+
+    pub(super) async fn unregister_worker(
+        self: &Arc<Self>,
+        mut request: pb::UnregisterWorkerRequest,
+    ) -> Result<pb::UnregisterWorkerResponse> {
+        let mut parser = Parser::new(&self.settings.queue);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
+        let key = self.request_key(id, "UnregisterWorker", &request);
+        parser.violations.check()?;
+        self.do_what_is_due().await?;
+        self.change(Durability::Full, key, request.worker_id, |step, _, worker_id| {
+            Box::pin(async move {
+                let released = store::unregister(step, *worker_id).await?;
+                Ok(pb::UnregisterWorkerResponse {
+                    unregistered: released.is_some(),
+                    released_count: released.unwrap_or(0),
+                })
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn list_workers(
+        self: &Arc<Self>,
+        request: pb::ListWorkersRequest,
+    ) -> Result<pb::ListWorkersResponse> {
+        let mut parser = Parser::new(&self.settings.queue);
+        let rows_max = parser.page_rows(&self.settings.server, request.page_size);
+        parser.violations.check()?;
+        let with_ended = request.include_ended;
+        let query = Query::of("queue.ListWorkers", &[if with_ended { "all" } else { "alive" }]);
+        let before_id = match query.key_of(&request.page_token)? {
+            Some(key) => Some(key.parse::<i64>().map_err(|_| Error::PageTokenInvalid)?),
+            None => None,
+        };
+        self.do_what_is_due().await?;
+        let mut workers = self
+            .storage
+            .read((), move |db, ()| {
+                Box::pin(store::list_workers(db, with_ended, before_id, rows_max.saturating_add(1)))
+            })
+            .await?;
+        let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX);
+        let more = workers.len() > rows_max;
+        workers.truncate(rows_max);
+        let next_page_token = match workers.last() {
+            Some(last) if more => query.token(&last.id.to_string()),
+            _ => String::new(),
+        };
+        let workers = workers.into_iter().map(convert::worker).collect();
+        Ok(pb::ListWorkersResponse { workers, next_page_token })
+    }
+}

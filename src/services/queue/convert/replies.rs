@@ -1,0 +1,159 @@
+//! Domain types to replies.
+
+use pannier_proto::queue::v1 as pb;
+use pannier_proto::queue::v1::TaskState as PbState;
+
+use super::super::domain::{Enqueued, Event, Settled, State, Task, Worker};
+use super::super::store::Named;
+use super::{duration, timestamp};
+use crate::error::Result;
+use crate::status;
+
+/// A state as the wire has it.
+pub(in super::super) fn state(state: State) -> PbState {
+    match state {
+        State::Queued => PbState::Queued,
+        State::Scheduled => PbState::Scheduled,
+        State::Claimed => PbState::Claimed,
+        State::Running => PbState::Running,
+        State::Completed => PbState::Completed,
+        State::Failed => PbState::Failed,
+        State::Cancelled => PbState::Cancelled,
+        State::Blocked => PbState::Blocked,
+    }
+}
+
+fn small(number: i64) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// A task as the wire has it; what it does not say itself is its queue's.
+pub(in super::super) fn task(task: Task, named: &Named) -> pb::Task {
+    let rules = &named.queue.rules;
+    let timeout_us = task.timeout_us.unwrap_or(rules.timeout_us);
+    let is_held = task.state.is_held();
+    pb::Task {
+        id: task.id,
+        queue: named.queue.name.clone(),
+        r#type: named.kind.name.clone(),
+        state: state(task.state).into(),
+        priority: small(task.priority),
+        parameters_json: task.parameters.unwrap_or_default(),
+        create_time: Some(timestamp(task.create_us)),
+        run_time: task.run_us.map(timestamp),
+        token: task.token,
+        failure_count: small(task.failure_count),
+        max_retries: small(task.retries_max.unwrap_or(rules.retries_max)),
+        timeout: (timeout_us > 0).then(|| duration(timeout_us)),
+        limit_key: task.limit_key.unwrap_or_default(),
+        worker_id: task.worker_id.unwrap_or(0),
+        claim_time: task.claim_us.map(timestamp),
+        lease_expire_time: task.expire_us.filter(|_| is_held).map(timestamp),
+        cancel_requested: task.is_cancelling && is_held,
+        finish_time: task.finish_us.map(timestamp),
+        result_json: task.result.unwrap_or_default(),
+        error: task.error.unwrap_or_default(),
+        schedule: task.schedule.unwrap_or_default(),
+    }
+}
+
+/// What became of a task that was to be added.
+pub(in super::super) fn enqueued(enqueued: Enqueued) -> pb::Enqueued {
+    pb::Enqueued {
+        task_id: enqueued.task_id,
+        duplicate: enqueued.is_duplicate,
+        state: state(enqueued.state).into(),
+    }
+}
+
+/// The same for one item of a batch.
+pub(in super::super) fn batch_enqueue_result(result: Result<Enqueued>) -> pb::BatchEnqueueResult {
+    let outcome = match result {
+        Ok(done) => pb::batch_enqueue_result::Outcome::Enqueued(enqueued(done)),
+        Err(error) => pb::batch_enqueue_result::Outcome::Error(status::item(&error)),
+    };
+    pb::BatchEnqueueResult { outcome: Some(outcome) }
+}
+
+/// A recorded outcome.
+pub(in super::super) fn settled(settled: Settled) -> pb::Settled {
+    pb::Settled {
+        task_id: settled.task_id,
+        state: state(settled.state).into(),
+        run_time: settled.run_us.map(timestamp),
+        lease_expire_time: settled.expire_us.map(timestamp),
+        cancel_requested: settled.is_cancelling,
+    }
+}
+
+/// The same for one item of a batch.
+pub(in super::super) fn outcome_result(result: Result<Settled>) -> pb::OutcomeResult {
+    let result = match result {
+        Ok(done) => pb::outcome_result::Result::Settled(settled(done)),
+        Err(error) => pb::outcome_result::Result::Error(status::item(&error)),
+    };
+    pb::OutcomeResult { result: Some(result) }
+}
+
+/// What became of a task that was to be cancelled or retried.
+pub(in super::super) fn task_result(result: Result<State>) -> pb::TaskResult {
+    let result = match result {
+        Ok(now) => pb::task_result::Result::State(state(now).into()),
+        Err(error) => pb::task_result::Result::Error(status::item(&error)),
+    };
+    pb::TaskResult { result: Some(result) }
+}
+
+/// An entry of a task's log. Kinds have the same numbers everywhere.
+pub(in super::super) fn event(event: Event) -> pb::TaskEvent {
+    pb::TaskEvent {
+        time: Some(timestamp(event.time_us)),
+        kind: small(event.kind),
+        token: event.token,
+        worker_id: event.worker_id,
+        error: event.error.unwrap_or_default(),
+        run_time: event.run_us.map(timestamp),
+    }
+}
+
+/// A worker as the wire has it.
+pub(in super::super) fn worker(worker: Worker) -> pb::Worker {
+    pb::Worker {
+        id: worker.id,
+        name: worker.name,
+        metadata_json: worker.metadata_json,
+        create_time: Some(timestamp(worker.create_us)),
+        beat_time: Some(timestamp(worker.beat_us)),
+        end_time: worker.end_us.map(timestamp),
+        task_ids: worker.task_ids,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::domain::EventKind;
+    use super::*;
+
+    #[test]
+    fn kinds_of_events_have_the_numbers_of_the_wire() {
+        let kinds = [
+            (EventKind::Enqueued, pb::TaskEventKind::Enqueued),
+            (EventKind::Claimed, pb::TaskEventKind::Claimed),
+            (EventKind::Started, pb::TaskEventKind::Started),
+            (EventKind::Completed, pb::TaskEventKind::Completed),
+            (EventKind::Retried, pb::TaskEventKind::Retried),
+            (EventKind::Failed, pb::TaskEventKind::Failed),
+            (EventKind::Released, pb::TaskEventKind::Released),
+            (EventKind::Snoozed, pb::TaskEventKind::Snoozed),
+            (EventKind::LeaseExpired, pb::TaskEventKind::LeaseExpired),
+            (EventKind::WorkerDied, pb::TaskEventKind::WorkerDied),
+            (EventKind::Forgotten, pb::TaskEventKind::Forgotten),
+            (EventKind::CancelRequested, pb::TaskEventKind::CancelRequested),
+            (EventKind::Cancelled, pb::TaskEventKind::Cancelled),
+            (EventKind::Requeued, pb::TaskEventKind::Requeued),
+        ];
+        for (ours, theirs) in kinds {
+            assert_eq!(i32::from(ours as u8), theirs as i32);
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Requests to domain types, with all that is wrong told at once.
+
+use pannier_proto::queue::v1 as pb;
+use pannier_proto::queue::v1::TaskState as PbState;
+use prost_types::Duration;
+
+use super::super::domain::{
+    Claiming, Holder, NewTask, Outcome, PRIORITY_DEFAULT, PRIORITY_MAX, QUEUE_DEFAULT, State, Unique, What,
+    When,
+};
+use super::Parser;
+use crate::clock::ms_to_us;
+use crate::convert::ERROR_MESSAGE_BYTES_MAX;
+use crate::settings::{RETRIES_MAX, TIME_MS_MAX};
+
+/// Bytes of the name of a queue, type or schedule.
+const NAME_BYTES_MAX: usize = 128;
+
+/// Bytes of a limit key, a unique key or a worker's name.
+const KEY_BYTES_MAX: u64 = 256;
+
+/// Types that one request may name.
+const TYPES_MAX: usize = 256;
+
+impl Parser<'_> {
+    /// The name of a queue; empty: the default one.
+    pub(in super::super) fn queue_name(&mut self, field: &str, name: String) -> String {
+        if name.is_empty() {
+            return QUEUE_DEFAULT.to_owned();
+        }
+        self.plain_name(&|| field.to_owned(), &name);
+        name
+    }
+
+    /// Checks the name of a queue, type or schedule.
+    pub(in super::super) fn plain_name(&mut self, field: &dyn Fn() -> String, name: &str) {
+        let allowed =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b':' | b'/');
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(allowed) {
+            let message =
+                format!("must be 1 to {NAME_BYTES_MAX} of a-z, A-Z, 0-9, '.', '_', '-', ':' and '/'");
+            self.violations.add(field(), message);
+        }
+    }
+
+    /// The names of types that a request asks for; none: all.
+    pub(in super::super) fn types(&mut self, field: &str, mut names: Vec<String>) -> Vec<String> {
+        if names.len() > TYPES_MAX {
+            self.violations.add(field, format!("must be at most {TYPES_MAX} types, are {}", names.len()));
+            return Vec::new();
+        }
+        for (index, name) in names.iter().enumerate() {
+            self.plain_name(&|| format!("{field}[{index}]"), name);
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Checks a text for people or a key.
+    pub(in super::super) fn key_text(&mut self, field: &dyn Fn() -> String, text: &str) {
+        if text.is_empty() || text.len() as u64 > KEY_BYTES_MAX || text.chars().any(char::is_control) {
+            let message = format!("must be 1 to {KEY_BYTES_MAX} bytes without control characters");
+            self.violations.add(field(), message);
+        }
+    }
+
+    /// Any JSON, or none for an empty text.
+    fn json(&mut self, field: &dyn Fn() -> String, text: String, max: u64, setting: &str) -> Option<String> {
+        if text.is_empty() {
+            return None;
+        }
+        if text.len() as u64 > max {
+            self.text(&field(), &text, 0, max, setting);
+            return None;
+        }
+        // Checked and not read: it is kept as it was given.
+        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&text) {
+            let (line, column) = (error.line(), error.column());
+            self.violations.add(field(), format!("is no JSON (line {line}, column {column})"));
+        }
+        Some(text)
+    }
+
+    fn optional_us(
+        &mut self,
+        field: &dyn Fn() -> String,
+        value: Option<&Duration>,
+        min_us: i64,
+        max_us: i64,
+    ) -> Option<i64> {
+        value.map(|value| self.duration_us(&field(), value, min_us, max_us))
+    }
+
+    /// `path` is where the item stands; it is asked for only when something is wrong.
+    pub(in super::super) fn enqueue_item(
+        &mut self,
+        path: &dyn Fn() -> String,
+        item: pb::EnqueueItem,
+    ) -> NewTask {
+        let at = |name: &str| format!("{}.{name}", path());
+        self.plain_name(&|| at("type"), &item.r#type);
+        let priority = match i64::from(item.priority) {
+            0 => PRIORITY_DEFAULT,
+            priority => {
+                if !(1..=PRIORITY_MAX).contains(&priority) {
+                    let message = format!("must be 1 to {PRIORITY_MAX}, or 0 for {PRIORITY_DEFAULT}");
+                    self.violations.add(at("priority"), message);
+                }
+                priority
+            }
+        };
+        let retries_max = item.max_retries.map(i64::from);
+        if retries_max.is_some_and(|retries| !(0..=RETRIES_MAX as i64).contains(&retries)) {
+            self.violations.add(at("max_retries"), format!("must be 0 to {RETRIES_MAX}"));
+        }
+        let timeout_us_max = ms_to_us(self.settings.timeout_ms_max);
+        if !item.limit_key.is_empty() {
+            self.key_text(&|| at("limit_key"), &item.limit_key);
+        }
+        let max = self.settings.parameters_bytes_max;
+        NewTask {
+            parameters: self.json(
+                &|| at("parameters_json"),
+                item.parameters_json,
+                max,
+                "queue.parameters_bytes_max",
+            ),
+            priority,
+            when: self.when(&at, item.when),
+            retries_max,
+            timeout_us: self.optional_us(&|| at("timeout"), item.timeout.as_ref(), 1, timeout_us_max),
+            limit_key: Some(item.limit_key).filter(|key| !key.is_empty()),
+            unique: item.unique.map(|unique| self.unique(&at, unique)),
+            schedule_id: None,
+            type_name: item.r#type,
+        }
+    }
+
+    fn when(&mut self, at: &dyn Fn(&str) -> String, when: Option<pb::enqueue_item::When>) -> When {
+        match when {
+            None => When::Now,
+            Some(pb::enqueue_item::When::RunTime(time)) => When::At(self.time_us(&at("run_time"), &time)),
+            Some(pb::enqueue_item::When::Delay(delay)) => {
+                When::After(self.duration_us(&at("delay"), &delay, 0, ms_to_us(TIME_MS_MAX)))
+            }
+        }
+    }
+
+    /// Refuses run times that are too far ahead of `now_us`.
+    pub(in super::super) fn within_ten_years(&mut self, path: &dyn Fn() -> String, when: When, now_us: i64) {
+        if let When::At(run_us) = when
+            && run_us > now_us.saturating_add(ms_to_us(TIME_MS_MAX))
+        {
+            self.violations.add(format!("{}.run_time", path()), "must be at most ten years ahead");
+        }
+    }
+
+    fn unique(&mut self, at: &dyn Fn(&str) -> String, unique: pb::Unique) -> Unique {
+        self.key_text(&|| at("unique.key"), &unique.key);
+        let mut states = Vec::new();
+        for (index, number) in unique.states.iter().enumerate() {
+            match self.state(&|| at(&format!("unique.states[{index}]")), *number) {
+                Some(state) => states.push(state),
+                None => {
+                    let field = at(&format!("unique.states[{index}]"));
+                    self.violations.add(field, "must be a state");
+                }
+            }
+        }
+        let period_us_max = ms_to_us(TIME_MS_MAX);
+        Unique {
+            key: unique.key,
+            states: if states.is_empty() { Unique::default_states() } else { Unique::bits(states) },
+            period_us: self.optional_us(&|| at("unique.period"), unique.period.as_ref(), 1, period_us_max),
+        }
+    }
+
+    /// A state, or none where none is said.
+    pub(in super::super) fn state(&mut self, field: &dyn Fn() -> String, number: i32) -> Option<State> {
+        match PbState::try_from(number) {
+            Ok(PbState::Unspecified) => None,
+            Ok(PbState::Scheduled) => Some(State::Scheduled),
+            Ok(PbState::Queued) => Some(State::Queued),
+            Ok(PbState::Blocked) => Some(State::Blocked),
+            Ok(PbState::Claimed) => Some(State::Claimed),
+            Ok(PbState::Running) => Some(State::Running),
+            Ok(PbState::Completed) => Some(State::Completed),
+            Ok(PbState::Failed) => Some(State::Failed),
+            Ok(PbState::Cancelled) => Some(State::Cancelled),
+            Err(_) => {
+                self.violations.add(field(), format!("{number} is no TaskState"));
+                // Told once.
+                Some(State::Queued)
+            }
+        }
+    }
+
+    /// What to claim.
+    pub(in super::super) fn claiming(&mut self, claiming: pb::Claiming) -> Claiming {
+        let settings = self.settings;
+        let tasks_max = match i64::from(claiming.max_tasks) {
+            0 => 1,
+            tasks => {
+                let max = settings.claim_tasks_max;
+                if u64::try_from(tasks).is_ok_and(|tasks| tasks <= max) {
+                    tasks
+                } else {
+                    let message = format!("must be 0 to {max} (queue.claim_tasks_max)");
+                    self.violations.add("claiming.max_tasks", message);
+                    1
+                }
+            }
+        };
+        let wait_us_max = ms_to_us(settings.claim_wait_ms_max);
+        let field = |name: &str| format!("claiming.{name}");
+        let wait_us = self.optional_us(&|| field("wait"), claiming.wait.as_ref(), 0, wait_us_max);
+        let lease_us_max = ms_to_us(settings.lease_ms_max);
+        let lease_us = self.optional_us(&|| field("lease"), claiming.lease.as_ref(), 1, lease_us_max);
+        if claiming.worker_id < 0 {
+            self.violations.add(field("worker_id"), "must not be negative");
+        }
+        if claiming.worker_id != 0 && lease_us.is_some() {
+            self.violations.add(field("lease"), "is not for registered workers: their beats keep the lease");
+        }
+        Claiming {
+            queue: self.queue_name("claiming.queue", claiming.queue),
+            types: self.types("claiming.types", claiming.types),
+            tasks_max,
+            wait_us: wait_us.unwrap_or(0),
+            holder: match claiming.worker_id {
+                0 => Holder::Lease(lease_us.unwrap_or_else(|| ms_to_us(settings.lease_ms))),
+                worker_id => Holder::Worker(worker_id),
+            },
+            is_start: claiming.start,
+        }
+    }
+
+    /// Outcomes of a batch; there may be none where `least` is zero.
+    pub(in super::super) fn outcomes(
+        &mut self,
+        field: &str,
+        outcomes: Vec<pb::Outcome>,
+        least: usize,
+    ) -> Vec<Outcome> {
+        let max = self.settings.batch_items_max;
+        if outcomes.len() < least || outcomes.len() as u64 > max {
+            let count = outcomes.len();
+            let message = format!("must have {least} to {max} items (queue.batch_items_max), has {count}");
+            self.violations.add(field, message);
+            return Vec::new();
+        }
+        let outcomes = outcomes.into_iter().enumerate();
+        outcomes.map(|(index, outcome)| self.outcome(&|| format!("{field}[{index}]."), outcome)).collect()
+    }
+
+    /// `path` ends in a point, or is empty.
+    pub(in super::super) fn outcome(&mut self, path: &dyn Fn() -> String, outcome: pb::Outcome) -> Outcome {
+        use pb::outcome::What as PbWhat;
+        let at = |name: &str| format!("{}{name}", path());
+        let settings = self.settings;
+        let what = match outcome.what {
+            Some(PbWhat::Start(_)) => What::Start,
+            Some(PbWhat::Extend(extend)) => {
+                let most = ms_to_us(settings.lease_ms_max);
+                let lease_us = self.optional_us(&|| at("extend.lease"), extend.lease.as_ref(), 1, most);
+                What::Extend(lease_us.unwrap_or_else(|| ms_to_us(settings.lease_ms)))
+            }
+            Some(PbWhat::Complete(complete)) => What::Complete(self.json(
+                &|| at("complete.result_json"),
+                complete.result_json,
+                settings.result_bytes_max,
+                "queue.result_bytes_max",
+            )),
+            Some(PbWhat::Fail(fail)) => {
+                if fail.error.len() as u64 > ERROR_MESSAGE_BYTES_MAX || fail.error.contains('\0') {
+                    self.text(&at("fail.error"), &fail.error, 0, ERROR_MESSAGE_BYTES_MAX, "");
+                }
+                let most = ms_to_us(TIME_MS_MAX);
+                if fail.r#final && fail.retry_delay.is_some() {
+                    self.violations.add(at("fail.retry_delay"), "is of no use where `final` is true");
+                }
+                What::Fail {
+                    error: fail.error,
+                    is_final: fail.r#final,
+                    delay_us: self.optional_us(
+                        &|| at("fail.retry_delay"),
+                        fail.retry_delay.as_ref(),
+                        0,
+                        most,
+                    ),
+                }
+            }
+            Some(PbWhat::Release(_)) => What::Release,
+            Some(PbWhat::Snooze(snooze)) => {
+                let delay = snooze.delay.unwrap_or_default();
+                What::Snooze(self.duration_us(&at("snooze.delay"), &delay, 1, ms_to_us(TIME_MS_MAX)))
+            }
+            None => {
+                self.violations.add(at("what"), "is missing: say what happened to the task");
+                What::Start
+            }
+        };
+        Outcome { task_id: outcome.task_id, token: outcome.token, what }
+    }
+}

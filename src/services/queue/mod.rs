@@ -1,0 +1,151 @@
+//! The queue: tasks that workers claim, with fencing tokens. docs/queue.md says by which rules.
+//!
+//! All that is promised is in the tables. In memory are the names of queues and types, the claims that wait, the next time at which
+//! something is due, and counts on their way to the statistics.
+
+mod api;
+mod clockwork;
+mod convert;
+mod domain;
+mod effects;
+mod entity;
+mod registry;
+mod rules;
+mod store;
+mod tallies;
+mod upkeep;
+mod waiting;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use tokio::sync::{Notify, watch};
+
+use crate::clock::{Clock, ms_to_us};
+use crate::settings::Settings;
+use crate::storage::{Storage, Tx};
+
+pub use api::{NAME, server};
+pub use upkeep::run as upkeep;
+
+/// Microseconds of a minute.
+const MINUTE_US: i64 = 60_000_000;
+
+/// What wakes the other sidecars on the same database when there are tasks.
+const TASKS_TOPIC: &str = "queue/tasks";
+
+/// What tells the other sidecars that rules have changed.
+const RULES_TOPIC: &str = "queue/rules";
+
+/// The queue service, cheap to clone.
+#[derive(Clone)]
+pub struct QueueService(Arc<Core>);
+
+struct Core {
+    storage: Storage,
+    clock: Clock,
+    settings: Settings,
+    names: store::Names,
+    waiting: Arc<waiting::Waiting>,
+    tallies: tallies::Tallies,
+    due: Due,
+    limits: store::Limits,
+    /// Becomes true at the stop: those who wait are answered.
+    stopping: watch::Sender<bool>,
+}
+
+/// When the next thing is due, as far as is known; never later than it is.
+struct Due {
+    due_us: AtomicI64,
+    run_us: AtomicI64,
+    /// Wakes the clockwork when either has become earlier.
+    earlier: Notify,
+    /// Held by the one who does what is due.
+    working: tokio::sync::Mutex<()>,
+}
+
+impl QueueService {
+    /// The queue on `storage`.
+    pub fn new(storage: Storage, clock: Clock, settings: &Settings) -> Self {
+        let queue = &settings.queue;
+        let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let names = store::Names {
+            registry: Arc::default(),
+            rules: domain::Rules {
+                is_lifo: false,
+                retries_max: count(queue.retries_max),
+                backoff_us: ms_to_us(queue.backoff_ms),
+                backoff_us_max: ms_to_us(queue.backoff_ms_max),
+                timeout_us: 0,
+                retention_us: ms_to_us(queue.retention_ms),
+                failed_retention_us: ms_to_us(queue.failed_retention_ms),
+                key_limits: domain::KeyLimits::default(),
+            },
+            queues_max: count(queue.queues_max),
+            types_max: count(queue.types_max),
+        };
+        let limits = store::Limits {
+            rows_max: clockwork::ROWS_PER_STEP,
+            worker_timeout_us: ms_to_us(queue.worker_timeout_ms),
+            losses_max: count(queue.losses_max),
+        };
+        Self(Arc::new(Core {
+            waiting: waiting::Waiting::new(queue.claims_waiting_max),
+            tallies: tallies::Tallies::default(),
+            due: Due {
+                due_us: AtomicI64::new(i64::MIN),
+                run_us: AtomicI64::new(i64::MIN),
+                earlier: Notify::new(),
+                working: tokio::sync::Mutex::new(()),
+            },
+            stopping: watch::Sender::new(false),
+            settings: settings.clone(),
+            names,
+            limits,
+            storage,
+            clock,
+        }))
+    }
+}
+
+impl Core {
+    fn now(&self) -> store::Now {
+        store::Now { us: self.clock.steady_us(), wall_us: self.clock.now_us() }
+    }
+
+    /// Has what a transaction leaves be done after its commit.
+    async fn follow(self: &Arc<Self>, step: store::Step<'_>) -> crate::error::Result<()> {
+        let tx: &Tx<'_> = step.tx;
+        let effects = step.finish().await?;
+        if self.storage.is_shared() && !effects.queued.is_empty() {
+            tx.wake(TASKS_TOPIC.to_owned());
+        }
+        let core = self.clone();
+        tx.after_commit(move || {
+            core.tallies.note(core.clock.steady_us() / MINUTE_US, &effects.tallies);
+            core.due.note(effects.due_us, effects.run_us);
+            for (type_id, count) in effects.queued {
+                if let Some((kind, queue)) = core.names.registry.type_of(type_id) {
+                    core.waiting.call(&queue.name, &kind.name, count);
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Due {
+    /// Notes that something is due at these times, by the steady and by the wall clock.
+    fn note(&self, due_us: i64, run_us: i64) {
+        let is_due_earlier = self.due_us.fetch_min(due_us, Ordering::SeqCst) > due_us;
+        let is_run_earlier = self.run_us.fetch_min(run_us, Ordering::SeqCst) > run_us;
+        if is_due_earlier || is_run_earlier {
+            self.earlier.notify_one();
+        }
+    }
+
+    /// Whether something may be due.
+    fn is_due(&self, now: store::Now) -> bool {
+        self.due_us.load(Ordering::SeqCst) <= now.us || self.run_us.load(Ordering::SeqCst) <= now.wall_us
+    }
+}

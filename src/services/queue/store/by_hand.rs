@@ -1,0 +1,144 @@
+//! What is done to tasks by hand: cancelling, retrying, redriving dead letters.
+
+use sea_orm::FromQueryResult;
+
+use super::ends::{Ending, Step};
+use super::rows::{self, Current};
+use super::sql;
+use crate::error::{Error, Result};
+use crate::services::queue::domain::{EventKind, State, order_key};
+use crate::services::queue::rules::Next;
+
+const CANCEL: &str = r#"UPDATE "queue_tasks" SET "is_cancelling" = TRUE WHERE "id" = $1"#;
+const FINISHED: &str = r#"SELECT "finish_time", "error" FROM "queue_tasks" WHERE "id" = $1"#;
+/// Queued anew: as if it had just been enqueued, but for its id, its create time and its token.
+const RENEW: &str = r#"UPDATE "queue_tasks" SET "state" = 0, "order_key" = $1, "create_time" = $2, "failure_count" = 0,
+    "is_cancelling" = FALSE, "worker_id" = NULL, "claim_time" = NULL, "expire_time" = NULL, "finish_time" = NULL,
+    "result" = NULL WHERE "id" = $3"#;
+const DEAD_LETTERS: &str = r#"SELECT "id", "finish_time" FROM "queue_tasks" WHERE "type_id" = $1 AND "state" = 5
+    AND "finish_time" IS NOT NULL ORDER BY "finish_time", "id" LIMIT $2"#;
+const LOG: &str = r#"INSERT INTO "queue_task_logs" ("task_id", "kind", "time", "token", "worker_id", "claim_time", "error")
+    VALUES ($1, $2, $3, $4, $5, $6, $7)"#;
+
+/// Cancels tasks; tells for each where it stands then.
+pub async fn cancel(step: &mut Step<'_>, task_ids: &[i64]) -> Result<Vec<Result<State>>> {
+    let mut rows = rows::current(step.tx, task_ids).await?;
+    let mut results = Vec::with_capacity(task_ids.len());
+    for task_id in task_ids {
+        let Ok(place) = rows.binary_search_by_key(task_id, |row| row.id) else {
+            results.push(Err(Error::TaskNotFound));
+            continue;
+        };
+        let row = &mut rows[place];
+        let state = row.state()?;
+        results.push(match state {
+            State::Cancelled => Ok(state),
+            State::Completed | State::Failed => {
+                Err(Error::IllegalTransition { state: state.name(), wanted: "cancelled" })
+            }
+            State::Claimed | State::Running => {
+                if !row.is_cancelling {
+                    sql::execute(step.tx, CANCEL, vec![row.id.into()]).await?;
+                    step.log(row, &Ending::plain(EventKind::CancelRequested), None).await?;
+                    row.is_cancelling = true;
+                }
+                Ok(state)
+            }
+            State::Queued | State::Scheduled | State::Blocked => {
+                let named = step.names.of_task(step.tx, row.type_id).await?;
+                let next = Next::Finished(State::Cancelled);
+                step.advance(row, &named, next, &Ending::plain(EventKind::Cancelled)).await?;
+                row.state()
+            }
+        });
+    }
+    Ok(results)
+}
+
+/// Queues tasks again; tells for each where it stands then.
+pub async fn retry(step: &mut Step<'_>, task_ids: &[i64], first_us: i64) -> Result<Vec<Result<State>>> {
+    let mut rows = rows::current(step.tx, task_ids).await?;
+    let mut results = Vec::with_capacity(task_ids.len());
+    for (ready_us, task_id) in (first_us..).zip(task_ids) {
+        let Ok(place) = rows.binary_search_by_key(task_id, |row| row.id) else {
+            results.push(Err(Error::TaskNotFound));
+            continue;
+        };
+        let row = &mut rows[place];
+        let state = row.state()?;
+        results.push(match state {
+            State::Failed | State::Cancelled | State::Scheduled => {
+                renew(step, row, ready_us).await?;
+                Ok(State::Queued)
+            }
+            _ => Err(Error::IllegalTransition { state: state.name(), wanted: "retried" }),
+        });
+    }
+    Ok(results)
+}
+
+/// Queues at most `most` dead letters of some types again, the oldest first; tells how many, and whether there are more.
+pub async fn redrive(step: &mut Step<'_>, type_ids: &[i64], most: i64, first_us: i64) -> Result<(i64, bool)> {
+    #[derive(FromQueryResult)]
+    struct Dead {
+        id: i64,
+        finish_time: i64,
+    }
+    let mut found: Vec<Dead> = Vec::new();
+    for type_id in type_ids {
+        let values = vec![(*type_id).into(), most.saturating_add(1).into()];
+        found.extend(sql::all::<Dead>(step.tx, DEAD_LETTERS, values).await?);
+    }
+    found.sort_unstable_by_key(|dead| (dead.finish_time, dead.id));
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let more = found.len() > most;
+    found.truncate(most);
+    let ids: Vec<i64> = found.iter().map(|dead| dead.id).collect();
+    let mut rows = rows::current(step.tx, &ids).await?;
+    let mut count = 0;
+    for (ready_us, task_id) in (first_us..).zip(&ids) {
+        let Ok(place) = rows.binary_search_by_key(task_id, |row| row.id) else { continue };
+        // Another may have been faster than the lock.
+        if rows[place].state()? == State::Failed {
+            renew(step, &mut rows[place], ready_us).await?;
+            count += 1;
+        }
+    }
+    Ok((count, more))
+}
+
+async fn renew(step: &mut Step<'_>, row: &mut Current, ready_us: i64) -> Result<()> {
+    #[derive(FromQueryResult)]
+    struct Finished {
+        finish_time: Option<i64>,
+        error: Option<String>,
+    }
+    let named = step.names.of_task(step.tx, row.type_id).await?;
+    let from = row.state()?;
+    if from.is_finished()
+        && let Some(end) = sql::one::<Finished>(step.tx, FINISHED, vec![row.id.into()]).await?
+    {
+        // The row will not tell this end any more.
+        let kind = if from == State::Failed { EventKind::Failed } else { EventKind::Cancelled };
+        let values = vec![
+            row.id.into(),
+            i64::from(kind as u8).into(),
+            end.finish_time.unwrap_or(step.now.us).into(),
+            row.token.into(),
+            row.worker_id.into(),
+            row.claim_time.into(),
+            end.error.into(),
+        ];
+        sql::execute(step.tx, LOG, values).await?;
+    }
+    let create_us = row.create_us();
+    row.order_key = order_key(ready_us, row.priority, named.queue.rules.is_lifo);
+    let values = vec![row.order_key.into(), Some(create_us).into(), row.id.into()];
+    sql::execute(step.tx, RENEW, values).await?;
+    (row.create_time, row.claim_time, row.worker_id) = (Some(create_us), None, None);
+    step.log(row, &Ending::plain(EventKind::Requeued), None).await?;
+    step.effects.moved(row.type_id, Some(from), Some(State::Queued));
+    row.state = State::Queued.number();
+    row.is_cancelling = false;
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! What becomes due: run times, retries, leases, workers, keys. Each in small steps.
+
+use sea_orm::FromQueryResult;
+
+use super::ends::{Ending, Step};
+use super::rows::{CURRENT, Current};
+use super::{keys, sql};
+use crate::error::Result;
+use crate::services::queue::domain::{EventKind, State, What};
+use crate::services::queue::rules::Next;
+use crate::storage::Db;
+
+const SCHEDULED: &str = r#"SELECT "id", "type_id" FROM "queue_tasks" WHERE "state" = 1 AND "expire_time" IS NULL
+    AND "run_time" <= $1 ORDER BY "run_time" LIMIT $2"#;
+const DEAD: &str = r#"SELECT "id" AS "number" FROM "queue_workers" WHERE "end_time" IS NULL AND "beat_time" <= $1
+    ORDER BY "beat_time" LIMIT $2"#;
+const END: &str = r#"UPDATE "queue_workers" SET "end_time" = $1 WHERE "id" = $2"#;
+const KEYS: &str = r#"SELECT "id" AS "number" FROM "queue_keys" WHERE "unblock_time" IS NOT NULL AND "unblock_time" <= $1
+    ORDER BY "unblock_time" LIMIT $2"#;
+const LOSSES: &str =
+    r#"SELECT count(*) AS "number" FROM "queue_task_logs" WHERE "task_id" = $1 AND "kind" IN (9, 10)"#;
+const NEXT: &str = r#"SELECT
+    (SELECT min("expire_time") FROM "queue_tasks" WHERE "expire_time" IS NOT NULL) AS "expire_us",
+    (SELECT min("beat_time") FROM "queue_workers" WHERE "end_time" IS NULL) AS "beat_us",
+    (SELECT min("unblock_time") FROM "queue_keys" WHERE "unblock_time" IS NOT NULL) AS "unblock_us",
+    (SELECT min("run_time") FROM "queue_tasks" WHERE "state" = 1 AND "expire_time" IS NULL) AS "run_us",
+    (SELECT min("next_run_time") FROM "queue_schedules" WHERE "next_run_time" IS NOT NULL) AS "schedule_us""#;
+
+static READY: sql::Listed = sql::Listed::new(|| {
+    sql::listed(r#"UPDATE "queue_tasks" SET "state" = 0, "expire_time" = NULL WHERE "id" IN"#, 1, "")
+});
+
+/// For so long after a worker's end it is looked for tasks of its own: a claim that was on its way when it died.
+const ENDED_US: i64 = 60_000_000;
+
+/// What decides about what is due.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Rows of one step.
+    pub rows_max: i64,
+    /// A worker that has not beaten for so long is dead.
+    pub worker_timeout_us: i64,
+    /// A task that is lost this often is given up.
+    pub losses_max: i64,
+}
+
+/// Does one step of all that is due; tells how many rows it took on. `chance` decides the jitter of retries.
+pub async fn due(step: &mut Step<'_>, limits: &Limits, chance: u64) -> Result<usize> {
+    Ok(scheduled(step, limits).await?
+        + expired(step, limits, chance).await?
+        + dead(step, limits).await?
+        + orphans(step, limits, chance).await?
+        + unblocked(step, limits).await?)
+}
+
+#[derive(FromQueryResult)]
+struct Ready {
+    id: i64,
+    type_id: i64,
+}
+
+async fn scheduled(step: &mut Step<'_>, limits: &Limits) -> Result<usize> {
+    let values = vec![step.now.wall_us.into(), limits.rows_max.into()];
+    let found = sql::all::<Ready>(step.tx, &step.tx.competing(SCHEDULED), values).await?;
+    ready(step, &found).await?;
+    Ok(found.len())
+}
+
+async fn ready(step: &mut Step<'_>, found: &[Ready]) -> Result<()> {
+    for chunk in sql::chunks(found) {
+        let values = chunk.iter().map(|row| row.id.into()).collect();
+        sql::execute(step.tx, READY.text(chunk.len()), values).await?;
+    }
+    for row in found {
+        step.effects.moved(row.type_id, Some(State::Scheduled), Some(State::Queued));
+    }
+    Ok(())
+}
+
+async fn expired(step: &mut Step<'_>, limits: &Limits, chance: u64) -> Result<usize> {
+    let select = format!(
+        r#"{CURRENT} WHERE "expire_time" IS NOT NULL AND "expire_time" <= $1 ORDER BY "expire_time" LIMIT $2"#
+    );
+    let values = vec![step.now.us.into(), limits.rows_max.into()];
+    let found = sql::all::<Current>(step.tx, &step.tx.competing(&select), values).await?;
+    let count = found.len();
+    let mut due = Vec::new();
+    for (index, mut row) in (0_u64..).zip(found) {
+        if row.state()? == State::Scheduled {
+            due.push(Ready { id: row.id, type_id: row.type_id });
+        } else {
+            let chance = chance.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            lose(step, &mut row, EventKind::LeaseExpired, limits, chance).await?;
+        }
+    }
+    ready(step, &due).await?;
+    Ok(count)
+}
+
+/// Ends the workers that have not beaten.
+async fn dead(step: &mut Step<'_>, limits: &Limits) -> Result<usize> {
+    let since_us = step.now.us.saturating_sub(limits.worker_timeout_us);
+    let values = vec![since_us.into(), limits.rows_max.into()];
+    let found = sql::all::<sql::Number>(step.tx, &step.tx.competing(DEAD), values).await?;
+    for worker_id in found.iter().filter_map(|row| row.number) {
+        tracing::warn!(worker_id, "a worker has not beaten and is taken for dead");
+        sql::execute(step.tx, END, vec![step.now.us.into(), worker_id.into()]).await?;
+    }
+    Ok(found.len())
+}
+
+/// Takes tasks from workers that have come to their end.
+async fn orphans(step: &mut Step<'_>, limits: &Limits, chance: u64) -> Result<usize> {
+    let select = format!(
+        r#"{CURRENT} WHERE "state" IN (2, 3) AND "worker_id" IN
+        (SELECT w."id" FROM "queue_workers" w WHERE w."end_time" IS NOT NULL AND w."end_time" >= $1) LIMIT $2"#
+    );
+    let values = vec![step.now.us.saturating_sub(ENDED_US).into(), limits.rows_max.into()];
+    let found = sql::all::<Current>(step.tx, &step.tx.competing(&select), values).await?;
+    let count = found.len();
+    for (index, mut row) in (0_u64..).zip(found) {
+        let chance = chance.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        lose(step, &mut row, EventKind::WorkerDied, limits, chance).await?;
+    }
+    Ok(count)
+}
+
+async fn unblocked(step: &mut Step<'_>, limits: &Limits) -> Result<usize> {
+    let values = vec![step.now.us.into(), limits.rows_max.into()];
+    let found = sql::all::<sql::Number>(step.tx, KEYS, values).await?;
+    let count = found.len();
+    let mut key_ids: Vec<i64> = found.into_iter().filter_map(|row| row.number).collect();
+    key_ids.sort_unstable();
+    for key_id in key_ids {
+        let mut key = keys::find(step.tx, key_id).await?;
+        let rules = step.names.rules(step.tx, key.queue_id).await?;
+        let limits = key.limits(&rules.key_limits);
+        keys::unblock(step, &mut key, &limits).await?;
+        keys::save(step, &key).await?;
+    }
+    Ok(count)
+}
+
+/// Takes a held task away from its holder. If the attempt took too long it has failed; otherwise it takes its old place, unless it
+/// was lost too often.
+pub(super) async fn lose(
+    step: &mut Step<'_>,
+    row: &mut Current,
+    kind: EventKind,
+    limits: &Limits,
+    chance: u64,
+) -> Result<()> {
+    let named = step.names.of_task(step.tx, row.type_id).await?;
+    let hold = Step::hold(row, &named);
+    if hold.is_timed_out(step.now.us) {
+        let error = format!("the attempt took longer than its timeout of {} s", hold.timeout_us as f64 / 1e6);
+        let what = What::Fail { error: error.clone(), is_final: false, delay_us: None };
+        let next = hold.settle(&what, &named.queue.rules, step.now.us, chance);
+        let is_failure = next != Next::Finished(State::Cancelled);
+        let ending = Ending { error: Some(&error), is_failure, ..Ending::plain(EventKind::Retried) };
+        return step.advance(row, &named, next, &ending).await;
+    }
+    if hold.is_cancelling {
+        return step.advance(row, &named, Next::Finished(State::Cancelled), &Ending::plain(kind)).await;
+    }
+    let losses = 1 + sql::number(step.tx, LOSSES, vec![row.id.into()]).await?.unwrap_or(0);
+    if losses > limits.losses_max {
+        let error = format!("the lease was lost {losses} times (queue.losses_max is {})", limits.losses_max);
+        let ending = Ending { error: Some(&error), ..Ending::plain(kind) };
+        return step.advance(row, &named, Next::Finished(State::Failed), &ending).await;
+    }
+    step.advance(row, &named, Next::Queued, &Ending::plain(kind)).await
+}
+
+/// When the next thing is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextDue {
+    /// By the steady clock.
+    pub due_us: i64,
+    /// By the wall clock.
+    pub run_us: i64,
+}
+
+/// When the next thing is due, as far as the tables tell.
+pub async fn next_due(db: &Db<'_>, worker_timeout_us: i64) -> Result<NextDue> {
+    #[derive(FromQueryResult)]
+    struct Row {
+        expire_us: Option<i64>,
+        beat_us: Option<i64>,
+        unblock_us: Option<i64>,
+        run_us: Option<i64>,
+        schedule_us: Option<i64>,
+    }
+    let earliest = |times: &[Option<i64>]| times.iter().flatten().min().copied().unwrap_or(i64::MAX);
+    let Some(row) = sql::one::<Row>(db, NEXT, Vec::new()).await? else {
+        return Ok(NextDue { due_us: i64::MAX, run_us: i64::MAX });
+    };
+    let dead_us = row.beat_us.map(|beat_us| beat_us.saturating_add(worker_timeout_us));
+    Ok(NextDue {
+        due_us: earliest(&[row.expire_us, dead_us, row.unblock_us]),
+        run_us: earliest(&[row.run_us, row.schedule_us]),
+    })
+}
+
+const GRACE_WORKERS: &str = r#"UPDATE "queue_workers" SET "beat_time" = $1 WHERE "end_time" IS NULL"#;
+const GRACE_LEASES: &str = r#"UPDATE "queue_tasks" SET "expire_time" = $1 WHERE "state" IN (2, 3)
+    AND "expire_time" IS NOT NULL AND "expire_time" < $1"#;
+const CLAMP_LEASES: &str = r#"UPDATE "queue_tasks" SET "expire_time" = $1 WHERE "state" IN (2, 3)
+    AND "expire_time" IS NOT NULL AND "expire_time" > $1"#;
+const BY_WALL_CLOCK: &str = r#"UPDATE "queue_tasks" SET "expire_time" = NULL WHERE "state" = 1
+    AND "expire_time" IS NOT NULL"#;
+
+/// To be done at a start, when the steady clock has begun anew and may have leapt: whoever holds something gets `grace_us` to
+/// report, nobody holds anything for more than `held_us_max`, and retries go by the wall clock.
+pub async fn begin(step: &mut Step<'_>, grace_us: i64, held_us_max: i64) -> Result<()> {
+    let now_us = step.now.us;
+    sql::execute(step.tx, GRACE_WORKERS, vec![now_us.into()]).await?;
+    sql::execute(step.tx, GRACE_LEASES, vec![now_us.saturating_add(grace_us).into()]).await?;
+    sql::execute(step.tx, CLAMP_LEASES, vec![now_us.saturating_add(held_us_max).into()]).await?;
+    sql::execute(step.tx, BY_WALL_CLOCK, Vec::new()).await?;
+    Ok(())
+}

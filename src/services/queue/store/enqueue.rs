@@ -1,0 +1,227 @@
+//! Adding tasks.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use sea_orm::{FromQueryResult, Value};
+
+use super::ends::Step;
+use super::keys::{self, KeyRow};
+use super::sql;
+use crate::error::{Error, Result};
+use crate::services::queue::domain::{Enqueued, KeyLimits, NewTask, Queue, State, Unique, When, order_key};
+
+const INSERT: &str = r#"INSERT INTO "queue_tasks" ("type_id", "state", "priority", "token", "failure_count", "is_cancelling",
+    "order_key", "create_time", "run_time", "expire_time", "retries_max", "timeout_us", "key_id", "schedule_id", "parameters")
+    VALUES ($1, $2, $3, 0, 0, FALSE, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#;
+const UNIQUE: &str =
+    r#"SELECT "task_id", "create_time" FROM "queue_uniques" WHERE "queue_id" = $1 AND "key" = $2"#;
+const STATE: &str = r#"SELECT "state" AS "number" FROM "queue_tasks" WHERE "id" = $1"#;
+const INSERT_UNIQUE: &str = r#"INSERT INTO "queue_uniques" ("task_id", "create_time", "queue_id", "key")
+    VALUES ($1, $2, $3, $4)"#;
+const UPDATE_UNIQUE: &str = r#"UPDATE "queue_uniques" SET "task_id" = $1, "create_time" = $2
+    WHERE "queue_id" = $3 AND "key" = $4"#;
+const WORST: &str = r#"SELECT max("order_key") AS "number" FROM "queue_tasks" WHERE "key_id" = $1
+    AND "type_id" = $2 AND "state" = 0"#;
+
+/// Keys of the tasks that are added.
+struct Keys {
+    by_name: BTreeMap<String, Result<KeyUse, ()>>,
+    keys_max: i64,
+}
+
+struct KeyUse {
+    row: KeyRow,
+    limits: KeyLimits,
+    lines: HashMap<i64, Line>,
+}
+
+/// What is queued of a key and type.
+struct Line {
+    count: i64,
+    /// The order key of the last in line.
+    worst: i64,
+}
+
+/// Adds tasks to a queue in their order, each with a result of its own. The first comes at `first_us`, the others a microsecond
+/// apart.
+pub async fn enqueue(
+    step: &mut Step<'_>,
+    queue: &Queue,
+    tasks: &[NewTask],
+    first_us: i64,
+    keys_max: i64,
+) -> Result<Vec<Result<Enqueued>>> {
+    let mut keys = Keys::lock(step, queue, tasks, keys_max).await?;
+    let mut results = Vec::with_capacity(tasks.len());
+    for (create_us, task) in (first_us..).zip(tasks) {
+        let result = match add(step, queue, task, create_us, &mut keys).await {
+            Err(error @ (Error::TooManyTypes { .. } | Error::TooManyKeys { .. })) => Err(error),
+            other => Ok(other?),
+        };
+        results.push(result);
+    }
+    for key in keys.by_name.into_values().flatten() {
+        keys::save(step, &key.row).await?;
+    }
+    Ok(results)
+}
+
+async fn add(
+    step: &mut Step<'_>,
+    queue: &Queue,
+    task: &NewTask,
+    create_us: i64,
+    keys: &mut Keys,
+) -> Result<Enqueued> {
+    let former = match &task.unique {
+        Some(unique) => former(step, queue.id, unique).await?,
+        None => None,
+    };
+    if let (Some(unique), Some(former)) = (&task.unique, &former)
+        && let Some(state) = former.state
+        && unique.is_met_by(state, former.create_us, step.now.us)
+    {
+        return Ok(Enqueued { task_id: former.task_id, is_duplicate: true, state });
+    }
+    let type_id = step.names.ensure_type(step.tx, queue, &task.type_name).await?;
+    let mut row = place(step, queue, task, create_us);
+    let key_id = match &task.limit_key {
+        Some(name) => Some(keys.admit(step, name, type_id, &mut row).await?),
+        None => None,
+    };
+    let values: Vec<Value> = vec![
+        type_id.into(),
+        row.state.number().into(),
+        task.priority.into(),
+        row.order_key.into(),
+        row.create_time.into(),
+        row.run_time.into(),
+        row.expire_time.into(),
+        task.retries_max.into(),
+        task.timeout_us.into(),
+        key_id.into(),
+        task.schedule_id.into(),
+        task.parameters.clone().into(),
+    ];
+    let task_id = step.tx.insert_written_out(INSERT, values).await?;
+    step.effects.moved(type_id, None, Some(row.state));
+    step.effects.tally(type_id).enqueued += 1;
+    if let Some(unique) = &task.unique {
+        let update = if former.is_some() { UPDATE_UNIQUE } else { INSERT_UNIQUE };
+        let values = vec![task_id.into(), create_us.into(), queue.id.into(), unique.key.as_str().into()];
+        sql::execute(step.tx, update, values).await?;
+    }
+    Ok(Enqueued { task_id, is_duplicate: false, state: row.state })
+}
+
+/// Where a new task stands.
+struct Place {
+    state: State,
+    order_key: i64,
+    create_time: Option<i64>,
+    run_time: Option<i64>,
+    expire_time: Option<i64>,
+}
+
+fn place(step: &mut Step<'_>, queue: &Queue, task: &NewTask, create_us: i64) -> Place {
+    let now = step.now;
+    let key = |ready_us| order_key(ready_us, task.priority, queue.rules.is_lifo);
+    match task.when {
+        When::At(run_us) if run_us > now.wall_us => {
+            step.effects.run_at(run_us);
+            Place {
+                state: State::Scheduled,
+                order_key: key(create_us.saturating_add(run_us - now.wall_us)),
+                create_time: Some(create_us),
+                run_time: Some(run_us),
+                expire_time: None,
+            }
+        }
+        When::After(delay_us) if delay_us > 0 => {
+            let due_us = now.us.saturating_add(delay_us);
+            step.effects.due_at(due_us);
+            Place {
+                state: State::Scheduled,
+                order_key: key(create_us.saturating_add(delay_us)),
+                create_time: Some(create_us),
+                run_time: Some(now.wall_us.saturating_add(delay_us)),
+                expire_time: Some(due_us),
+            }
+        }
+        When::At(run_us) => Place { run_time: Some(run_us), ..Place::now(key(create_us)) },
+        When::Now | When::After(_) => Place::now(key(create_us)),
+    }
+}
+
+impl Place {
+    fn now(order_key: i64) -> Self {
+        Self { state: State::Queued, order_key, create_time: None, run_time: None, expire_time: None }
+    }
+}
+
+/// The last task with a unique key.
+struct Former {
+    task_id: i64,
+    create_us: i64,
+    /// None: it is gone.
+    state: Option<State>,
+}
+
+async fn former(step: &Step<'_>, queue_id: i64, unique: &Unique) -> Result<Option<Former>> {
+    #[derive(FromQueryResult)]
+    struct Row {
+        task_id: i64,
+        create_time: i64,
+    }
+    let values = vec![queue_id.into(), unique.key.as_str().into()];
+    let Some(row) = sql::one::<Row>(step.tx, &step.tx.locking(UNIQUE), values).await? else {
+        return Ok(None);
+    };
+    let state = sql::number(step.tx, STATE, vec![row.task_id.into()]).await?.and_then(State::of);
+    Ok(Some(Former { task_id: row.task_id, create_us: row.create_time, state }))
+}
+
+impl Keys {
+    /// Locks the keys of `tasks`, in the order of their names.
+    async fn lock(step: &mut Step<'_>, queue: &Queue, tasks: &[NewTask], keys_max: i64) -> Result<Self> {
+        let names: BTreeSet<&String> = tasks.iter().filter_map(|task| task.limit_key.as_ref()).collect();
+        let mut by_name = BTreeMap::new();
+        for name in names {
+            let found = match keys::ensure(step, queue, name, keys_max).await {
+                Err(Error::TooManyKeys { .. }) => Err(()),
+                other => {
+                    let row = other?;
+                    let limits = row.limits(&queue.rules.key_limits);
+                    Ok(KeyUse { row, limits, lines: HashMap::new() })
+                }
+            };
+            by_name.insert(name.clone(), found);
+        }
+        Ok(Self { by_name, keys_max })
+    }
+
+    /// The id of a task's key. If enough of the key are queued to use all its room, the task is blocked: otherwise claims would
+    /// have to take it out of the line one by one. Unless it goes before the last of them.
+    async fn admit(&mut self, step: &Step<'_>, name: &str, type_id: i64, place: &mut Place) -> Result<i64> {
+        let keys_max = self.keys_max;
+        let Some(Ok(key)) = self.by_name.get_mut(name) else { return Err(Error::TooManyKeys { keys_max }) };
+        if place.state != State::Queued || key.limits == KeyLimits::default() {
+            return Ok(key.row.id);
+        }
+        let room = key.row.room(&key.limits, step.now.us);
+        if let std::collections::hash_map::Entry::Vacant(vacant) = key.lines.entry(type_id) {
+            let count = keys::queued_count(step.tx, key.row.id, type_id, room.max(1)).await?;
+            let worst = sql::number(step.tx, WORST, vec![key.row.id.into(), type_id.into()]).await?;
+            vacant.insert(Line { count, worst: worst.unwrap_or(i64::MIN) });
+        }
+        let Some(line) = key.lines.get_mut(&type_id) else { return Ok(key.row.id) };
+        if line.count >= room && place.order_key >= line.worst {
+            place.state = State::Blocked;
+            key.row.block(&key.limits, 1, step.now.us);
+        } else {
+            line.count += 1;
+            line.worst = line.worst.max(place.order_key);
+        }
+        Ok(key.row.id)
+    }
+}

@@ -1,0 +1,246 @@
+//! Lists of tasks, and the log of one.
+//!
+//! A list first finds ids and sizes, then reads whole rows of as many as fit into an answer.
+
+use sea_orm::{
+    ColumnTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+};
+
+use super::rows::{self, TaskRow};
+use super::sql;
+use crate::error::Result;
+use crate::services::queue::domain::{Event, EventKind, State, Task};
+use crate::services::queue::entity::task_logs;
+use crate::storage::Db;
+
+/// Rows that a list without an index of its own looks at for one page.
+const LOOKED_AT_MAX: i64 = 10_000;
+
+const BYTES: &str =
+    r#"coalesce(octet_length("parameters"), 0) + coalesce(octet_length("result"), 0) AS "bytes""#;
+
+/// Which tasks to list.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// Of these types.
+    pub type_ids: Vec<i64>,
+    /// In this state; none: any.
+    pub state: Option<State>,
+    /// Those after this place.
+    pub after: Option<Place>,
+    /// At most so many.
+    pub rows_max: i64,
+    /// At most so many bytes of parameters and results, but for the first task.
+    pub bytes_max: i64,
+}
+
+/// A task's place in a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The order key or the finish time; zero in lists by id.
+    pub key: i64,
+    /// The task.
+    pub id: i64,
+}
+
+/// A page.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The tasks.
+    pub tasks: Vec<Task>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<Place>,
+}
+
+#[derive(Clone, Copy, Debug, FromQueryResult)]
+struct Found {
+    id: i64,
+    key: i64,
+    bytes: i64,
+}
+
+impl Found {
+    fn place(&self) -> Place {
+        Place { key: self.key, id: self.id }
+    }
+}
+
+/// A page of tasks; see the protocol for the order.
+pub async fn list(db: &Db<'_>, filter: &Filter) -> Result<Page> {
+    let (found, rest) = match filter.state {
+        Some(State::Queued) => (in_line(db, filter).await?, None),
+        Some(state) if state.is_finished() => (finished(db, filter, state).await?, None),
+        Some(state) if state.is_held() => (held(db, filter, state).await?, None),
+        _ => by_id(db, filter).await?,
+    };
+    let rows_max = usize::try_from(filter.rows_max).unwrap_or(usize::MAX);
+    let mut bytes_left = filter.bytes_max;
+    let fitting = found.iter().take(rows_max).take_while(|row| {
+        bytes_left -= row.bytes;
+        bytes_left >= 0
+    });
+    // A page has at least one task, however large.
+    let count = fitting.count().max(1).min(found.len());
+    let next = match found.get(count) {
+        Some(_) => found.get(count - 1).map(Found::place),
+        None => rest,
+    };
+    let mut tasks = Vec::with_capacity(count);
+    for row in &found[..count] {
+        // One that was removed since is left out.
+        tasks.extend(rows::get(db, row.id).await?);
+    }
+    Ok(Page { tasks, next })
+}
+
+async fn in_line(db: &Db<'_>, filter: &Filter) -> Result<Vec<Found>> {
+    let select = format!(
+        r#"SELECT "id", "order_key" AS "key", {BYTES} FROM "queue_tasks" WHERE "state" = 0 AND "type_id" = $1
+        AND ("order_key" > $2 OR ("order_key" = $2 AND "id" > $3)) AND "order_key" >= $2
+        ORDER BY "order_key", "id" LIMIT $4"#
+    );
+    let after = filter.after.unwrap_or(Place { key: i64::MIN, id: i64::MIN });
+    let mut found = Vec::new();
+    for type_id in &filter.type_ids {
+        let values = vec![(*type_id).into(), after.key.into(), after.id.into(), (filter.rows_max + 1).into()];
+        found.extend(sql::all::<Found>(db, &select, values).await?);
+    }
+    found.sort_unstable_by_key(Found::place);
+    Ok(found)
+}
+
+async fn finished(db: &Db<'_>, filter: &Filter, state: State) -> Result<Vec<Found>> {
+    let select = format!(
+        r#"SELECT "id", "finish_time" AS "key", {BYTES} FROM "queue_tasks" WHERE "type_id" = $1 AND "state" = $2
+        AND "finish_time" IS NOT NULL AND ("finish_time" < $3 OR ("finish_time" = $3 AND "id" < $4))
+        AND "finish_time" <= $3 ORDER BY "finish_time" DESC, "id" DESC LIMIT $5"#
+    );
+    let before = filter.after.unwrap_or(Place { key: i64::MAX, id: i64::MAX });
+    let mut found = Vec::new();
+    for type_id in &filter.type_ids {
+        let values = vec![
+            (*type_id).into(),
+            state.number().into(),
+            before.key.into(),
+            before.id.into(),
+            (filter.rows_max + 1).into(),
+        ];
+        found.extend(sql::all::<Found>(db, &select, values).await?);
+    }
+    found.sort_unstable_by_key(|row| std::cmp::Reverse(row.place()));
+    Ok(found)
+}
+
+async fn held(db: &Db<'_>, filter: &Filter, state: State) -> Result<Vec<Found>> {
+    let select = format!(
+        r#"SELECT "id", 0 AS "key", {BYTES} FROM "queue_tasks" WHERE "state" IN (2, 3) AND "state" = $1 AND "id" < $2
+        AND {} ORDER BY "id" DESC LIMIT $3"#,
+        of_types(&filter.type_ids)
+    );
+    let before = filter.after.map_or(i64::MAX, |place| place.id);
+    let values = vec![state.number().into(), before.into(), (filter.rows_max + 1).into()];
+    sql::all::<Found>(db, &select, values).await
+}
+
+/// Where filters leave few of many tasks, a page ends after a number of rows that were looked at.
+async fn by_id(db: &Db<'_>, filter: &Filter) -> Result<(Vec<Found>, Option<Place>)> {
+    const LOWEST: &str = r#"SELECT min("id") AS "number" FROM
+        (SELECT "id" FROM "queue_tasks" WHERE "id" < $1 ORDER BY "id" DESC LIMIT $2) AS "some""#;
+    let before = filter.after.map_or(i64::MAX, |place| place.id);
+    let lowest = sql::number(db, LOWEST, vec![before.into(), LOOKED_AT_MAX.into()]).await?;
+    let Some(lowest) = lowest else { return Ok((Vec::new(), None)) };
+    let state = match filter.state {
+        Some(state) => format!(r#"AND "state" = {}"#, state.number()),
+        None => String::new(),
+    };
+    let select = format!(
+        r#"SELECT "id", 0 AS "key", {BYTES} FROM "queue_tasks" WHERE "id" < $1 AND "id" >= $2 AND {} {state}
+        ORDER BY "id" DESC LIMIT $3"#,
+        of_types(&filter.type_ids)
+    );
+    let values = vec![before.into(), lowest.into(), (filter.rows_max + 1).into()];
+    let found = sql::all::<Found>(db, &select, values).await?;
+    const MORE: &str =
+        r#"SELECT "id" AS "number" FROM "queue_tasks" WHERE "id" < $1 ORDER BY "id" DESC LIMIT 1"#;
+    let more = sql::number(db, MORE, vec![lowest.into()]).await?;
+    Ok((found, more.map(|_| Place { key: 0, id: lowest })))
+}
+
+fn of_types(type_ids: &[i64]) -> String {
+    let ids: Vec<String> = type_ids.iter().map(ToString::to_string).collect();
+    format!(r#""type_id" IN ({})"#, ids.join(", "))
+}
+
+/// What happened to a task, oldest first, without the first `skipped`; at most `events_max`, and whether there are more.
+pub async fn log(
+    db: &Db<'_>,
+    task_id: i64,
+    skipped: usize,
+    events_max: usize,
+) -> Result<Option<(Vec<Event>, bool)>> {
+    let select = rows::select(r#"WHERE t."id" = $1"#);
+    let Some(row) = sql::one::<TaskRow>(db, &select, vec![task_id.into()]).await? else { return Ok(None) };
+    let task = row.task()?;
+    // Each row gives at least one event.
+    let rows_max = skipped.saturating_add(events_max).saturating_add(1);
+    let rows = task_logs::Entity::find()
+        .filter(task_logs::Column::TaskId.eq(task_id))
+        .order_by_asc(task_logs::Column::Id)
+        .limit(u64::try_from(rows_max).unwrap_or(u64::MAX))
+        .all(db)
+        .await?;
+    let is_whole = rows.len() < rows_max;
+    let mut events = vec![event(task.create_us, EventKind::Enqueued)];
+    let mut told = 0;
+    for row in rows {
+        if let Some(claim_us) = row.claim_time {
+            claimed(&mut events, &mut told, claim_us, row.token, row.worker_id);
+        }
+        events.push(Event {
+            time_us: row.time,
+            kind: row.kind,
+            token: if row.claim_time.is_some() { row.token } else { 0 },
+            worker_id: row.worker_id.unwrap_or(0),
+            error: row.error,
+            run_us: row.run_time,
+        });
+    }
+    if is_whole {
+        end(&mut events, &mut told, &task);
+    }
+    let mut events: Vec<Event> = events.into_iter().skip(skipped).collect();
+    let more = events.len() > events_max;
+    events.truncate(events_max);
+    Ok(Some((events, more)))
+}
+
+fn event(time_us: i64, kind: EventKind) -> Event {
+    Event { time_us, kind: i64::from(kind as u8), token: 0, worker_id: 0, error: None, run_us: None }
+}
+
+/// Tells a claim once, before what came of it.
+fn claimed(events: &mut Vec<Event>, told: &mut i64, claim_us: i64, token: i64, worker_id: Option<i64>) {
+    if token != *told {
+        *told = token;
+        let worker_id = worker_id.unwrap_or(0);
+        events.push(Event { token, worker_id, ..event(claim_us, EventKind::Claimed) });
+    }
+}
+
+/// What the task's own row tells: its last claim, and its end.
+fn end(events: &mut Vec<Event>, told: &mut i64, task: &Task) {
+    let (token, worker_id) = match task.claim_us {
+        Some(claim_us) => {
+            claimed(events, told, claim_us, task.token, task.worker_id);
+            (task.token, task.worker_id.unwrap_or(0))
+        }
+        None => (0, 0),
+    };
+    let Some(finish_us) = task.finish_us else { return };
+    let (kind, error) = match task.state {
+        State::Completed => (EventKind::Completed, None),
+        State::Failed => (EventKind::Failed, task.error.clone()),
+        _ => (EventKind::Cancelled, None),
+    };
+    events.push(Event { token, worker_id, error, ..event(finish_us, kind) });
+}

@@ -1,0 +1,45 @@
+//! The queue's queries: one function is one step inside a transaction.
+//!
+//! Locks are taken in one order: queues, types, workers, tasks by id, keys by id. Where tasks are looked for after a key was locked,
+//! those that others have locked are left out.
+
+mod by_hand;
+mod claim;
+mod due;
+mod ends;
+mod enqueue;
+mod keys;
+mod list;
+mod names;
+mod queues;
+mod remove;
+mod rows;
+mod settle;
+mod sql;
+mod stats;
+mod workers;
+
+pub use by_hand::{cancel, redrive, retry};
+pub use claim::{Claim, Claimed, claim};
+pub use due::{Limits, NextDue, begin, due, next_due};
+pub use ends::Step;
+pub use enqueue::enqueue;
+pub use list::{Filter, Page, Place, list, log};
+pub use names::{Named, Names};
+pub use queues::{
+    get as get_queue, list as list_queues, list_keys, pause, queued, types_of, update, update_key,
+};
+pub use remove::{Over, over, remove, remove_keys, remove_workers};
+pub use rows::get;
+pub use settle::settle;
+pub use stats::{RECOUNT_STEPS, TypeNumbers, add, forget_minutes, note_begin, note_end, numbers, recount};
+pub use workers::{Told, beat, list as list_workers, register, release_all, unregister};
+
+/// The time of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// By the steady clock.
+    pub us: i64,
+    /// By the wall clock.
+    pub wall_us: i64,
+}

@@ -1,0 +1,177 @@
+//! Workers: who is alive, and what each holds.
+
+use std::collections::{HashMap, HashSet};
+
+use sea_orm::{
+    ColumnTrait as _, EntityTrait as _, FromQueryResult, PaginatorTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Set,
+};
+
+use super::due::{self, Limits};
+use super::ends::{Ending, Step};
+use super::rows::{self, CURRENT, Current};
+use super::sql;
+use crate::error::{Error, Result};
+use crate::services::queue::domain::{EventKind, Worker};
+use crate::services::queue::entity::workers;
+use crate::services::queue::rules::Next;
+use crate::storage::{Db, Tx};
+
+/// Tasks that are told of a worker in a list.
+const TASKS_TOLD_MAX: i64 = 100;
+
+const WORKER: &str =
+    r#"SELECT "beat_time" AS "number" FROM "queue_workers" WHERE "id" = $1 AND "end_time" IS NULL"#;
+const BEAT: &str =
+    r#"UPDATE "queue_workers" SET "prior_beat_time" = "beat_time", "beat_time" = $1 WHERE "id" = $2"#;
+const END: &str = r#"UPDATE "queue_workers" SET "end_time" = $1 WHERE "id" = $2"#;
+const HELD: &str = r#"SELECT "id", "token", "claim_time", "is_cancelling" FROM "queue_tasks" WHERE "worker_id" = $1
+    AND "state" IN (2, 3)"#;
+const CANCELLING: &str = r#"SELECT "id", "token", "claim_time", "is_cancelling" FROM "queue_tasks" WHERE "worker_id" = $1
+    AND "state" IN (2, 3) AND "is_cancelling" = TRUE"#;
+const TOLD: &str =
+    r#"SELECT "id" AS "number" FROM "queue_tasks" WHERE "worker_id" = $1 AND "state" IN (2, 3) LIMIT $2"#;
+
+/// Makes a worker known. Error: TooManyWorkers.
+pub async fn register(
+    tx: &Tx<'_>,
+    name: &str,
+    metadata_json: &str,
+    workers_max: i64,
+    now_us: i64,
+) -> Result<Worker> {
+    let alive = workers::Entity::find().filter(workers::Column::EndTime.is_null()).count(&**tx).await?;
+    if i64::try_from(alive).unwrap_or(i64::MAX) >= workers_max {
+        return Err(Error::TooManyWorkers { workers_max });
+    }
+    let row = workers::ActiveModel {
+        name: Set(name.to_owned()),
+        metadata_json: Set(metadata_json.to_owned()),
+        create_time: Set(now_us),
+        beat_time: Set(now_us),
+        prior_beat_time: Set(now_us),
+        ..Default::default()
+    };
+    Ok(Worker {
+        id: tx.insert(row).await?,
+        name: name.to_owned(),
+        metadata_json: metadata_json.to_owned(),
+        create_us: now_us,
+        beat_us: now_us,
+        end_us: None,
+        task_ids: Vec::new(),
+    })
+}
+
+/// What a worker is told when it beats.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Tasks that it should stop.
+    pub cancelled: Vec<i64>,
+    /// Tasks that it does not hold any more.
+    pub lost: Vec<i64>,
+}
+
+#[derive(FromQueryResult)]
+struct Held {
+    id: i64,
+    token: i64,
+    claim_time: Option<i64>,
+    is_cancelling: bool,
+}
+
+/// Notes that a worker is alive. `listed` is what it says to hold, as (task, token); what it has forgotten is queued again.
+/// Error: WorkerLost.
+pub async fn beat(
+    step: &mut Step<'_>,
+    worker_id: i64,
+    listed: Option<&[(i64, i64)]>,
+    limits: &Limits,
+) -> Result<Told> {
+    let tx = step.tx;
+    let last_beat_us = sql::number(tx, &tx.locking(WORKER), vec![worker_id.into()]).await?;
+    let last_beat_us = last_beat_us.ok_or(Error::WorkerLost)?;
+    sql::execute(tx, BEAT, vec![step.now.us.into(), worker_id.into()]).await?;
+    let Some(listed) = listed else {
+        let cancelled = sql::all::<Held>(tx, CANCELLING, vec![worker_id.into()]).await?;
+        return Ok(Told { cancelled: cancelled.iter().map(|held| held.id).collect(), lost: Vec::new() });
+    };
+    let held = sql::all::<Held>(tx, HELD, vec![worker_id.into()]).await?;
+    let tokens: HashMap<i64, i64> = held.iter().map(|held| (held.id, held.token)).collect();
+    let named: HashSet<i64> = listed.iter().map(|(task_id, _)| *task_id).collect();
+    let forgotten: Vec<i64> = held
+        .iter()
+        .filter(|held| !named.contains(&held.id) && held.claim_time.is_some_and(|us| us < last_beat_us))
+        .map(|held| held.id)
+        .collect();
+    for mut row in rows::current(tx, &forgotten).await? {
+        if row.worker_id == Some(worker_id) && row.state()?.is_held() {
+            due::lose(step, &mut row, EventKind::Forgotten, limits, 0).await?;
+        }
+    }
+    let is_lost = |(task_id, token): &&(i64, i64)| tokens.get(task_id) != Some(token);
+    Ok(Told {
+        cancelled: held.iter().filter(|held| held.is_cancelling).map(|held| held.id).collect(),
+        lost: listed.iter().filter(is_lost).map(|(task_id, _)| *task_id).collect(),
+    })
+}
+
+/// Takes a worker's leave: queues again what it holds. Answers with how many tasks that were, or none if it was not there.
+pub async fn unregister(step: &mut Step<'_>, worker_id: i64) -> Result<Option<i64>> {
+    let tx = step.tx;
+    if sql::number(tx, &tx.locking(WORKER), vec![worker_id.into()]).await?.is_none() {
+        return Ok(None);
+    }
+    sql::execute(tx, END, vec![step.now.us.into(), worker_id.into()]).await?;
+    Ok(Some(release_all(step, worker_id).await?))
+}
+
+/// Queues again all that a worker holds.
+pub async fn release_all(step: &mut Step<'_>, worker_id: i64) -> Result<i64> {
+    let select = format!(r#"{CURRENT} WHERE "worker_id" = $1 AND "state" IN (2, 3) ORDER BY "id""#);
+    let held = sql::all::<Current>(step.tx, &step.tx.locking(&select), vec![worker_id.into()]).await?;
+    let count = i64::try_from(held.len()).unwrap_or(i64::MAX);
+    for mut row in held {
+        let named = step.names.of_task(step.tx, row.type_id).await?;
+        let next = Step::hold(&row, &named).settle(
+            &crate::services::queue::domain::What::Release,
+            &named.queue.rules,
+            step.now.us,
+            0,
+        );
+        debug_assert!(matches!(next, Next::Queued | Next::Finished(_)));
+        step.advance(&mut row, &named, next, &Ending::plain(EventKind::Released)).await?;
+    }
+    Ok(count)
+}
+
+/// Workers, the latest first.
+pub async fn list(
+    db: &Db<'_>,
+    with_ended: bool,
+    before_id: Option<i64>,
+    rows_max: u64,
+) -> Result<Vec<Worker>> {
+    let mut query = workers::Entity::find().order_by_desc(workers::Column::Id).limit(rows_max);
+    if !with_ended {
+        query = query.filter(workers::Column::EndTime.is_null());
+    }
+    if let Some(before_id) = before_id {
+        query = query.filter(workers::Column::Id.lt(before_id));
+    }
+    let mut found = Vec::new();
+    for row in query.all(db).await? {
+        let values = vec![row.id.into(), TASKS_TOLD_MAX.into()];
+        let task_ids = sql::all::<sql::Number>(db, TOLD, values).await?;
+        found.push(Worker {
+            id: row.id,
+            name: row.name,
+            metadata_json: row.metadata_json,
+            create_us: row.create_time,
+            beat_us: row.beat_time,
+            end_us: row.end_time,
+            task_ids: task_ids.into_iter().filter_map(|row| row.number).collect(),
+        });
+    }
+    Ok(found)
+}

@@ -1,0 +1,4 @@
+//! The queue service.
+
+pub(crate) mod calls;
+mod life;
