@@ -12,7 +12,6 @@ mod postgres;
 mod producer;
 mod recorder;
 mod run;
-mod session;
 mod survey;
 mod tally;
 mod wire;

@@ -30,22 +30,24 @@ pub(super) fn earliest_end(book: &Book<'_>, line: &Timeline<'_>, claim: &Claim, 
     let outcome = line.sent.iter().filter(counts).map(|sent| sent.span.from).min();
     let timeout = line.spec.timeout.map(|timeout| claim.span.from.plus(timeout));
     let holding = match claim.hold {
-        Hold::Lease(lease) => Some(kept_by_starts(book, claim.span, lease_kept_until(line, claim, lease))),
+        Hold::Lease(lease) => Some(lease_kept_until(book, line, claim, lease)),
         Hold::Worker(worker) => worker_lost(book, line, claim, worker),
     };
     let by_clock = [timeout, holding].into_iter().flatten().min().unwrap_or(At::NEVER);
     outcome.unwrap_or(At::NEVER).min(by_clock.minus(book.terms.clock_slack))
 }
 
-/// A lease holds from the claim, and from each extension that was recorded; an extension never makes it shorter.
-fn lease_kept_until(line: &Timeline<'_>, claim: &Claim, lease: u64) -> At {
-    let extensions = line.sent.iter().filter_map(|sent| match sent.outcome.kind {
-        Kind::Extend { lease } if sent.outcome.token == claim.got.token && sent.recorded().is_some() => {
-            Some(sent.span.from.plus(lease))
-        }
-        _ => None,
-    });
-    extensions.fold(claim.span.from.plus(lease), At::max)
+/// A lease holds from the claim on, and from each extension on as long as that says: it may say less than what was left.
+fn lease_kept_until(book: &Book<'_>, line: &Timeline<'_>, claim: &Claim, lease: u64) -> At {
+    let (mut since, mut until) = (claim.span, claim.span.from.plus(lease));
+    for sent in line.sent.iter().filter(|sent| sent.outcome.token == claim.got.token && sent.may_count()) {
+        let Kind::Extend { lease } = sent.outcome.kind else { continue };
+        let extended = sent.span.from.plus(lease);
+        let kept = kept_by_starts(book, since, sent.span.from, until);
+        until = if sent.recorded().is_some() { extended } else { kept.min(extended) };
+        since = sent.span;
+    }
+    kept_by_starts(book, since, At::NEVER, until)
 }
 
 /// The earliest moment at which the worker can have lost the task: by death, by its leave, or by beats that do not list it.
@@ -67,14 +69,19 @@ fn worker_lost(book: &Book<'_>, line: &Timeline<'_>, claim: &Claim, worker: i64)
 /// Before this the worker has certainly not been taken for dead.
 pub(super) fn alive_until(book: &Book<'_>, worker: &Worker) -> At {
     let until = worker.alive_until.unwrap_or(At(0));
-    worker.registered.map_or(until, |since| kept_by_starts(book, since, until))
+    worker.registered.map_or(until, |since| kept_by_starts(book, since, At::NEVER, until))
 }
 
-/// What lasts until a sidecar's end lasts for a worker's timeout from its next start on. Where several share the queue, one
+/// What is held `until` lasts, if that is after a sidecar's end, for a worker's timeout from its next start on; only starts
+/// after `since` and `before` are looked at. Where several share the queue, one
 /// may take away during the other's start what is over by then.
-fn kept_by_starts(book: &Book<'_>, since: Span, until: At) -> At {
+fn kept_by_starts(book: &Book<'_>, since: Span, before: At, until: At) -> At {
     let mut until = until;
-    for start in book.starts.iter().filter(|start| start.from >= since.to && start.ready != At::NEVER) {
+    for start in book
+        .starts
+        .iter()
+        .filter(|start| start.from >= since.to && start.from < before && start.ready != At::NEVER)
+    {
         let others = || book.starts.iter().filter(|other| !std::ptr::eq(*other, start));
         let is_alone = others().all(|other| other.killed <= start.from || other.from >= start.ready);
         let down_from = others().map(|other| other.killed).filter(|killed| *killed <= start.from).max();
@@ -120,14 +127,17 @@ fn lease_over_by(line: &Timeline<'_>, claim: &Claim, lease: u64) -> At {
     extensions.fold(claim.span.to.plus(lease), At::max)
 }
 
-/// At a start, what is still held has a worker's timeout to report.
+/// What is over is taken away so soon at the latest, as long as a sidecar is there.
+const NOTED: u64 = 1_000_000;
+
+/// At a start, what was not taken away has a worker's timeout to report.
 fn with_grace(book: &Book<'_>, claim: &Claim, over_by: At) -> At {
     let mut over_by = over_by;
     for start in book.starts {
         let kills = book.starts.iter().map(|other| other.killed);
         let down_from = kills.filter(|killed| *killed <= start.from).max().unwrap_or(start.from);
         let given_by = start.ready.min(start.killed);
-        if given_by >= claim.span.from && over_by >= down_from {
+        if given_by >= claim.span.from && over_by.plus(NOTED) >= down_from {
             over_by = over_by.max(given_by.plus(book.terms.worker_timeout));
         }
     }

@@ -203,6 +203,18 @@ fn a_worker_that_is_taken_for_dead_while_it_beats_is_found() {
 }
 
 #[test]
+fn an_extension_says_how_long_the_lease_lasts_from_then_on() {
+    let extend = |story: Story, lease| {
+        story.reports(1, 1, Kind::Extend { lease }, Verdict::Recorded(TaskState::Claimed))
+    };
+    let taken = |story: Story| story.claimed(2, 2, LEASE).completed(2, 2).ends(TaskState::Completed);
+    let first = || Story::new().enqueued().claimed(1, 1, LEASE);
+    passes(taken(extend(first(), LEASE / 4).wait(LEASE / 2)));
+    finds(Fault::HeldTwice, taken(extend(first().wait(LEASE / 2), LEASE).wait(LEASE / 2)));
+    passes(taken(extend(first().restarted(), LEASE).wait(LEASE)));
+}
+
+#[test]
 fn what_lasts_until_a_kill_lasts_for_a_while_from_the_next_start_on() {
     let held = Story::new().enqueued().claimed(1, 1, LEASE).restarted().wait(model::WORKER_TIMEOUT / 2);
     finds(Fault::HeldTwice, held.claimed(2, 2, LEASE).completed(2, 2).ends(TaskState::Completed));
