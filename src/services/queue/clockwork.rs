@@ -1,10 +1,12 @@
 //! Does what is due when it is due: one loop that sleeps until the next time that anything said, and looks by itself now and then.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::store::{self, NextDue};
-use super::{Core, Due};
+use tokio::sync::Notify;
+
+use super::Core;
+use super::effects::Times;
+use super::store::{self, Now};
 use crate::clock::ms_to_us;
 use crate::error::Result;
 use crate::storage::Durability;
@@ -18,51 +20,100 @@ const OTHERS_US: i64 = 20_000;
 /// After a failure.
 const PAUSE_US: i64 = 1_000_000;
 
+/// When the next thing is due, as far as is known; never later than it is.
+pub(super) struct Due {
+    times: Mutex<Known>,
+    /// Wakes the loop when it sleeps for too long.
+    changed: Notify,
+    /// Held by the one who does what is due; who finds something due waits for it.
+    working: tokio::sync::Mutex<()>,
+}
+
+struct Known {
+    next: Times,
+    /// What was noted since a step has begun, which may not have seen it.
+    noted: Times,
+}
+
+impl Default for Due {
+    fn default() -> Self {
+        // At first it has to be looked.
+        let times = Known { next: Times::ALWAYS, noted: Times::NEVER };
+        Self { times: Mutex::new(times), changed: Notify::new(), working: tokio::sync::Mutex::default() }
+    }
+}
+
+impl Due {
+    /// Notes that something is due.
+    pub(super) fn note(&self, times: Times) {
+        let mut known = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        known.noted = known.noted.min(times);
+        let next = known.next.min(times);
+        if next != known.next {
+            known.next = next;
+            self.changed.notify_one();
+        }
+    }
+
+    fn next(&self) -> Times {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).next
+    }
+
+    fn is_due(&self, now: Now) -> bool {
+        let next = self.next();
+        next.due_us <= now.us || next.run_us <= now.wall_us
+    }
+
+    fn begin(&self) -> Begun<'_> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).noted = Times::NEVER;
+        Begun { due: self, next: Times::ALWAYS }
+    }
+}
+
+/// A step that was begun. At its end, also one by an error or because a caller has left, the next times are noted; until then
+/// others find that something is due, and wait.
+struct Begun<'d> {
+    due: &'d Due,
+    next: Times,
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        let mut known = self.due.times.lock().unwrap_or_else(PoisonError::into_inner);
+        known.next = known.noted.min(self.next);
+        self.due.changed.notify_one();
+    }
+}
+
 /// Runs until it is dropped.
 pub(super) async fn run(core: &Arc<Core>) {
-    let look_us = ms_to_us(core.settings.queue.due_ms_max);
+    let mut look_us = core.next_look_us();
     loop {
-        let pause_us = match core.do_what_is_due().await {
-            Ok(()) => None,
-            Err(error) => {
-                tracing::warn!(error = %error, "what is due could not be done; it is tried again");
-                Some(PAUSE_US)
-            }
-        };
-        let now = core.now();
-        let next_us = core.due.due_us.load(Ordering::SeqCst);
-        let run_us = core.due.run_us.load(Ordering::SeqCst);
-        let look_us = now.us.saturating_add(look_us);
-        if let Some(pause_us) = pause_us {
-            core.clock.sleep_until_steady(now.us.saturating_add(pause_us)).await;
+        if let Err(error) = core.do_what_is_due().await {
+            tracing::warn!(error = %error, "what is due could not be done; it is tried again");
+            core.clock.sleep_until_steady(core.clock.steady_us().saturating_add(PAUSE_US)).await;
             continue;
         }
+        let next = core.due.next();
         tokio::select! {
-            () = core.clock.sleep_until_steady(next_us.min(look_us)) => {}
-            () = core.clock.sleep_until(run_us) => {}
-            () = core.due.earlier.notified() => continue,
+            () = core.clock.sleep_until_steady(next.due_us.min(look_us)) => {}
+            () = core.clock.sleep_until(next.run_us) => {}
+            () = core.due.changed.notified() => {}
         }
         if core.clock.steady_us() >= look_us {
             // Something that nobody told of may have become due, or a wake-up was lost.
-            core.due.note(i64::MIN, i64::MIN);
+            look_us = core.next_look_us();
+            core.due.note(Times::ALWAYS);
             core.call_those_who_wait().await;
         }
     }
 }
 
-/// A step that was begun: at its end, also one by an error or because the caller has left, the next times are noted.
-struct Begun<'d> {
-    due: &'d Due,
-    next: (i64, i64),
-}
-
-impl Drop for Begun<'_> {
-    fn drop(&mut self) {
-        self.due.note(self.next.0, self.next.1);
-    }
-}
-
 impl Core {
+    fn next_look_us(&self) -> i64 {
+        self.clock.steady_us().saturating_add(ms_to_us(self.settings.queue.due_ms_max))
+    }
+
     /// Does all that is due now, if anything is.
     pub(super) async fn do_what_is_due(self: &Arc<Self>) -> Result<()> {
         if !self.due.is_due(self.now()) {
@@ -70,24 +121,22 @@ impl Core {
         }
         let _working = self.due.working.lock().await;
         while self.due.is_due(self.now()) {
-            // What is noted from here on is noted again after the step.
-            self.due.due_us.store(i64::MAX, Ordering::SeqCst);
-            self.due.run_us.store(i64::MAX, Ordering::SeqCst);
-            let mut begun = Begun { due: &self.due, next: (i64::MIN, i64::MIN) };
+            let mut begun = self.due.begin();
             let (next, count) = self.step().await?;
-            begun.next = (next.due_us, next.run_us);
+            begun.next = next;
             if count == 0 {
                 // What is still due is being done by another sidecar.
                 let now = self.now();
                 let later = |us: i64, now_us: i64| us.max(now_us.saturating_add(OTHERS_US));
-                begun.next = (later(next.due_us, now.us), later(next.run_us, now.wall_us));
+                begun.next =
+                    Times { due_us: later(next.due_us, now.us), run_us: later(next.run_us, now.wall_us) };
             }
         }
         Ok(())
     }
 
     /// One step of what is due; answers with when the next thing is, and how many rows it took on.
-    async fn step(self: &Arc<Self>) -> Result<(NextDue, usize)> {
+    async fn step(self: &Arc<Self>) -> Result<(Times, usize)> {
         let chance = self.clock.chance();
         self.storage
             .write(Durability::Relaxed, self.clone(), move |tx, core| {

@@ -7,12 +7,31 @@ use super::domain::State;
 pub struct Effects {
     /// Tasks that can be claimed now, by type.
     pub queued: Vec<(i64, i64)>,
-    /// When, by the steady clock, something new is due.
-    pub due_us: i64,
-    /// When, by the wall clock, something new is due.
-    pub run_us: i64,
+    /// When something new is due.
+    pub due: Times,
     /// What to count, by type.
     pub tallies: Vec<(i64, Tally)>,
+}
+
+/// When the next thing is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// By the steady clock.
+    pub due_us: i64,
+    /// By the wall clock.
+    pub run_us: i64,
+}
+
+impl Times {
+    /// Nothing is due.
+    pub const NEVER: Self = Self { due_us: i64::MAX, run_us: i64::MAX };
+    /// It has to be looked.
+    pub const ALWAYS: Self = Self { due_us: i64::MIN, run_us: i64::MIN };
+
+    /// The earlier of both.
+    pub fn min(self, other: Self) -> Self {
+        Self { due_us: self.due_us.min(other.due_us), run_us: self.run_us.min(other.run_us) }
+    }
 }
 
 /// What happened to the tasks of a type.
@@ -38,7 +57,7 @@ pub struct Tally {
 
 impl Default for Effects {
     fn default() -> Self {
-        Self { queued: Vec::new(), due_us: i64::MAX, run_us: i64::MAX, tallies: Vec::new() }
+        Self { queued: Vec::new(), due: Times::NEVER, tallies: Vec::new() }
     }
 }
 
@@ -74,12 +93,12 @@ impl Effects {
 
     /// Notes that something is due at a time of the steady clock.
     pub fn due_at(&mut self, due_us: i64) {
-        self.due_us = self.due_us.min(due_us);
+        self.due.due_us = self.due.due_us.min(due_us);
     }
 
     /// Notes that something is due at a time of the wall clock.
     pub fn run_at(&mut self, run_us: i64) {
-        self.run_us = self.run_us.min(run_us);
+        self.due.run_us = self.due.run_us.min(run_us);
     }
 }
 

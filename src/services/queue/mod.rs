@@ -17,9 +17,8 @@ mod upkeep;
 mod waiting;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::clock::{Clock, ms_to_us};
 use crate::settings::Settings;
@@ -48,20 +47,10 @@ struct Core {
     names: store::Names,
     waiting: Arc<waiting::Waiting>,
     tallies: tallies::Tallies,
-    due: Due,
+    due: clockwork::Due,
     limits: store::Limits,
     /// Becomes true at the stop: those who wait are answered.
     stopping: watch::Sender<bool>,
-}
-
-/// When the next thing is due, as far as is known; never later than it is.
-struct Due {
-    due_us: AtomicI64,
-    run_us: AtomicI64,
-    /// Wakes the clockwork when either has become earlier.
-    earlier: Notify,
-    /// Held by the one who does what is due.
-    working: tokio::sync::Mutex<()>,
 }
 
 impl QueueService {
@@ -92,12 +81,7 @@ impl QueueService {
         Self(Arc::new(Core {
             waiting: waiting::Waiting::new(queue.claims_waiting_max),
             tallies: tallies::Tallies::default(),
-            due: Due {
-                due_us: AtomicI64::new(i64::MIN),
-                run_us: AtomicI64::new(i64::MIN),
-                earlier: Notify::new(),
-                working: tokio::sync::Mutex::new(()),
-            },
+            due: clockwork::Due::default(),
             stopping: watch::Sender::new(false),
             settings: settings.clone(),
             names,
@@ -123,7 +107,7 @@ impl Core {
         let core = self.clone();
         tx.after_commit(move || {
             core.tallies.note(core.clock.steady_us() / MINUTE_US, &effects.tallies);
-            core.due.note(effects.due_us, effects.run_us);
+            core.due.note(effects.due);
             for (type_id, count) in effects.queued {
                 if let Some((kind, queue)) = core.names.registry.type_of(type_id) {
                     core.waiting.call(&queue.name, &kind.name, count);
@@ -131,21 +115,5 @@ impl Core {
             }
         });
         Ok(())
-    }
-}
-
-impl Due {
-    /// Notes that something is due at these times, by the steady and by the wall clock.
-    fn note(&self, due_us: i64, run_us: i64) {
-        let is_due_earlier = self.due_us.fetch_min(due_us, Ordering::SeqCst) > due_us;
-        let is_run_earlier = self.run_us.fetch_min(run_us, Ordering::SeqCst) > run_us;
-        if is_due_earlier || is_run_earlier {
-            self.earlier.notify_one();
-        }
-    }
-
-    /// Whether something may be due.
-    fn is_due(&self, now: store::Now) -> bool {
-        self.due_us.load(Ordering::SeqCst) <= now.us || self.run_us.load(Ordering::SeqCst) <= now.wall_us
     }
 }

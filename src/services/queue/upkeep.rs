@@ -38,13 +38,12 @@ impl Core {
     /// At the start: whoever holds something gets time to report; after a crash the counts are made anew.
     async fn begin(self: &Arc<Self>) {
         let grace_us = self.limits.worker_timeout_us;
-        let held_ms_max = self.settings.queue.lease_ms_max.max(self.settings.queue.timeout_ms_max);
         let begun = self
             .storage
             .write(Durability::Relaxed, self.clone(), move |tx, core| {
                 Box::pin(async move {
                     let mut step = store::Step::new(tx, &core.names, core.now());
-                    store::begin(&mut step, grace_us, ms_to_us(held_ms_max)).await?;
+                    store::begin(&mut step, grace_us).await?;
                     store::note_begin(tx, !core.storage.is_shared()).await
                 })
             })

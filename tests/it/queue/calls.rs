@@ -4,6 +4,7 @@ use pannier_proto::queue::v1 as pb;
 use pannier_proto::queue::v1::TaskState;
 use pannier_proto::queue::v1::queue_service_client::QueueServiceClient;
 use prost_types::{Duration, Timestamp};
+use tokio::task::JoinHandle;
 use tonic::Status;
 use tonic::transport::Channel;
 
@@ -113,6 +114,23 @@ impl Pannier {
     /// Claims one task for a worker.
     pub async fn claim_for(&self, worker_id: i64) -> Option<pb::Task> {
         self.try_claim(pb::Claiming { worker_id, ..Default::default() }).await.unwrap().pop()
+    }
+
+    /// A claim that is on its way and waits.
+    pub async fn waiter(&self, claiming: pb::Claiming) -> JoinHandle<Vec<pb::Task>> {
+        let mut queue = self.queue();
+        let request = pb::ClaimRequest { claiming: Some(claiming), ..Default::default() };
+        let waiter = tokio::spawn(async move { queue.claim(request).await.unwrap().into_inner().tasks });
+        self.let_arrive().await;
+        assert!(!waiter.is_finished(), "it does not wait");
+        waiter
+    }
+
+    /// Gives spawned callers time to arrive and to begin to wait.
+    pub async fn let_arrive(&self) {
+        for _ in 0..30 {
+            let _ = self.try_task(0).await;
+        }
     }
 
     /// Reports outcomes.

@@ -7,6 +7,7 @@ use super::rows::{CURRENT, Current};
 use super::{keys, sql};
 use crate::error::Result;
 use crate::services::queue::domain::{EventKind, State, What};
+use crate::services::queue::effects::Times;
 use crate::services::queue::rules::Next;
 use crate::storage::Db;
 
@@ -172,17 +173,8 @@ pub(super) async fn lose(
     step.advance(row, &named, Next::Queued, &Ending::plain(kind)).await
 }
 
-/// When the next thing is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NextDue {
-    /// By the steady clock.
-    pub due_us: i64,
-    /// By the wall clock.
-    pub run_us: i64,
-}
-
 /// When the next thing is due, as far as the tables tell.
-pub async fn next_due(db: &Db<'_>, worker_timeout_us: i64) -> Result<NextDue> {
+pub async fn next_due(db: &Db<'_>, worker_timeout_us: i64) -> Result<Times> {
     #[derive(FromQueryResult)]
     struct Row {
         expire_us: Option<i64>,
@@ -193,10 +185,10 @@ pub async fn next_due(db: &Db<'_>, worker_timeout_us: i64) -> Result<NextDue> {
     }
     let earliest = |times: &[Option<i64>]| times.iter().flatten().min().copied().unwrap_or(i64::MAX);
     let Some(row) = sql::one::<Row>(db, NEXT, Vec::new()).await? else {
-        return Ok(NextDue { due_us: i64::MAX, run_us: i64::MAX });
+        return Ok(Times::NEVER);
     };
     let dead_us = row.beat_us.map(|beat_us| beat_us.saturating_add(worker_timeout_us));
-    Ok(NextDue {
+    Ok(Times {
         due_us: earliest(&[row.expire_us, dead_us, row.unblock_us]),
         run_us: earliest(&[row.run_us, row.schedule_us]),
     })
@@ -205,18 +197,19 @@ pub async fn next_due(db: &Db<'_>, worker_timeout_us: i64) -> Result<NextDue> {
 const GRACE_WORKERS: &str = r#"UPDATE "queue_workers" SET "beat_time" = $1 WHERE "end_time" IS NULL"#;
 const GRACE_LEASES: &str = r#"UPDATE "queue_tasks" SET "expire_time" = $1 WHERE "state" IN (2, 3)
     AND "expire_time" IS NOT NULL AND "expire_time" < $1"#;
-const CLAMP_LEASES: &str = r#"UPDATE "queue_tasks" SET "expire_time" = $1 WHERE "state" IN (2, 3)
-    AND "expire_time" IS NOT NULL AND "expire_time" > $1"#;
+/// Claimed in the future: the clock went back. What was left of the lease is left of it.
+const REBASE_LEASES: &str = r#"UPDATE "queue_tasks" SET "expire_time" = $1 + ("expire_time" - "claim_time"), "claim_time" = $1
+    WHERE "state" IN (2, 3) AND "claim_time" > $1"#;
 const BY_WALL_CLOCK: &str = r#"UPDATE "queue_tasks" SET "expire_time" = NULL WHERE "state" = 1
     AND "expire_time" IS NOT NULL"#;
 
 /// To be done at a start, when the steady clock has begun anew and may have leapt: whoever holds something gets `grace_us` to
-/// report, nobody holds anything for more than `held_us_max`, and retries go by the wall clock.
-pub async fn begin(step: &mut Step<'_>, grace_us: i64, held_us_max: i64) -> Result<()> {
+/// report, nobody holds anything for longer than was said, and retries go by the wall clock.
+pub async fn begin(step: &mut Step<'_>, grace_us: i64) -> Result<()> {
     let now_us = step.now.us;
     sql::execute(step.tx, GRACE_WORKERS, vec![now_us.into()]).await?;
+    sql::execute(step.tx, REBASE_LEASES, vec![now_us.into()]).await?;
     sql::execute(step.tx, GRACE_LEASES, vec![now_us.saturating_add(grace_us).into()]).await?;
-    sql::execute(step.tx, CLAMP_LEASES, vec![now_us.saturating_add(held_us_max).into()]).await?;
     sql::execute(step.tx, BY_WALL_CLOCK, Vec::new()).await?;
     Ok(())
 }

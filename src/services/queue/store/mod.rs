@@ -20,11 +20,11 @@ mod stats;
 mod workers;
 
 pub use by_hand::{cancel, redrive, retry};
-pub use claim::{Claim, Claimed, claim};
-pub use due::{Limits, NextDue, begin, due, next_due};
+pub use claim::{Claim, claim};
+pub use due::{Limits, begin, due, next_due};
 pub use ends::Step;
 pub use enqueue::enqueue;
-pub use list::{Filter, Page, Place, list, log};
+pub use list::{Filter, Place, list, log};
 pub use names::{Named, Names};
 pub use queues::{
     get as get_queue, list as list_queues, list_keys, pause, queued, types_of, update, update_key,
