@@ -8,7 +8,7 @@ use super::history::*;
 /// So many tasks may wait.
 const AHEAD: u64 = 1_500;
 
-/// Enqueues so many tasks, while all of the run's producers together have made `shares` times as many.
+/// Enqueues until so many tasks are acknowledged, while all of the run's producers together have made `shares` times as many.
 pub(crate) async fn enqueue_all(mut caller: Caller, tasks: u64, shares: u64) {
     let mut made = 0;
     while made < tasks {
@@ -17,10 +17,11 @@ pub(crate) async fn enqueue_all(mut caller: Caller, tasks: u64, shares: u64) {
         }
         let batch = if caller.chance.once_in(2) { 1 } else { 1 + caller.chance.below(100) };
         let specs: Vec<_> = (0..batch.min(tasks - made)).map(|_| spec(&mut caller)).collect();
-        made += specs.len() as u64;
         // Some do not ask again when they get no answer: then nobody knows whether the tasks are there.
         let again = !caller.chance.once_in(10);
-        caller.enqueue(specs, again).await;
+        if let Answer::Given(Reply::Enqueued(results)) = caller.enqueue(specs, again).await {
+            made += results.iter().filter(|result| result.is_ok()).count() as u64;
+        }
     }
 }
 

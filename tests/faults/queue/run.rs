@@ -139,8 +139,8 @@ async fn set_up(fleet: &Fleet) {
 /// Spreads the kills over the work, not over the time: so there are as many on a slow machine.
 async fn kill_by_plan(plan: Plan, crew: &mut Crew, chance: &mut Chance) {
     let mut moments: Vec<(u64, bool)> = Vec::new();
-    moments.extend((0..plan.kills).map(|_| (chance.below(plan.tasks * 9 / 10), true)));
-    moments.extend((0..plan.deaths).map(|_| (chance.below(plan.tasks * 9 / 10), false)));
+    moments.extend((0..plan.kills).map(|_| (chance.below(plan.tasks * 8 / 10), true)));
+    moments.extend((0..plan.deaths).map(|_| (chance.below(plan.tasks * 8 / 10), false)));
     moments.sort_unstable();
     for (finished, kills_sidecar) in moments {
         wait_for(crew, finished).await;

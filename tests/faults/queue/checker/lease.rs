@@ -72,21 +72,17 @@ pub(super) fn alive_until(book: &Book<'_>, worker: &Worker) -> At {
     worker.registered.map_or(until, |since| kept_by_starts(book, since, At::NEVER, until))
 }
 
-/// What is held `until` lasts, if that is after a sidecar's end, for a worker's timeout from its next start on; only starts
-/// after `since` and `before` are looked at. Where several share the queue, one
-/// may take away during the other's start what is over by then.
+/// What is held `until` lasts, if that is after a sidecar's end, for a worker's timeout from its next start on. Only starts
+/// after `since` and `before` are looked at, and only those of a sidecar that is alone: where several share the queue, what is
+/// over may be taken away by another one at that moment.
 fn kept_by_starts(book: &Book<'_>, since: Span, before: At, until: At) -> At {
     let mut until = until;
-    for start in book
-        .starts
-        .iter()
-        .filter(|start| start.from >= since.to && start.from < before && start.ready != At::NEVER)
-    {
+    for start in book.starts.iter().filter(|start| start.from >= since.to && start.from < before) {
         let others = || book.starts.iter().filter(|other| !std::ptr::eq(*other, start));
-        let is_alone = others().all(|other| other.killed <= start.from || other.from >= start.ready);
+        let is_alone = others().all(|other| other.killed <= start.from || other.from >= start.killed);
         let down_from = others().map(|other| other.killed).filter(|killed| *killed <= start.from).max();
-        let must_last = if is_alone { down_from.unwrap_or(start.from) } else { start.ready };
-        if until > must_last.plus(book.terms.clock_slack) {
+        let down_from = down_from.unwrap_or(start.from).plus(book.terms.clock_slack);
+        if start.ready != At::NEVER && is_alone && until > down_from {
             until = until.max(start.from.plus(book.terms.worker_timeout));
         }
     }

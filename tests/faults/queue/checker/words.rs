@@ -1,6 +1,6 @@
 //! A task's events in words, in the order in which they began.
 
-use super::book::{Book, Claim, Sent, Span, Timeline};
+use super::book::{BeatSent, Book, Claim, Sent, Span, Timeline};
 use super::lease::alive_until;
 use crate::queue::history::*;
 
@@ -11,6 +11,18 @@ pub(super) fn tell(book: &Book<'_>, line: &Timeline<'_>) -> Vec<String> {
     }
     events.extend(line.claims.iter().map(|claim| (claim.span.from, claimed(book, claim))));
     events.extend(line.sent.iter().map(|sent| (sent.span.from, reported(sent))));
+    for claim in &line.claims {
+        let beats = unlisting_beats(book, line, claim);
+        events.extend(beats.map(|beat| {
+            (
+                beat.from,
+                format!(
+                    "{} to {}: a beat of its worker that does not list token {}",
+                    beat.from, beat.to, claim.got.token
+                ),
+            )
+        }));
+    }
     let first = events.iter().map(|event| event.0).min().unwrap_or(At::NEVER);
     let last = events.iter().map(|event| event.0).max().unwrap_or(At::NEVER);
     for start in book.starts {
@@ -21,6 +33,23 @@ pub(super) fn tell(book: &Book<'_>, line: &Timeline<'_>) -> Vec<String> {
     events.sort_by_key(|event| event.0);
     let found = line.found.map_or_else(|| "it is not there at the end".to_owned(), at_the_end);
     events.into_iter().map(|event| event.1).chain([found]).collect()
+}
+
+/// Beats of a claim's worker that do not list it, and may have been taken before anybody else had the task.
+fn unlisting_beats<'b>(
+    book: &'b Book<'_>,
+    line: &'b Timeline<'_>,
+    claim: &'b Claim,
+) -> impl Iterator<Item = &'b BeatSent> {
+    let token = claim.got.token;
+    let next =
+        line.claims.iter().find(|other| other.got.token > token).map_or(claim.span.to, |next| next.span.to);
+    let worker = if let Hold::Worker(worker) = claim.hold { book.workers.get(&worker) } else { None };
+    let unlisting = move |beat: &&BeatSent| {
+        let lists = beat.held.as_ref().is_none_or(|held| held.contains(&(line.task, token)));
+        !lists && beat.to >= claim.span.from && beat.from <= next
+    };
+    worker.into_iter().flat_map(|worker| &worker.beats).filter(unlisting)
 }
 
 fn when(span: Span) -> String {
