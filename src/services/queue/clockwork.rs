@@ -1,5 +1,6 @@
 //! Does what is due when it is due: one loop that sleeps until the next time that anything said, and looks by itself now and then.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -135,20 +136,27 @@ impl Core {
         Ok(())
     }
 
-    /// One step of what is due; answers with when the next thing is, and how many rows it took on.
+    /// One step of what is due, the first time with what is to be done at a start; answers with when the next thing is, and how many rows it took on.
     async fn step(self: &Arc<Self>) -> Result<(Times, usize)> {
         let chance = self.clock.chance();
-        self.storage
+        let is_first = !self.has_begun.load(Ordering::SeqCst);
+        let stepped = self
+            .storage
             .write(Durability::Relaxed, self.clone(), move |tx, core| {
                 Box::pin(async move {
                     let mut step = store::Step::new(tx, &core.names, core.now());
+                    if is_first {
+                        store::begin(&mut step, core.limits.worker_timeout_us).await?;
+                    }
                     let count = store::due(&mut step, &core.limits, chance).await?;
                     core.follow(step).await?;
                     let next = store::next_due(tx, core.limits.worker_timeout_us).await?;
                     Ok((next, count))
                 })
             })
-            .await
+            .await?;
+        self.has_begun.store(true, Ordering::SeqCst);
+        Ok(stepped)
     }
 
     /// Calls those who wait for tasks that are there, though nobody called them: another sidecar queued them, or had them locked

@@ -6,6 +6,7 @@
 mod api;
 mod clockwork;
 mod convert;
+mod cron;
 mod domain;
 mod effects;
 mod entity;
@@ -17,6 +18,7 @@ mod upkeep;
 mod waiting;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::watch;
 
@@ -49,6 +51,8 @@ struct Core {
     tallies: tallies::Tallies,
     due: clockwork::Due,
     limits: store::Limits,
+    /// Whether what is to be done at a start is done. Nothing is claimed or settled before.
+    has_begun: AtomicBool,
     /// Becomes true at the stop: those who wait are answered.
     stopping: watch::Sender<bool>,
 }
@@ -82,6 +86,7 @@ impl QueueService {
             waiting: waiting::Waiting::new(queue.claims_waiting_max),
             tallies: tallies::Tallies::default(),
             due: clockwork::Due::default(),
+            has_begun: AtomicBool::new(false),
             stopping: watch::Sender::new(false),
             settings: settings.clone(),
             names,

@@ -35,18 +35,12 @@ fn tell(result: Result<()>) {
 }
 
 impl Core {
-    /// At the start: whoever holds something gets time to report; after a crash the counts are made anew.
+    /// At the start: after a crash the counts are made anew.
     async fn begin(self: &Arc<Self>) {
-        let grace_us = self.limits.worker_timeout_us;
+        let is_alone = !self.storage.is_shared();
         let begun = self
             .storage
-            .write(Durability::Relaxed, self.clone(), move |tx, core| {
-                Box::pin(async move {
-                    let mut step = store::Step::new(tx, &core.names, core.now());
-                    store::begin(&mut step, grace_us).await?;
-                    store::note_begin(tx, !core.storage.is_shared()).await
-                })
-            })
+            .write(Durability::Relaxed, (), move |tx, ()| Box::pin(store::note_begin(tx, is_alone)))
             .await;
         match begun {
             Ok(0) => {}

@@ -1,7 +1,7 @@
 //! Claims that wait for tasks, in the order they came. Whoever queues a task calls one of them for each; the others sleep on.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 
 /// The claims that wait, by the names of their queues.
 pub struct Waiting {
-    lines: Mutex<HashMap<String, VecDeque<Arc<Place>>>>,
+    lines: Mutex<HashMap<String, BTreeMap<u64, Arc<Place>>>>,
+    next_number: AtomicU64,
     /// How many tickets there are: the common call finds zero and takes no lock.
     tickets: AtomicUsize,
     tickets_max: usize,
@@ -18,6 +19,8 @@ pub struct Waiting {
 
 /// One that waits.
 struct Place {
+    /// Its place in the line, which it keeps when it was called in vain.
+    number: u64,
     /// The names of the types it wants; none: all.
     types: Vec<String>,
     called: Notify,
@@ -36,7 +39,12 @@ impl Waiting {
     /// At most so many may wait.
     pub fn new(tickets_max: u64) -> Arc<Self> {
         let tickets_max = usize::try_from(tickets_max).unwrap_or(usize::MAX);
-        Arc::new(Self { lines: Mutex::default(), tickets: AtomicUsize::new(0), tickets_max })
+        Arc::new(Self {
+            lines: Mutex::default(),
+            next_number: AtomicU64::new(0),
+            tickets: AtomicUsize::new(0),
+            tickets_max,
+        })
     }
 
     /// Takes a place at the end of the line. Take it first, then look, then wait.
@@ -45,7 +53,9 @@ impl Waiting {
         if self.tickets.fetch_update(Ordering::SeqCst, Ordering::SeqCst, within).is_err() {
             return Err(Error::Overloaded { setting: "queue.claims_waiting_max" });
         }
-        let place = Arc::new(Place { types: types.to_vec(), called: Notify::new(), call: Mutex::new(None) });
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let place =
+            Arc::new(Place { number, types: types.to_vec(), called: Notify::new(), call: Mutex::new(None) });
         let ticket = Ticket { waiting: self.clone(), queue: queue.to_owned(), place };
         ticket.stand();
         Ok(ticket)
@@ -59,7 +69,7 @@ impl Waiting {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(line) = lines.get_mut(queue) else { return };
         let mut left = count;
-        line.retain(|place| {
+        line.retain(|_, place| {
             if left <= 0 || !place.wants(type_name) {
                 return true;
             }
@@ -104,7 +114,7 @@ impl Ticket {
 
     fn stand(&self) {
         let mut lines = self.waiting.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.entry(self.queue.clone()).or_default().push_back(self.place.clone());
+        lines.entry(self.queue.clone()).or_default().insert(self.place.number, self.place.clone());
     }
 }
 
@@ -113,7 +123,7 @@ impl Drop for Ticket {
         {
             let mut lines = self.waiting.lines.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(line) = lines.get_mut(&self.queue) {
-                line.retain(|place| !Arc::ptr_eq(place, &self.place));
+                line.remove(&self.place.number);
                 if line.is_empty() {
                     lines.remove(&self.queue);
                 }
@@ -163,6 +173,17 @@ mod tests {
         second.follow();
         drop(second);
         assert!(waiting.queues().is_empty());
+    }
+
+    #[test]
+    fn one_who_was_called_in_vain_keeps_its_place() {
+        let waiting = Waiting::new(10);
+        let tickets = [(); 3].map(|()| waiting.enter("q", &[]).unwrap());
+        waiting.call("q", "a", 1);
+        tickets[0].follow();
+        assert!(is_called(&tickets[0]));
+        waiting.call("q", "a", 1);
+        assert_eq!(tickets.each_ref().map(is_called), [true, false, false]);
     }
 
     #[test]

@@ -133,6 +133,18 @@ impl Pannier {
         }
     }
 
+    /// Lets time pass until what is over its retention has been removed.
+    pub async fn sweep_until<'p, F: Future<Output = bool>>(&'p self, is_done: impl Fn(&'p Self) -> F) {
+        for _ in 0..200 {
+            self.advance_s(10);
+            self.let_arrive().await;
+            if is_done(self).await {
+                return;
+            }
+        }
+        panic!("it is never removed");
+    }
+
     /// Reports outcomes.
     pub async fn settle_all(&self, outcomes: Vec<pb::Outcome>) -> Vec<pb::OutcomeResult> {
         let request = pb::SettleRequest { outcomes, ..Default::default() };

@@ -158,6 +158,7 @@ async fn a_worker_that_beats_again_after_a_restart_has_kept_its_tasks() {
     let lost = pannier.claim_for(gone).await.unwrap();
     let later_us = pannier.now_us() + 3_600_000_000;
     pannier = pannier.restart_at(later_us).await;
+    assert!(pannier.claim(&[], 5).await.is_empty(), "they have time to report");
     pannier.advance_s(10);
     pannier.beat(back).await;
     pannier.advance_s(4);
