@@ -2,7 +2,7 @@
 //! started where it must not.
 //!
 //! Every test starts the real binary and speaks real gRPC to it. How long they run is steered by the environment:
-//! `PANNIER_KILLS` (50), `PANNIER_STORM_CALLS` (10000), `PANNIER_QUEUE_TASKS` (3000), `PANNIER_QUEUE_KILLS` (by the tasks),
+//! `PANNIER_KILLS` (50), `PANNIER_STORM_CALLS` (10000), `PANNIER_QUEUE_TASKS` (2000), `PANNIER_QUEUE_KILLS` (by the tasks),
 //! `PANNIER_FAULTS=all` (each point instead of a part of them), and `PANNIER_SEED` runs the same choices again.
 
 // Tests may fail loudly, print what they did, and look at the real clock.

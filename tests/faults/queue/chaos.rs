@@ -8,11 +8,11 @@ use crate::sidecar::{Launch, Place};
 use crate::turn;
 
 /// Tasks of a run, unless `PANNIER_QUEUE_TASKS` says otherwise.
-const TASKS: u64 = 3_000;
+const TASKS: u64 = 2_000;
 
 fn plan(workers: u32) -> Plan {
     let tasks = parameter("PANNIER_QUEUE_TASKS").unwrap_or(TASKS);
-    let kills = parameter("PANNIER_QUEUE_KILLS").unwrap_or(5 + tasks / 1_000);
+    let kills = parameter("PANNIER_QUEUE_KILLS").unwrap_or(6 + tasks / 1_000);
     Plan { workers, tasks, kills, deaths: 4 * kills }
 }
 
