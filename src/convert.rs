@@ -91,6 +91,16 @@ impl<'s, S> Parser<'s, S> {
         right
     }
 
+    /// Checks a JSON value of at most `max` bytes.
+    pub fn json(&mut self, field: &str, text: &str, max: u64, setting: &str) {
+        if text.len() as u64 > max {
+            self.text(field, text, 0, max, setting);
+        } else if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
+            let (line, column) = (error.line(), error.column());
+            self.violations.add(field, format!("is no JSON (line {line}, column {column})"));
+        }
+    }
+
     /// Checks a JSON object of at most `max` bytes. The field is named only where something is wrong.
     pub fn json_object(&mut self, field: &dyn Fn() -> String, text: &str, max: u64, setting: &str) {
         if text.len() as u64 > max {

@@ -87,6 +87,21 @@ pub enum Error {
         /// The limit.
         count_max: i64,
     },
+    /// There is no such setting.
+    #[error("no such setting")]
+    SettingNotFound,
+    /// There is such a setting, and none was asked for.
+    #[error("a setting has this key")]
+    SettingExists,
+    /// The setting has another revision.
+    #[error("the setting has another revision")]
+    SettingChanged,
+    /// No further setting may be made.
+    #[error("there are {settings_max} settings, as many as may be")]
+    TooManySettings {
+        /// The limit.
+        settings_max: i64,
+    },
     /// There is no such task.
     #[error("no such task")]
     TaskNotFound,
@@ -179,9 +194,17 @@ pub enum Error {
         /// What is wrong with it.
         cause: String,
     },
-    /// The sidecar will not start on this data; the sentence says why and what to do.
+    /// A start or a command will not go on with this data; the sentence says why and what to do.
     #[error("{0}")]
     Refused(String),
+    /// A setting is wrong, as only the one who uses it can tell.
+    #[error("{setting} {problem}")]
+    Misconfigured {
+        /// The setting.
+        setting: &'static str,
+        /// What is wrong with it and what would be right.
+        problem: String,
+    },
     /// What the database said, before the engine has made one of the above of it.
     #[error("database: {0}")]
     Database(#[from] DbErr),

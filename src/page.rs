@@ -1,4 +1,4 @@
-//! Page tokens: where the next page of a query begins.
+//! Page tokens: where the next page of a query begins; and the range of keys that a prefix is.
 //!
 //! A token carries a fingerprint of its query, so that it cannot be used for another one, and a checksum over both.
 
@@ -60,6 +60,22 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
     sum
 }
 
+/// The smallest text that is greater than all texts that begin with `prefix`; none if there is no such text.
+pub fn after_prefix(prefix: &str) -> Option<String> {
+    let mut chars: Vec<char> = prefix.chars().collect();
+    while let Some(last) = chars.pop() {
+        let next = match last {
+            '\u{D7FF}' => Some('\u{E000}'),
+            other => char::from_u32(u32::from(other) + 1),
+        };
+        if let Some(next) = next {
+            chars.push(next);
+            return Some(chars.into_iter().collect());
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +99,19 @@ mod tests {
         for damaged in ["x", "====", &token[1..], &token.replace(&token[2..3], "_"), &format!("{token}AAAA")]
         {
             assert!(matches!(query.key_of(damaged), Err(Error::PageTokenInvalid)), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn after_prefix_is_above_every_text_with_the_prefix_and_not_above_the_next() {
+        assert_eq!(after_prefix("ab").as_deref(), Some("ac"));
+        assert_eq!(after_prefix("a\u{10FFFF}").as_deref(), Some("b"));
+        assert_eq!(after_prefix("\u{D7FF}").as_deref(), Some("\u{E000}"));
+        assert_eq!(after_prefix("\u{10FFFF}"), None);
+        for prefix in ["v:", "ü", "日本", "z\u{7F}"] {
+            let end = after_prefix(prefix).unwrap();
+            assert!(format!("{prefix}\u{10FFFF}\u{10FFFF}").as_bytes() < end.as_bytes());
+            assert!(prefix.as_bytes() < end.as_bytes());
         }
     }
 }

@@ -208,6 +208,26 @@ fn describe(error: &Error) -> Description {
         Error::JobCountTooLarge { .. } => {
             tell(Code::FailedPrecondition, R::JobCountInvalid, &format!("{error}: make several jobs of it"))
         }
+        Error::SettingNotFound => tell(
+            Code::NotFound,
+            R::SettingNotFound,
+            "there is no such setting: the key is wrong, or it was deleted; Set makes it",
+        ),
+        Error::SettingExists => tell(
+            Code::AlreadyExists,
+            R::SettingExists,
+            "there is a setting with this key, and the condition asks for none: read it, or set it without the condition",
+        ),
+        Error::SettingChanged => tell(
+            Code::Aborted,
+            R::SettingChanged,
+            "the setting has changed since that revision: read it again, then decide",
+        ),
+        Error::TooManySettings { .. } => tell(
+            Code::ResourceExhausted,
+            R::TooManySettings,
+            &format!("{error}: delete some, or raise settings.settings_max"),
+        ),
         Error::Overloaded { setting } => retry(
             RETRY_SOON,
             tell(
@@ -229,7 +249,7 @@ fn describe(error: &Error) -> Description {
             tell(
                 Code::Unavailable,
                 R::StorageUnavailable,
-                "the database failed and nothing was acknowledged: try again; the sidecar's log has the cause",
+                "the database failed and nothing was acknowledged: try again, a write with the same request_id; the sidecar's log has the cause",
             ),
         ),
         Error::ShuttingDown => retry(
@@ -251,11 +271,13 @@ fn describe(error: &Error) -> Description {
             R::CorruptRow,
             "a stored row cannot be read: the sidecar's log names it; delete it or restore a backup",
         ),
-        Error::Refused(_) | Error::Database(_) | Error::Internal { .. } => tell(
-            Code::Internal,
-            R::Internal,
-            "a fault of Pannier's: the sidecar's log has the cause; please report it",
-        ),
+        Error::Refused(_) | Error::Misconfigured { .. } | Error::Database(_) | Error::Internal { .. } => {
+            tell(
+                Code::Internal,
+                R::Internal,
+                "a fault of Pannier's: the sidecar's log has the cause; please report it",
+            )
+        }
     }
 }
 
@@ -265,6 +287,7 @@ fn log(error: &Error) {
         | Error::ConstraintViolated { .. }
         | Error::CorruptRow { .. }
         | Error::Refused(_)
+        | Error::Misconfigured { .. }
         | Error::Database(_)
         | Error::Internal { .. } => tracing::error!(error = %error, "a call failed"),
         _ => tracing::debug!(error = %error, "a call was refused"),

@@ -9,6 +9,8 @@
 #
 # The only user is `pannier`, without a password; the log is DIR/server.log.
 # PANNIER_TEST_POSTGRES_BIN names the folder of binaries; PANNIER_TEST_POSTGRES=off makes `run` do nothing, with success.
+# `run` switches fsync and full_page_writes off; PANNIER_TEST_POSTGRES_FSYNC=on leaves them on, for who measures. The files
+# are in TMPDIR (/tmp): on a disk, or fsync costs nothing.
 set -euo pipefail
 
 VERSION_MIN=15
@@ -209,7 +211,7 @@ clean_up() {
 }
 
 run() {
-  local code=0
+  local code=0 fsync
   directory=""
   child=""
   trap clean_up EXIT
@@ -219,8 +221,9 @@ run() {
   directory="$(mktemp -d "${TMPDIR:-/tmp}/pannier-postgres-XXXXXX")"
   init "$directory"
   # Nothing here has to survive the machine. synchronous_commit stays on, so that commits take the path they take in use.
-  start "$directory" 0 -c fsync=off -c full_page_writes=off
-  say "$("$bin/postgres" --version | sed 's/^[^)]*) //'), collation $collation, 127.0.0.1:$port"
+  fsync="${PANNIER_TEST_POSTGRES_FSYNC:-off}"
+  start "$directory" 0 -c "fsync=$fsync" -c "full_page_writes=$fsync"
+  say "$("$bin/postgres" --version | sed 's/^[^)]*) //'), collation $collation, fsync $fsync, 127.0.0.1:$port"
 
   # Behind, because bash lets no signal through while it waits for a command in front. Commands behind ignore Ctrl-C
   # and have no input unless told otherwise.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io::{IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use pannier_proto::cache::v1::{Entry, PutResult};
@@ -12,6 +13,7 @@ use prost::Message as _;
 use crate::floor::{ENTRY_FILE, PUT_FILE};
 use crate::material::{Material, stored_key};
 use crate::operations::{Caller, Operation};
+use crate::postgres::Postgres;
 use crate::sidecar::{Launch, Sidecar, Via};
 use crate::{Fallible, RunArguments};
 
@@ -26,6 +28,8 @@ const FILL: usize = 1000;
 pub(crate) struct Bench {
     pub(crate) arguments: RunArguments,
     pub(crate) pannier: PathBuf,
+    /// Measured besides, if there is one.
+    pub(crate) postgres: Option<Arc<Postgres>>,
     directory: tempfile::TempDir,
     started: Instant,
     workers: Cell<u32>,
@@ -33,7 +37,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) fn new(arguments: RunArguments) -> Fallible<Self> {
+    pub(crate) fn new(arguments: RunArguments, postgres: Option<Arc<Postgres>>) -> Fallible<Self> {
         let own = std::env::current_exe()?;
         let beside = own.parent().map(Path::to_owned).unwrap_or_default();
         let pannier = arguments.pannier.clone().unwrap_or_else(|| beside.join("pannier"));
@@ -50,6 +54,7 @@ impl Bench {
         Ok(Self {
             arguments,
             pannier,
+            postgres,
             directory,
             started: Instant::now(),
             workers: Cell::new(0),
@@ -107,17 +112,14 @@ impl Bench {
         for setting in settings {
             arguments.extend(["--set".into(), setting.into()]);
         }
-        Launch { program: self.pannier.clone(), arguments }
+        Launch { program: self.pannier.clone(), arguments, variables: Vec::new() }
     }
 
-    /// A sidecar with `stored` entries that have all been read once, and a floor that answers as it does.
+    /// A sidecar with `stored` entries that have all been read once, a floor that answers as it does, and such a sidecar on
+    /// PostgreSQL if there is one.
     pub(crate) async fn pair(&self, name: &str, settings: &[&str], stored: usize) -> Fallible<Pair> {
         let pannier = Sidecar::start(&self.launch(&self.folder(name), settings)).await?;
-        let mut caller = Caller::new(pannier.connect(Via::Tcp).await?, self.material(VALUE_BYTES, stored));
-        fill(&mut caller, &mut self.material(VALUE_BYTES, stored), stored).await?;
-        for from in (0..stored).step_by(FILL) {
-            caller.read_all((from..(from + FILL).min(stored)).map(stored_key).collect()).await?;
-        }
+        let mut caller = self.prefill(&pannier, stored).await?;
         let answers = record(&mut caller, &mut self.material(VALUE_BYTES, stored)).await?;
         let folder = self.folder(&format!("{name}-answers"));
         std::fs::create_dir_all(&folder)?;
@@ -125,12 +127,31 @@ impl Bench {
         std::fs::write(folder.join(PUT_FILE), answers.1.encode_to_vec())?;
         let floor = self.floor(&folder).await?;
         let sizes = same_sizes(&floor, &answers, self.material(VALUE_BYTES, stored)).await?;
-        Ok(Pair { pannier, floor, sizes })
+        let postgres = match &self.postgres {
+            Some(postgres) => {
+                let mut launch = self.launch(&self.folder(&format!("{name}-unused")), settings);
+                launch.variables.push(("PANNIER_STORAGE__URL", postgres.schema().await?));
+                let sidecar = Sidecar::start(&launch).await?;
+                self.prefill(&sidecar, stored).await?;
+                Some(sidecar)
+            }
+            None => None,
+        };
+        Ok(Pair { pannier, floor, postgres, sizes })
+    }
+
+    async fn prefill(&self, sidecar: &Sidecar, stored: usize) -> Fallible<Caller> {
+        let mut caller = Caller::new(sidecar.connect(Via::Tcp).await?, self.material(VALUE_BYTES, stored));
+        fill(&mut caller, &mut self.material(VALUE_BYTES, stored), stored).await?;
+        for from in (0..stored).step_by(FILL) {
+            caller.read_all((from..(from + FILL).min(stored)).map(stored_key).collect()).await?;
+        }
+        Ok(caller)
     }
 
     async fn floor(&self, answers: &Path) -> Fallible<Sidecar> {
         let arguments = vec!["floor".into(), "--answers".into(), answers.into()];
-        Sidecar::start(&Launch { program: std::env::current_exe()?, arguments }).await
+        Sidecar::start(&Launch { program: std::env::current_exe()?, arguments, variables: Vec::new() }).await
     }
 
     /// One worker for each call in flight, spread over the connections.
@@ -152,10 +173,11 @@ impl Bench {
     }
 }
 
-/// Both servers, with the same answers.
+/// The servers, with the same answers.
 pub(crate) struct Pair {
     pub(crate) pannier: Sidecar,
     pub(crate) floor: Sidecar,
+    pub(crate) postgres: Option<Sidecar>,
     /// Encoded sizes of the answers, for the report.
     pub(crate) sizes: String,
 }

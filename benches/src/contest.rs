@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
-use crate::Fallible;
-use crate::bench::Bench;
+use crate::bench::{Bench, Pair};
 use crate::load::{self, Sample};
-use crate::operations::Operation;
+use crate::operations::{Caller, Operation};
 use crate::report::{Finding, Section, SideReport, Target};
+use crate::sidecar::Via;
 use crate::statistics::median;
+use crate::{Failure, Fallible};
 
 /// Unmeasured: once at the start for each side, and before each round.
 const WARM_UP: Duration = Duration::from_millis(250);
 const RUN_UP: Duration = Duration::from_millis(60);
+
+/// The sidecar on SQLite and the one on PostgreSQL, where they are compared.
+pub(crate) const ON_SQLITE: &str = "pannier TCP";
+pub(crate) const ON_POSTGRES: &str = "PostgreSQL TCP";
 
 /// One side.
 pub(crate) struct Side {
@@ -20,21 +25,49 @@ pub(crate) struct Side {
     server: Option<u32>,
     keeps: bool,
     samples: Vec<Sample>,
+    /// What ended it before its last round.
+    failure: Option<Failure>,
 }
 
 impl Side {
+    fn new(label: String, workers: Vec<Operation>, server: Option<u32>, keeps: bool) -> Self {
+        Self { label, workers, server, keeps, samples: Vec::new(), failure: None }
+    }
+
     /// The sidecar: what it acknowledges is read back at the end.
     pub(crate) fn pannier(label: impl Into<String>, pid: u32, workers: Vec<Operation>) -> Self {
-        Self { label: label.into(), workers, server: Some(pid), keeps: true, samples: Vec::new() }
+        Self::new(label.into(), workers, Some(pid), true)
     }
 
     pub(crate) fn floor(label: impl Into<String>, pid: u32, workers: Vec<Operation>) -> Self {
-        Self { label: label.into(), workers, server: Some(pid), keeps: false, samples: Vec::new() }
+        Self::new(label.into(), workers, Some(pid), false)
     }
 
     /// In this process, without a server.
     pub(crate) fn ceiling(label: impl Into<String>, workers: Vec<Operation>) -> Self {
-        Self { label: label.into(), workers, server: None, keeps: false, samples: Vec::new() }
+        Self::new(label.into(), workers, None, false)
+    }
+
+    /// One round, unless an earlier one failed. Nothing of a failed one counts.
+    async fn round(&mut self, run_up: Duration, measured: Duration) -> Option<Sample> {
+        if self.failure.is_some() {
+            return None;
+        }
+        let sample = load::round(&mut self.workers, self.server, run_up, measured).await;
+        sample.map_err(|failure| self.failure = Some(failure)).ok()
+    }
+
+    /// That what was acknowledged is there.
+    async fn verify(&mut self) {
+        if !self.keeps || self.failure.is_some() {
+            return;
+        }
+        for worker in &mut self.workers {
+            if let Err(failure) = worker.verify().await {
+                self.failure = Some(failure);
+                return;
+            }
+        }
     }
 }
 
@@ -90,47 +123,72 @@ impl Contest {
         self
     }
 
-    /// Measures all sides and computes the ratios.
+    /// The sidecar on PostgreSQL as one more side, over TCP, if there is one; the one on SQLite is compared with it.
+    pub(crate) async fn with_postgres(
+        self,
+        bench: &Bench,
+        pair: &Pair,
+        in_flight: usize,
+        stored: usize,
+        operation: impl Fn(Caller) -> Operation,
+    ) -> Fallible<Self> {
+        let Some(sidecar) = &pair.postgres else { return Ok(self) };
+        let workers = bench.workers(sidecar, Via::Tcp, in_flight, stored, operation).await?;
+        let side = Side::pannier(ON_POSTGRES, sidecar.pid(), workers);
+        Ok(self.side(side).ratio(ON_POSTGRES, ON_SQLITE, None))
+    }
+
+    /// Measures all sides and computes the ratios. A side that fails is out; the others go on.
     pub(crate) async fn run(mut self, bench: &Bench) -> Fallible<Section> {
         let measured = Duration::from_secs_f64(bench.arguments.seconds * self.stretch);
         for side in &mut self.sides {
             bench.progress(&format!("{}: warming up {}", self.section.title, side.label));
-            load::round(&mut side.workers, side.server, RUN_UP, WARM_UP)
-                .await
-                .map_err(|failure| format!("{}: {failure}", side.label))?;
+            side.round(RUN_UP, WARM_UP).await;
         }
         for round in 1..=bench.arguments.rounds {
             for side in &mut self.sides {
                 let of = bench.arguments.rounds;
                 bench.progress(&format!("{}: round {round} of {of}, {}", self.section.title, side.label));
-                let sample = load::round(&mut side.workers, side.server, RUN_UP, measured).await;
-                side.samples.push(sample.map_err(|failure| format!("{}: {failure}", side.label))?);
+                let sample = side.round(RUN_UP, measured).await;
+                side.samples.extend(sample);
             }
         }
-        for side in self.sides.iter_mut().filter(|side| side.keeps) {
-            for worker in &mut side.workers {
-                worker.verify().await.map_err(|failure| format!("{}: {failure}", side.label))?;
-            }
+        for side in &mut self.sides {
+            side.verify().await;
         }
         self.finish()
     }
 
     fn finish(mut self) -> Fallible<Section> {
         for ratio in &self.ratios {
-            let (of, to) = (self.rates(&ratio.of)?, self.rates(&ratio.to)?);
-            let pairs: Vec<f64> = of.iter().zip(&to).map(|(of, to)| of / to).collect();
-            self.section.findings.push(Finding::of_rounds(&ratio.what, &pairs, ratio.target));
+            let finding = match (self.rates(&ratio.of)?, self.rates(&ratio.to)?) {
+                (Some(of), Some(to)) => {
+                    let pairs: Vec<f64> = of.iter().zip(&to).map(|(of, to)| of / to).collect();
+                    Finding::of_rounds(&ratio.what, &pairs, ratio.target)
+                }
+                _ => Finding::not_measured(&ratio.what, ratio.target, "a side failed"),
+            };
+            self.section.findings.push(finding);
         }
-        for side in &self.sides {
+        let failures = self.sides.iter().filter_map(|side| Some((&side.label, side.failure.as_ref()?)));
+        let failures: Vec<_> = failures.map(|(label, failure)| format!("{label}: {failure}")).collect();
+        if !failures.is_empty() {
+            self.section.failure = Some(failures.join("; "));
+        }
+        for side in self.sides.iter().filter(|side| side.failure.is_none()) {
             self.section.sides.push(side_report(side, self.by_rows));
         }
         Ok(self.section)
     }
 
-    fn rates(&self, label: &str) -> Fallible<Vec<f64>> {
+    /// A side's rates, round by round; none if it failed.
+    fn rates(&self, label: &str) -> Fallible<Option<Vec<f64>>> {
         let side = self.sides.iter().find(|side| side.label == label);
         let side = side.ok_or_else(|| format!("no side is called {label}"))?;
-        Ok(side.samples.iter().map(|sample| rate(sample, self.by_rows)).collect())
+        if side.failure.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(side.samples.iter().map(|sample| rate(sample, self.by_rows)).collect()))
     }
 }
 

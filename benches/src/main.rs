@@ -1,5 +1,6 @@
 //! `pannier-bench`: closed-loop load against the sidecar, against a no-op gRPC server (the floor) and against bare
 //! rusqlite (the ceiling), in short interleaved rounds, so that what is compared is measured under the same conditions.
+//! With a PostgreSQL's URL a second sidecar stands on that, and takes part in every round.
 
 mod bench;
 mod ceiling;
@@ -8,6 +9,7 @@ mod floor;
 mod load;
 mod material;
 mod operations;
+mod postgres;
 mod proc;
 mod report;
 mod sidecar;
@@ -17,9 +19,12 @@ mod workloads;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
+
+use postgres::Postgres;
 
 /// Whatever stops a workload, as a sentence.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -48,6 +53,10 @@ pub(crate) struct RunArguments {
     /// Write the results as JSON to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// A PostgreSQL, as postgres://user:password@host:port/database: the cache's workloads are measured on it as well, in
+    /// schemas that are made for it and removed. Give it by the variable if other users of the machine can list processes.
+    #[arg(long, value_name = "URL", env = "PANNIER_BENCH_URL", hide_env_values = true)]
+    pub(crate) url: Option<String>,
     /// Only this workload. May be given several times.
     #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(workloads::names()))]
     pub(crate) only: Vec<String>,
@@ -102,13 +111,22 @@ async fn main() -> ExitCode {
 /// True when every workload could be measured; a missed target is a result, not a failure.
 async fn run(arguments: RunArguments) -> Fallible<bool> {
     let json = arguments.json.clone();
+    let postgres = match arguments.url.as_deref() {
+        // A make variable that is not set is an empty variable here.
+        None | Some("") => None,
+        Some(url) => Some(Arc::new(Postgres::open(url).await?)),
+    };
     let mut terminated = signal(SignalKind::terminate())?;
     // Leaving from here ends the servers and removes the databases.
     let report = tokio::select! {
-        report = workloads::run_all(arguments) => report?,
-        _ = tokio::signal::ctrl_c() => return Err("interrupted".into()),
-        _ = terminated.recv() => return Err("terminated".into()),
+        report = workloads::run_all(arguments, postgres.clone()) => report,
+        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+        _ = terminated.recv() => Err("terminated".into()),
     };
+    if let Some(postgres) = postgres {
+        postgres.clean_up().await.map_err(|failure| format!("schemas are left behind: {failure}"))?;
+    }
+    let report = report?;
     print!("{}", table::render(&report));
     if let Some(path) = json {
         let text = serde_json::to_string_pretty(&report)?;

@@ -2,6 +2,8 @@
 
 use serde::{Serialize, Serializer};
 
+use crate::contest::{ON_POSTGRES, ON_SQLITE};
+use crate::postgres::Facts;
 use crate::statistics::{median, spread};
 
 /// One run.
@@ -16,8 +18,30 @@ pub(crate) struct Report {
     pub(crate) rounds: u32,
     pub(crate) seconds_a_round: f64,
     pub(crate) connections_a_side: u32,
+    /// The server that `PostgreSQL` stands for, if there was one.
+    pub(crate) postgres: Option<Facts>,
+    /// The sidecar on SQLite and the one on PostgreSQL side by side.
+    pub(crate) on_both: Vec<OnBoth>,
     pub(crate) notes: Vec<String>,
     pub(crate) sections: Vec<Section>,
+}
+
+/// What the sidecar does on SQLite and on PostgreSQL, over TCP: medians over the rounds, times in microseconds.
+#[derive(Serialize)]
+pub(crate) struct OnBoth {
+    pub(crate) title: String,
+    /// Calls or rows.
+    pub(crate) unit: &'static str,
+    pub(crate) sqlite_per_second: f64,
+    pub(crate) postgres_per_second: f64,
+    /// PostgreSQL to SQLite: the median of the rounds' ratios.
+    pub(crate) ratio: f64,
+    /// The lowest and highest of them.
+    pub(crate) spread: (f64, f64),
+    pub(crate) sqlite_p50: f64,
+    pub(crate) postgres_p50: f64,
+    pub(crate) sqlite_p99: f64,
+    pub(crate) postgres_p99: f64,
 }
 
 /// One table: sides that were measured together, and what follows from them.
@@ -80,6 +104,28 @@ pub(crate) enum Verdict {
     /// No target was set.
     Info,
     NotMeasured,
+}
+
+impl Section {
+    /// What it says of SQLite and PostgreSQL, if both were measured.
+    pub(crate) fn on_both(&self) -> Option<OnBoth> {
+        let side = |label: &str| self.sides.iter().find(|side| side.side == label);
+        let (sqlite, postgres) = (side(ON_SQLITE)?, side(ON_POSTGRES)?);
+        let ratios: Vec<f64> =
+            postgres.rounds.iter().zip(&sqlite.rounds).map(|(postgres, sqlite)| postgres / sqlite).collect();
+        Some(OnBoth {
+            title: self.title.clone(),
+            unit: sqlite.unit,
+            sqlite_per_second: sqlite.per_second,
+            postgres_per_second: postgres.per_second,
+            ratio: median(&ratios),
+            spread: spread(&ratios),
+            sqlite_p50: sqlite.p50,
+            postgres_p50: postgres.p50,
+            sqlite_p99: sqlite.p99,
+            postgres_p99: postgres.p99,
+        })
+    }
 }
 
 impl Target {
@@ -145,6 +191,28 @@ impl Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_databases_are_compared_round_by_round() {
+        let side = |label: &str, rounds: [f64; 3]| SideReport {
+            side: label.to_owned(),
+            in_flight: 1,
+            per_second: median(&rounds),
+            unit: "calls",
+            p50: 1.0,
+            p95: 2.0,
+            p99: 3.0,
+            server_cpu_per_call: None,
+            flushes_per_second: None,
+            rounds: rounds.to_vec(),
+        };
+        let mut section =
+            Section { sides: vec![side(ON_SQLITE, [100.0, 200.0, 400.0])], ..Section::default() };
+        assert!(section.on_both().is_none());
+        section.sides.push(side(ON_POSTGRES, [50.0, 20.0, 80.0]));
+        let both = section.on_both().map(|both| (both.ratio, both.spread, both.sqlite_per_second));
+        assert_eq!(both, Some((0.2, (0.1, 0.5), 200.0)));
+    }
 
     #[test]
     fn verdicts() {

@@ -28,6 +28,8 @@ pub(crate) struct Launch {
     pub(crate) program: PathBuf,
     /// What stands between the program and --listen.
     pub(crate) arguments: Vec<OsString>,
+    /// What others must not read from the list of processes.
+    pub(crate) variables: Vec<(&'static str, String)>,
 }
 
 /// The way to a server.
@@ -79,6 +81,7 @@ impl Sidecar {
                 command.env_remove(name);
             }
         }
+        command.envs(launch.variables.iter().map(|(name, value)| (name, value)));
         let started = Instant::now();
         let child = command.spawn().map_err(|error| format!("{}: {error}", launch.program.display()))?;
         let mut sidecar =

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::{Finding, Report, Section, SideReport, Verdict};
+use crate::report::{Finding, OnBoth, Report, Section, SideReport, Verdict};
 
 /// The part of the processors that others may take before the numbers are worth little.
 const QUIET: f64 = 0.05;
@@ -19,6 +19,9 @@ pub(crate) fn render(report: &Report) -> String {
         report.connections_a_side
     );
     text.push_str(&head);
+    if let Some(facts) = &report.postgres {
+        let _ = writeln!(text, "{}", facts.line());
+    }
     if let Some(share) = report.others_share {
         let judgement =
             if share > QUIET { "; too much for a fair picture, run it again on a quiet machine" } else { "" };
@@ -32,6 +35,7 @@ pub(crate) fn render(report: &Report) -> String {
         text.push('\n');
         text.push_str(&section_text(section));
     }
+    text.push_str(&on_both(&report.on_both));
     text.push('\n');
     text.push_str(&targets(&report.sections));
     text.push_str("\nHow it was measured\n");
@@ -105,6 +109,33 @@ fn verdict(finding: &Finding) -> String {
     format!("{word} {}", finding.note).trim().to_owned()
 }
 
+/// The sidecar on SQLite and on PostgreSQL side by side.
+fn on_both(all: &[OnBoth]) -> String {
+    if all.is_empty() {
+        return String::new();
+    }
+    let head = ["", "SQLite", "PostgreSQL", "ratio", "", "p50 µs", "", "p99 µs", ""];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(all.iter().map(|both| {
+        let rate = |number: f64| format!("{} {}/s", grouped(number, 0), both.unit);
+        vec![
+            both.title.clone(),
+            rate(both.sqlite_per_second),
+            rate(both.postgres_per_second),
+            grouped(both.ratio, 2),
+            format!("({} to {})", grouped(both.spread.0, 2), grouped(both.spread.1, 2)),
+            grouped(both.sqlite_p50, 0),
+            grouped(both.postgres_p50, 0),
+            grouped(both.sqlite_p99, 0),
+            grouped(both.postgres_p99, 0),
+        ]
+    }));
+    format!(
+        "\nSQLITE AND POSTGRESQL: the sidecar over TCP on each; of times, SQLite's first\n{}",
+        aligned(&rows)
+    )
+}
+
 /// All findings with a target, once more, together.
 fn targets(sections: &[Section]) -> String {
     let with_target = |section: &Section| {
@@ -121,7 +152,7 @@ fn targets(sections: &[Section]) -> String {
     };
     let failed = sections.iter().filter(|section| section.failure.is_some()).count();
     let mut text = format!(
-        "TARGETS: {} pass, {} below, {} not measured; {failed} workloads failed\n",
+        "TARGETS: {} pass, {} below, {} not measured; {failed} tables with a failure\n",
         count(Verdict::Pass),
         count(Verdict::Below),
         count(Verdict::NotMeasured),

@@ -6,9 +6,11 @@ mod memory;
 mod read;
 mod write;
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::bench::{Bench, VALUE_BYTES};
+use crate::postgres::Postgres;
 use crate::report::{Report, Section};
 use crate::{Fallible, RunArguments, proc};
 
@@ -46,8 +48,8 @@ async fn workload(name: &str, bench: &Bench) -> Fallible<Vec<Section>> {
 }
 
 /// Runs what was asked for. A workload that fails is reported as failed; the others go on.
-pub(crate) async fn run_all(arguments: RunArguments) -> Fallible<Report> {
-    let bench = Bench::new(arguments)?;
+pub(crate) async fn run_all(arguments: RunArguments, postgres: Option<Arc<Postgres>>) -> Fallible<Report> {
+    let bench = Bench::new(arguments, postgres)?;
     let only = &bench.arguments.only;
     let chosen: Vec<&str> =
         NAMES.into_iter().filter(|name| only.is_empty() || only.iter().any(|o| o == name)).collect();
@@ -77,6 +79,8 @@ pub(crate) async fn run_all(arguments: RunArguments) -> Fallible<Report> {
         rounds: arguments.rounds,
         seconds_a_round: arguments.seconds,
         connections_a_side: arguments.connections,
+        postgres: bench.postgres.as_ref().map(|postgres| postgres.facts.clone()),
+        on_both: sections.iter().filter_map(Section::on_both).collect(),
         notes: notes(&bench),
         sections,
     })
@@ -90,7 +94,7 @@ async fn version(bench: &Bench) -> String {
 }
 
 fn notes(bench: &Bench) -> Vec<String> {
-    vec![
+    let mut notes = vec![
         "closed loop: each call in flight waits for its answer; load generator and server share the machine's cores"
             .to_owned(),
         "times are of calls, in µs; server CPU has a resolution of 10 ms a round".to_owned(),
@@ -110,5 +114,11 @@ fn notes(bench: &Bench) -> Vec<String> {
         "the last acknowledged put of each worker is read back after its contest".to_owned(),
         "a ratio is the median over the rounds of one round's rate against the same round's rate of the other side; (lowest to highest)"
             .to_owned(),
-    ]
+    ];
+    if bench.postgres.is_some() {
+        let note = "PostgreSQL: a sidecar with the same settings on that server, over TCP; its CPU is the sidecar's alone, \
+                    and a server on this machine takes from the same cores";
+        notes.push(note.to_owned());
+    }
+    notes
 }

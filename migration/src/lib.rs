@@ -8,8 +8,12 @@ pub use sea_orm_migration::{MigratorTrait, prelude::*};
 mod m20261121_cache_tables;
 mod m20261121_idempotency_keys;
 mod m20261122_jobs_tables;
-mod m20261123_queue_tables;
-mod m20261123_queue_views;
+mod m20261123_settings_tables;
+mod m20261124_queue_tables;
+mod m20261124_queue_views;
+pub mod tables;
+
+pub use tables::TABLES;
 
 /// All changes.
 pub struct Migrator;
@@ -30,8 +34,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_idempotency_keys::Migration),
             Box::new(m20261121_cache_tables::Migration),
             Box::new(m20261122_jobs_tables::Migration),
-            Box::new(m20261123_queue_tables::Migration),
-            Box::new(m20261123_queue_views::Migration),
+            Box::new(m20261123_settings_tables::Migration),
+            Box::new(m20261124_queue_tables::Migration),
+            Box::new(m20261124_queue_views::Migration),
         ]
     }
 }

@@ -129,10 +129,11 @@ impl MigrationTrait for Migration {
         let of_jobs = |name: &str| Index::create().name(name).table(J::Table).take();
         let of_results = |name: &str| Index::create().name(name).table(R::Table).col(R::JobRowId).take();
         let indexes = [
+            // First: of indexes that it deems equally good SQLite takes the one that was made first.
+            of_jobs("jobs_by_type_and_status").col(J::Type).col(J::Status).col(J::CreateTime).take(),
             of_jobs("jobs_by_create_time").col(J::CreateTime).take(),
             of_jobs("jobs_by_type").col(J::Type).col(J::CreateTime).take(),
             of_jobs("jobs_by_status").col(J::Status).col(J::CreateTime).take(),
-            of_jobs("jobs_by_type_and_status").col(J::Type).col(J::Status).col(J::CreateTime).take(),
             of_jobs("jobs_by_end_time").col(J::EndTime).and_where(Expr::col(J::EndTime).is_not_null()).take(),
             of_results("job_results_by_item").col(R::ItemKey).unique().take(),
             of_results("job_results_that_failed")

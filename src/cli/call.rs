@@ -1,4 +1,4 @@
-//! `pannier call`: any method, JSON in and out, errors with their details in clear.
+//! `pannier call`: any method, JSON in and out, a stream message by message, errors with their details in clear.
 
 use bytes::{Buf as _, BufMut as _};
 use clap::Args;
@@ -6,7 +6,7 @@ use prost_reflect::prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, SerializeOptions};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Request, Status, Streaming};
 use tonic_types::StatusExt as _;
 
 use super::{Failure, error, print, progress, runtime};
@@ -49,20 +49,21 @@ impl Call {
     pub(super) fn run(self) -> Result<(), Failure> {
         let method = find(&self.method)?;
         let request = parse(&method.input(), &self.request)?;
-        let answer = runtime()?.block_on(async {
+        runtime()?.block_on(async {
             let channel = self.target.connect().await?;
-            Ok::<_, Failure>(call(channel, &method, request).await)
-        })?;
-        match answer {
-            Ok(message) => {
-                print(&json(&message)?);
-                Ok(())
-            }
-            Err(status) => {
-                explain(&status);
-                Err(Failure::Silent)
-            }
-        }
+            let status = match call(channel, &method, request).await {
+                Ok(mut answers) => loop {
+                    match answers.message().await {
+                        Ok(Some(message)) => print(&json(&message)?),
+                        Ok(None) => return Ok(()),
+                        Err(status) => break status,
+                    }
+                },
+                Err(status) => status,
+            };
+            explain(&status);
+            Err(Failure::Silent)
+        })
     }
 }
 
@@ -102,17 +103,18 @@ fn json(message: &DynamicMessage) -> Result<String, Failure> {
     String::from_utf8(text).map_err(|error| failed(error.to_string()))
 }
 
+/// The answers of a method: one, or those of a stream as they come. On the wire they are alike.
 async fn call(
     channel: Channel,
     method: &MethodDescriptor,
     request: DynamicMessage,
-) -> Result<DynamicMessage, Status> {
+) -> Result<Streaming<DynamicMessage>, Status> {
     let mut grpc = tonic::client::Grpc::new(channel).max_decoding_message_size(usize::MAX);
     grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
     let path = path.parse().map_err(|_| Status::internal("the method's name is no path"))?;
     let codec = DynamicCodec(method.output());
-    Ok(grpc.unary(Request::new(request), path, codec).await?.into_inner())
+    Ok(grpc.server_streaming(Request::new(request), path, codec).await?.into_inner())
 }
 
 /// An error as a person reads it.

@@ -37,9 +37,9 @@ enum Action {
 
 impl Migrate {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let settings = self.sources.load(&[])?.settings;
+        let settings = self.sources.storage()?;
         runtime()?.block_on(async {
-            let storage = Storage::open(&settings.storage).await?;
+            let storage = Storage::open(&settings).await?;
             let result = run(&self.action, &storage).await;
             storage.close().await;
             Ok(result?)

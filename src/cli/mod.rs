@@ -5,9 +5,13 @@
 mod call;
 mod completions;
 mod config;
+mod doctor;
+mod export;
 mod healthcheck;
+mod import;
 mod migrate;
 mod serve;
+mod ticker;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,7 +19,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::error::Error;
-use crate::settings::{Loaded, Problem, Settings};
+use crate::settings::{Loaded, Problem, Settings, StorageSettings};
 
 /// Wrong configuration (`EX_CONFIG` of sysexits).
 const EXIT_CONFIGURATION: u8 = 78;
@@ -36,8 +40,15 @@ enum Command {
     Healthcheck(healthcheck::Healthcheck),
     /// Show or change the database's schema; the sidecar must not be running.
     Migrate(migrate::Migrate),
+    /// Write everything in the database to a file; the sidecar must not be running.
+    Export(export::Export),
+    /// Fill an empty database from an export, and compare; the sidecar must not be running.
+    Import(import::Import),
     /// Show the settings and where each came from, or check them.
     Config(config::Config),
+    /// Look at the settings and the database, and say what is there and what is wrong; exit 1 if anything is. Changes
+    /// nothing; a sidecar may be running.
+    Doctor(doctor::Doctor),
     /// Call a method of a running sidecar with a JSON request, and print the answer as JSON.
     Call(call::Call),
     /// Print completions for a shell.
@@ -64,13 +75,20 @@ enum Failure {
     Message(String),
     /// All that is wrong with the settings.
     Configuration(Vec<Problem>),
+    /// A setting is wrong, as its use has shown; said in one line.
+    Misconfigured(String),
     /// Said already.
     Silent,
+    /// Said already: the settings are wrong.
+    Unconfigured,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Message(error.to_string())
+        match error {
+            Error::Misconfigured { .. } => Self::Misconfigured(error.to_string()),
+            _ => Self::Message(error.to_string()),
+        }
     }
 }
 
@@ -81,16 +99,24 @@ impl Cli {
             Command::Serve(command) => command.run(),
             Command::Healthcheck(command) => command.run(),
             Command::Migrate(command) => command.run(),
+            Command::Export(command) => command.run(),
+            Command::Import(command) => command.run(),
             Command::Config(command) => command.run(),
+            Command::Doctor(command) => command.run(),
             Command::Call(command) => command.run(),
             Command::Completions(command) => command.run(),
         };
         match result {
             Ok(()) => ExitCode::SUCCESS,
             Err(Failure::Silent) => ExitCode::FAILURE,
+            Err(Failure::Unconfigured) => ExitCode::from(EXIT_CONFIGURATION),
             Err(Failure::Message(message)) => {
                 error(&message);
                 ExitCode::FAILURE
+            }
+            Err(Failure::Misconfigured(message)) => {
+                error(&message);
+                ExitCode::from(EXIT_CONFIGURATION)
             }
             Err(Failure::Configuration(problems)) => {
                 for problem in problems {
@@ -109,6 +135,15 @@ impl Sources {
         let data = self.data.iter().map(|data| ("storage.directory".to_owned(), data.clone()));
         let all: Vec<_> = self.assignments.iter().cloned().chain(data).chain(own).collect();
         Settings::load(self.config.as_deref(), std::env::vars(), &all).map_err(Failure::Configuration)
+    }
+}
+
+impl Sources {
+    /// How a command that does one thing after another uses the database: one connection is enough.
+    fn storage(&self) -> Result<StorageSettings, Failure> {
+        let mut storage = self.load(&[])?.settings.storage;
+        storage.connections = 1;
+        Ok(storage)
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Failure, Sources, print, runtime};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::server::{self, Running};
-use crate::settings::{LogSettings, Settings};
+use crate::settings::{LogSettings, Settings, StorageSettings};
 
 #[derive(Debug, Default, Args)]
 pub(super) struct Serve {
@@ -49,15 +49,22 @@ impl Serve {
 
 async fn serve(settings: &Settings) -> Result<(), Failure> {
     // Before anything else, so that a signal while starting is not lost.
-    let stop = stop_signal()?;
-    let mut running = server::start(settings, Clock::system()).await?;
+    let mut stop = std::pin::pin!(stop_signal()?);
+    let mut running = tokio::select! {
+        started = server::start(settings, Clock::system()) => started?,
+        // The database may be waited for. What was begun with it is left as a crash would leave it.
+        signal = &mut stop => {
+            tracing::info!(signal, "stopped while starting");
+            return Ok(());
+        }
+    };
     let ready_file = &settings.server.ready_file;
     if !ready_file.is_empty() {
         write_ready_file(Path::new(ready_file), &running, settings)?;
     }
     print(&banner(&running, settings));
     let failure = tokio::select! {
-        signal = stop => {
+        signal = &mut stop => {
             tracing::info!(signal, "stopping");
             None
         }
@@ -116,6 +123,11 @@ fn start_log(settings: &LogSettings) {
     };
 }
 
+/// Where the data is, for people: a folder, or a URL without its password.
+fn data(settings: &StorageSettings) -> String {
+    if settings.url.is_empty() { absolute(&settings.directory) } else { settings.url.to_string() }
+}
+
 fn absolute(path: &str) -> String {
     std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| path.display().to_string())
 }
@@ -132,7 +144,7 @@ fn banner(running: &Running, settings: &Settings) -> String {
     if let Some(address) = running.http_address {
         lines.push(format!("  HTTP    http://{address}/livez  /readyz  /metrics"));
     }
-    lines.push(format!("  data    {}", absolute(&settings.storage.directory)));
+    lines.push(format!("  data    {}", data(&settings.storage)));
     let target = match (running.address, &running.socket) {
         (Some(address), _) => format!("-plaintext -d @ {address}"),
         (None, Some(socket)) => {
@@ -153,7 +165,7 @@ fn write_ready_file(path: &Path, running: &Running, settings: &Settings) -> Resu
         "grpc": running.address.map(|address| address.to_string()),
         "socket": running.socket,
         "http": running.http_address.map(|address| address.to_string()),
-        "data": absolute(&settings.storage.directory),
+        "data": data(&settings.storage),
     });
     let draft = path.with_extension("tmp");
     std::fs::write(&draft, format!("{ready}\n"))

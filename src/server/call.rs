@@ -17,6 +17,7 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::metrics::Metrics;
+use super::stream::{Measured, Streams};
 use crate::clock;
 use crate::deadline;
 use crate::error::Error;
@@ -35,6 +36,15 @@ pub(super) struct Gate {
     draining: Arc<AtomicBool>,
     /// Running calls are cut off.
     closed: Arc<watch::Sender<bool>>,
+    streams: Arc<Streams>,
+}
+
+/// When a call must end.
+struct Until {
+    /// By then it is answered; a stream, that it has begun.
+    answered: Instant,
+    /// What its caller asked for: a stream has no other end.
+    asked: Option<Instant>,
 }
 
 /// How long the answers to calls that are cut off may take to leave.
@@ -51,6 +61,7 @@ impl Gate {
             message_bytes_max: settings.message_bytes_max,
             draining: Arc::default(),
             closed: Arc::new(watch::Sender::new(false)),
+            streams: Arc::new(Streams::new()),
         }
     }
 
@@ -59,9 +70,15 @@ impl Gate {
         u64::from(self.calls_max).saturating_sub(self.permits.available_permits() as u64)
     }
 
-    /// Waits for running calls to end; answers those that have not by then with SHUTTING_DOWN.
+    /// Answers that are streams and go on.
+    pub(super) fn streams_running(&self) -> u64 {
+        self.streams.running()
+    }
+
+    /// Waits for running calls to end; answers those that have not by then with SHUTTING_DOWN, and streams at once.
     pub(super) async fn drain(&self, within: Duration) {
         self.draining.store(true, Ordering::SeqCst);
+        self.streams.close();
         let all_ended = self.permits.acquire_many(self.calls_max);
         let in_time = tokio::time::timeout(within, all_ended).await.is_ok();
         self.closed.send_replace(true);
@@ -70,6 +87,8 @@ impl Gate {
             // Whether they left in time or not: the sidecar stops.
             let _ = tokio::time::timeout(LAST_ANSWERS, all_ended).await;
         }
+        // Their peers may have stopped reading.
+        let _ = tokio::time::timeout(LAST_ANSWERS, self.streams.ended()).await;
     }
 
     /// Lets a call in, if there is room and the sidecar is not stopping.
@@ -83,15 +102,17 @@ impl Gate {
     }
 
     /// When a call that begins now must end, from its `grpc-timeout`.
-    fn deadline(&self, headers: &HeaderMap, now: Instant) -> Result<Instant, Status> {
+    fn until(&self, headers: &HeaderMap, now: Instant) -> Result<Until, Status> {
         let asked = match headers.get("grpc-timeout") {
-            None => self.deadline,
-            Some(value) => value.to_str().ok().and_then(parse_timeout).ok_or_else(|| {
+            None => None,
+            Some(value) => Some(value.to_str().ok().and_then(parse_timeout).ok_or_else(|| {
                 let message = "grpc-timeout must be 1 to 8 digits and one of H, M, S, m, u, n";
                 status::transport(Code::InvalidArgument, ErrorReason::InvalidArgument, message)
-            })?,
+            })?),
         };
-        Ok(now + asked.min(self.deadline_max))
+        let answered = now + asked.unwrap_or(self.deadline).min(self.deadline_max);
+        // A deadline beyond what the clock can tell is none.
+        Ok(Until { answered, asked: asked.and_then(|asked| now.checked_add(asked)) })
     }
 }
 
@@ -158,16 +179,20 @@ where
         let method = self.metrics.method(request.uri().path());
         let (gate, metrics) = (self.gate.clone(), self.metrics.clone());
         let admitted = gate
-            .deadline(request.headers(), started)
-            .and_then(|deadline| gate.admit().map(|permit| (deadline, permit)));
+            .until(request.headers(), started)
+            .and_then(|until| gate.admit().map(|permit| (until, permit)));
         let call = match admitted {
-            Ok((deadline, permit)) => Ok((deadline, permit, self.inner.call(request))),
+            Ok((until, permit)) => Ok((until, permit, self.inner.call(request))),
             Err(status) => Err(status),
         };
         Box::pin(async move {
             let response = match call {
-                Ok((deadline, permit, call)) => {
-                    let response = run(&gate, deadline, call).await;
+                Ok((until, permit, call)) => {
+                    let response = run(&gate, until.answered, call).await;
+                    if method.is_stream && !response.headers().contains_key(Status::GRPC_STATUS) {
+                        let measured = Measured { metrics, method, started };
+                        return Ok(gate.streams.see_to(response, until.asked, measured));
+                    }
                     drop(permit);
                     response
                 }

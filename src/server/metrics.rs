@@ -26,10 +26,18 @@ const CALL_BOUNDARIES: [f64; 12] =
 pub(super) struct Metrics {
     registry: Registry,
     calls: Histogram<f64>,
-    methods: HashMap<String, Arc<str>>,
-    other: Arc<str>,
+    methods: HashMap<String, Method>,
+    other: Method,
     /// Keeps the instruments alive.
     _provider: SdkMeterProvider,
+}
+
+/// A method that is called.
+#[derive(Clone)]
+pub(super) struct Method {
+    name: Arc<str>,
+    /// Whether its answer is a stream.
+    pub(super) is_stream: bool,
 }
 
 impl Metrics {
@@ -51,6 +59,12 @@ impl Metrics {
             .with_description("Calls that run")
             .with_callback(move |observer| observer.observe(running.running(), &[]))
             .build();
+        let streams = gate.clone();
+        meter
+            .u64_observable_gauge("pannier_streams_running")
+            .with_description("Answers that are streams and go on")
+            .with_callback(move |observer| observer.observe(streams.streams_running(), &[]))
+            .build();
         let calls = meter
             .f64_histogram("pannier_call_duration")
             .with_unit("s")
@@ -58,16 +72,18 @@ impl Metrics {
             .with_boundaries(CALL_BOUNDARIES.to_vec())
             .build();
         let methods = methods().map_err(|error| internal(&error))?;
-        Ok(Self { registry, calls, methods, other: "other".into(), _provider: provider })
+        let other = Method { name: "other".into(), is_stream: false };
+        Ok(Self { registry, calls, methods, other, _provider: provider })
     }
 
     /// The method of a path; all that Pannier does not have are one, so that callers cannot make up series.
-    pub(super) fn method(&self, path: &str) -> Arc<str> {
+    pub(super) fn method(&self, path: &str) -> Method {
         self.methods.get(path).unwrap_or(&self.other).clone()
     }
 
-    pub(super) fn call_ended(&self, method: &Arc<str>, code: Code, took: Duration) {
-        let attributes = [KeyValue::new("method", method.clone()), KeyValue::new("code", code_name(code))];
+    pub(super) fn call_ended(&self, method: &Method, code: Code, took: Duration) {
+        let attributes =
+            [KeyValue::new("method", method.name.clone()), KeyValue::new("code", code_name(code))];
         self.calls.record(took.as_secs_f64(), &attributes);
     }
 
@@ -81,14 +97,18 @@ impl Metrics {
     }
 }
 
-fn methods() -> std::result::Result<HashMap<String, Arc<str>>, prost_reflect::DescriptorError> {
+/// Pannier's own methods by their paths.
+fn methods() -> std::result::Result<HashMap<String, Method>, prost_reflect::DescriptorError> {
     let pool = DescriptorPool::decode(pannier_proto::FILE_DESCRIPTOR_SET)?;
-    let methods = pool.services().flat_map(|service| {
-        let service_name = service.full_name().to_owned();
-        let methods: Vec<_> = service.methods().map(|method| method.name().to_owned()).collect();
-        methods.into_iter().map(move |method| format!("{service_name}/{method}"))
-    });
-    Ok(methods.map(|name| (format!("/{name}"), name.into())).collect())
+    let mut methods = HashMap::new();
+    for service in pool.services() {
+        for method in service.methods() {
+            let name = format!("{}/{}", service.full_name(), method.name());
+            let is_stream = method.is_server_streaming();
+            methods.insert(format!("/{name}"), Method { name: name.into(), is_stream });
+        }
+    }
+    Ok(methods)
 }
 
 fn observe_engine(meter: &Meter, storage: &Storage) {

@@ -1,12 +1,13 @@
 //! Composes services and layers, listens, and stops in time.
 //!
 //! Start: NOT_SERVING, lock and look at the data, migrate, SERVING. Stop: NOT_SERVING, stop accepting, let running calls
-//! end for `server.drain_ms`, answer the others, flush, checkpoint, close. Idle and streaming peers are not waited for.
+//! end for `server.drain_ms`, answer the others, end streams at once, flush, checkpoint, close. Idle peers are not waited for.
 
 mod call;
 mod listen;
 mod metrics;
 mod side_port;
+mod stream;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::services::{cache, jobs, queue};
+use crate::services::{cache, jobs, queue, settings as application_settings};
 use crate::settings::{Settings, StorageSettings};
 use crate::storage::{Durability, Storage, idempotency, migrate};
 
@@ -88,6 +89,8 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
 
     let cache = cache::CacheService::new(storage.clone(), clock.clone(), settings);
     let jobs = jobs::JobsService::new(storage.clone(), clock.clone(), settings);
+    let application_settings =
+        application_settings::SettingsService::new(storage.clone(), clock.clone(), settings);
     let queue = queue::QueueService::new(storage.clone(), clock.clone(), settings);
     let gate = Gate::new(&settings.server);
     let metrics = Arc::new(Metrics::new(&storage, &cache, &gate)?);
@@ -111,6 +114,7 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
         .add_service(reflection_builder().build_v1alpha().map_err(reflection)?)
         .add_service(cache::server(cache.clone()))
         .add_service(jobs::server(jobs.clone()))
+        .add_service(application_settings::server(application_settings.clone()))
         .add_service(queue::server(queue.clone()));
     let (grpc, http) = listeners.split(settings.server.connections_max);
     let mut stop = is_stopping.clone();
@@ -127,6 +131,7 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
     let mut upkeep = vec![
         tokio::spawn(cache::upkeep(cache, is_stopping.clone())),
         tokio::spawn(jobs::upkeep(jobs, is_stopping.clone())),
+        tokio::spawn(application_settings::upkeep(application_settings, is_stopping.clone())),
         tokio::spawn(queue::upkeep(queue, is_stopping.clone())),
         tokio::spawn(forget_old_answers(storage.clone(), clock, is_stopping.clone())),
     ];
@@ -192,7 +197,7 @@ impl Running {
 }
 
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in ["", cache::NAME, jobs::NAME, queue::NAME] {
+    for service in ["", cache::NAME, jobs::NAME, application_settings::NAME, queue::NAME] {
         health.set_service_status(service, status).await;
     }
 }

@@ -3,3 +3,4 @@
 pub mod cache;
 pub mod jobs;
 pub mod queue;
+pub mod settings;

@@ -45,9 +45,9 @@ impl Default for JobsSettings {
 }
 
 impl JobsSettings {
-    /// `message_bytes_max` bounds what one row of an answer may take.
+    /// Half of `message_bytes_max` is what the rows of a page may take, and one row must fit.
     pub(super) fn check(&self, found: &mut Vec<(&'static str, String)>, message_bytes_max: u64) {
-        let json_bytes_max = message_bytes_max / 4;
+        let json_bytes_max = message_bytes_max / 2;
         within(found, "jobs.metadata_bytes_max", self.metadata_bytes_max, 2..=json_bytes_max);
         within(found, "jobs.result_data_bytes_max", self.result_data_bytes_max, 2..=json_bytes_max);
         within(found, "jobs.batch_items_max", self.batch_items_max, 1..=100_000);

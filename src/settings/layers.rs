@@ -101,9 +101,13 @@ impl Layers {
 
     fn file(&mut self, path: &Path) {
         let origin = Origin::File(path.display().to_string());
-        let table = std::fs::read_to_string(path)
-            .map_err(|error| error.to_string())
-            .and_then(|text| text.parse::<Table>().map_err(|error| error.to_string().trim_end().to_owned()));
+        let table = std::fs::read_to_string(path).map_err(|error| error.to_string()).and_then(|text| {
+            text.parse::<Table>().map_err(|error| {
+                // The error's own text would show the line, and a password in it.
+                let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+                format!("line {}: {}", before.matches('\n').count() + 1, error.message())
+            })
+        });
         match table {
             Ok(table) => {
                 for (section, keys) in table {
@@ -246,6 +250,16 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_broken_file_is_told_by_its_line_without_what_stands_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pannier.toml");
+        std::fs::write(&file, "[storage]\nurl = \"postgres://me:geheim@db/x\n").unwrap();
+        let problems = load(Some(&file), [], &[]).unwrap_err();
+        let text = problems[0].to_string();
+        assert!(text.starts_with("line 2: ") && !text.contains("geheim"), "{text}");
     }
 
     #[test]

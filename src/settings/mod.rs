@@ -7,6 +7,7 @@ mod jobs;
 mod layers;
 mod queue;
 mod server;
+mod settings_service;
 mod storage;
 
 use std::path::Path;
@@ -20,6 +21,7 @@ pub use layers::{Loaded, Origin, Problem};
 pub use queue::QueueSettings;
 pub(crate) use queue::{BACKOFF_MS_MAX, RETRIES_MAX, TIME_MS_MAX};
 pub use server::ServerSettings;
+pub use settings_service::SettingsServiceSettings;
 pub use storage::{DatabaseUrl, StorageSettings};
 
 /// All settings.
@@ -34,6 +36,8 @@ pub struct Settings {
     pub cache: CacheSettings,
     /// Tracked jobs.
     pub jobs: JobsSettings,
+    /// The applications' own settings.
+    pub settings: SettingsServiceSettings,
     /// The queue's limits and the defaults of its queues.
     pub queue: QueueSettings,
     /// Repeated requests.
@@ -89,6 +93,7 @@ impl Settings {
         self.storage.check(&mut found);
         self.cache.check(&mut found);
         self.jobs.check(&mut found, self.server.message_bytes_max);
+        self.settings.check(&mut found, self.server.message_bytes_max);
         self.queue.check(&mut found);
         if !matches!(self.log.format.as_str(), "text" | "json") {
             found.push(("log.format", "must be text or json".into()));

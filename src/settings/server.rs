@@ -18,9 +18,9 @@ pub struct ServerSettings {
     pub http_listen: String,
     /// A file that is written when the sidecar serves and tells, as JSON, where; empty: none.
     pub ready_file: String,
-    /// The deadline of calls that bring none.
+    /// The deadline of calls that bring none; a stream that brings none has begun by then, and lasts.
     pub deadline_ms: u64,
-    /// The longest deadline; longer ones are shortened to it.
+    /// The longest deadline; longer ones are shortened to it, but for streams.
     pub deadline_ms_max: u64,
     /// How long a stop waits for running calls.
     pub drain_ms: u64,

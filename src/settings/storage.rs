@@ -31,14 +31,20 @@ impl From<String> for DatabaseUrl {
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The query can carry a password as well: all of it is left out.
-        let url = self.0.split('?').next().unwrap_or_default();
-        match url.split_once("://").zip(url.rsplit_once('@')) {
-            Some(((scheme, rest), (_, host))) => {
-                let user = rest.split([':', '@']).next().unwrap_or_default();
-                write!(f, "{scheme}://{user}:***@{host}")
+        // The query can carry a password as well: all of it is left out. A password may hold any character, even those
+        // that should have been written otherwise: what lies before the last @ is left out but for the user's name.
+        let until =
+            |text: &'static [char]| move |part: &str| part.split(text).next().unwrap_or_default().to_owned();
+        let (before, place) = match self.0.rsplit_once('@') {
+            Some((before, place)) => (Some(before), until(&['?', '#'])(place)),
+            None => (None, until(&['?', '#'])(&self.0)),
+        };
+        match before.map(|before| before.split_once("://").unwrap_or(("", before))) {
+            Some((scheme, rest)) => {
+                let user = until(&[':', '/', '?', '#', '@'])(rest);
+                write!(f, "{scheme}://{user}:***@{place}")
             }
-            None => f.write_str(url),
+            None => f.write_str(&place),
         }
     }
 }
@@ -90,7 +96,7 @@ pub struct StorageSettings {
     pub start_wait_ms: u64,
     /// PostgreSQL: how long opening a connection may take.
     pub connect_ms_max: u64,
-    /// PostgreSQL: how long a statement may take, and a transaction lie idle.
+    /// PostgreSQL: how long a statement may take, and a transaction lie idle (that at most 2 s).
     pub statement_ms_max: u64,
     /// PostgreSQL: how long a statement waits for another transaction's lock.
     pub lock_ms_max: u64,
@@ -165,6 +171,9 @@ mod tests {
             ("postgres://me:se:cr@et@db:5432/x?sslmode=require", "postgres://me:***@db:5432/x"),
             ("postgres://me@db/x", "postgres://me:***@db/x"),
             ("postgres://db/x?password=secret", "postgres://db/x"),
+            ("postgres://me:sec?ret@db/x", "postgres://me:***@db/x"),
+            ("postgres://me:sec/ret@db/x?a=b", "postgres://me:***@db/x"),
+            ("postgres://db/x?password=secret&application_name=a@b", "postgres://db:***@b"),
             ("", ""),
         ] {
             assert_eq!(DatabaseUrl::from(url.to_owned()).to_string(), shown);

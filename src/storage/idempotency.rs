@@ -2,6 +2,8 @@
 //!
 //! Only committed successes are kept: a call that failed changed nothing and may be tried again with the same id.
 
+use std::sync::atomic::Ordering;
+
 use prost::Message;
 use sea_orm::Set;
 use sea_orm::sea_query::{Expr, ExprTrait as _, Query};
@@ -90,6 +92,7 @@ pub async fn recall<T: Message + Default>(tx: &Tx<'_>, key: Option<&RequestKey>)
     if kept.fingerprint != key.fingerprint {
         return Err(Error::RequestIdReused);
     }
+    tx.is_repeat.store(true, Ordering::Relaxed);
     let answer = T::decode(kept.response.as_slice()).map_err(|error| Error::CorruptRow {
         table: "idempotency_keys",
         column: "response",

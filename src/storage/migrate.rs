@@ -21,16 +21,26 @@ pub struct Change {
 /// All changes that this program knows, in order. Refused when the database has one that it does not know.
 pub async fn status(storage: &Storage) -> Result<Vec<Change>> {
     let applied = storage.read((), |db, ()| Box::pin(applied(db))).await?;
-    let known: Vec<String> = Migrator::migrations().iter().map(|change| change.name().to_owned()).collect();
-    let unknown: Vec<&str> =
-        applied.iter().map(String::as_str).filter(|name| !known.iter().any(|k| k == name)).collect();
+    let (known, unknown) = compare(&applied);
     if !unknown.is_empty() {
         return Err(Error::Refused(format!(
             "the database has a newer schema ({}): use the version of pannier that made it, or a later one",
             unknown.join(", ")
         )));
     }
-    Ok(known.into_iter().map(|name| Change { is_applied: applied.contains(&name), name }).collect())
+    Ok(known)
+}
+
+/// All changes that this program knows, in order, and the names of those that only the database has.
+pub(super) fn compare(applied: &HashSet<String>) -> (Vec<Change>, Vec<String>) {
+    let known: Vec<Change> = Migrator::migrations()
+        .iter()
+        .map(|change| Change { name: change.name().to_owned(), is_applied: applied.contains(change.name()) })
+        .collect();
+    let is_known = |name: &&String| known.iter().any(|change| change.name == **name);
+    let mut unknown: Vec<_> = applied.iter().filter(|name| !is_known(name)).cloned().collect();
+    unknown.sort();
+    (known, unknown)
 }
 
 /// Applies what is missing, up to and with `to` if it is given; tells each change to `progress` when it is done.

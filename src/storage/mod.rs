@@ -8,16 +8,19 @@
 //! Architecture invariant: nothing outside this folder knows which database there is.
 
 mod counters;
+pub mod examine;
 pub mod idempotency;
 pub mod migrate;
 mod postgres;
 #[cfg(test)]
 mod round_trip;
 mod sqlite;
+pub mod transfer;
 mod wake;
 
 use std::borrow::Cow;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
@@ -41,6 +44,7 @@ pub struct Tx<'t> {
     db: Db<'t>,
     follow_ups: Mutex<Vec<FollowUp>>,
     topics: Mutex<Vec<String>>,
+    is_repeat: AtomicBool,
 }
 
 /// What follows a commit.
@@ -48,7 +52,14 @@ type FollowUp = Box<dyn FnOnce() + Send>;
 
 impl<'t> Tx<'t> {
     fn new(connection: &'t DatabaseConnection) -> Self {
-        Self { db: Db::Connection(connection), follow_ups: Mutex::default(), topics: Mutex::default() }
+        let db = Db::Connection(connection);
+        Self { db, follow_ups: Mutex::default(), topics: Mutex::default(), is_repeat: AtomicBool::new(false) }
+    }
+
+    /// Whether the request was answered before and nothing is done now. Perhaps it was done by a transaction of which
+    /// nobody here knows that it is committed: its follow-ups were not run.
+    pub fn is_repeat(&self) -> bool {
+        self.is_repeat.load(Ordering::Relaxed)
     }
 
     /// Has `follow_up` run after the commit and before the answer; not at all if it fails. It must be quick and must not

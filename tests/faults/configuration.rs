@@ -5,7 +5,7 @@ use crate::turn;
 
 /// That a start is refused as wrongly configured, before anything is made on disk.
 async fn misconfigured(place: &Place, launch: Launch, words: &[&str]) {
-    let Refusal { code, stderr } = launch.refused().await;
+    let Refusal { code, stderr, .. } = launch.refused().await;
     assert_eq!(code, Some(78), "{stderr}");
     let errors: Vec<_> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
     assert!(!errors.is_empty() && !stderr.contains("panicked"), "{stderr}");

@@ -5,10 +5,14 @@ use std::time::{Duration, Instant};
 
 use pannier_proto::cache::v1 as pb;
 use pannier_proto::durability::v1::Durability;
+use pannier_proto::jobs::v1 as jobs_pb;
+use pannier_proto::jobs::v1::jobs_service_client::JobsServiceClient;
+use tonic::Code;
 use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_types::StatusExt as _;
 
 use crate::calls::{cache, channel, client, endless, put};
 use crate::chance::Chance;
@@ -22,7 +26,7 @@ use crate::turn;
 const LIMIT: Duration = Duration::from_millis(1_800);
 
 /// Sends a signal; that the process exits with 0 in time.
-async fn exits_in_time(sidecar: &mut Sidecar, signal: &str) {
+pub(crate) async fn exits_in_time(sidecar: &mut Sidecar, signal: &str) {
     let began = Instant::now();
     sidecar.signal(signal);
     let status = sidecar.ended(LIMIT * 5).await;
@@ -125,6 +129,39 @@ async fn an_open_stream_does_not_delay_the_exit_and_is_told() {
     exits_in_time(&mut sidecar, "TERM").await;
     let states = later.await.expect("the stream ended");
     assert_eq!(states, [ServingStatus::NotServing], "who watches is told before the end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watches_of_a_job_do_not_delay_the_exit_and_are_told() {
+    let _turn = turn::alone().await;
+    let place = Place::new();
+    let mut sidecar = Launch::new(&place).start().await;
+    let mut jobs = JobsServiceClient::new(channel(&sidecar).await);
+    let request = jobs_pb::CreateRequest { r#type: "batch".into(), ..Default::default() };
+    let job_id = jobs.create(request).await.expect("a job").into_inner().job.expect("a job").id;
+    let request = jobs_pb::WatchRequest { job_id, interval_min: None };
+    let mut watches = Vec::new();
+    for _ in 0..20 {
+        let mut watch = jobs.watch(request.clone()).await.expect("a stream").into_inner();
+        watch.message().await.expect("a message").expect("a job");
+        watches.push(watch);
+    }
+    // One whose reader has stopped, over a connection of its own.
+    let mut stuck = JobsServiceClient::new(channel(&sidecar).await);
+    let _unread = stuck.watch(request).await.expect("a stream");
+
+    exits_in_time(&mut sidecar, "TERM").await;
+    for mut watch in watches {
+        let status = watch.message().await.expect_err("it is cut off");
+        let told = status.get_error_details().error_info().map(|info| info.reason.clone());
+        assert_eq!(
+            (status.code(), told.as_deref()),
+            (Code::Unavailable, Some("SHUTTING_DOWN")),
+            "{status:?}"
+        );
+    }
+    wal_is_empty(&place);
+    sound(&place);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -25,7 +25,7 @@ const BATCH_WRITERS: u64 = 2;
 
 /// What a writer writes.
 #[derive(Clone, Copy)]
-enum Manner {
+pub(crate) enum Manner {
     /// New keys only, by this writer.
     Fresh(u64, Durability),
     /// Keys that others write to at the same time; now and then it deletes one.
@@ -69,26 +69,38 @@ async fn write_until_cut_off(
     round: u64,
 ) -> Status {
     for number in 0.. {
-        let written = match manner {
-            Manner::Fresh(writer, durability) => {
-                let key = format!("fresh/{round}/{writer}/{number}");
-                put_one(&mut client, &ledger, key, durability).await
-            }
-            Manner::Contested => {
-                let key = format!("contested/{}", chance.below(CONTESTED));
-                if chance.once_in(5) {
-                    delete_one(&mut client, &ledger, key).await
-                } else {
-                    put_one(&mut client, &ledger, key, Durability::Full).await
-                }
-            }
-            Manner::Batches(writer) => put_batch(&mut client, &ledger, batch(writer, number % BATCHES)).await,
-        };
-        if let Err(status) = written {
+        if let Err(status) = manner.write(&mut client, &ledger, &mut chance, (round, number)).await {
             return status;
         }
     }
     unreachable!("a writer is cut off sooner or later")
+}
+
+impl Manner {
+    /// Makes one call: the one of this number in this round.
+    pub(crate) async fn write(
+        self,
+        client: &mut Cache,
+        ledger: &Ledger,
+        chance: &mut Chance,
+        (round, number): (u64, u64),
+    ) -> Result<(), Status> {
+        match self {
+            Self::Fresh(writer, durability) => {
+                let key = format!("fresh/{round}/{writer}/{number}");
+                put_one(client, ledger, key, durability).await
+            }
+            Self::Contested => {
+                let key = format!("contested/{}", chance.below(CONTESTED));
+                if chance.once_in(5) {
+                    delete_one(client, ledger, key).await
+                } else {
+                    put_one(client, ledger, key, Durability::Full).await
+                }
+            }
+            Self::Batches(writer) => put_batch(client, ledger, batch(writer, number % BATCHES)).await,
+        }
+    }
 }
 
 async fn put_one(

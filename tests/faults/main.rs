@@ -4,6 +4,7 @@
 //! Every test starts the real binary and speaks real gRPC to it. How long they run is steered by the environment:
 //! `PANNIER_KILLS` (50), `PANNIER_STORM_CALLS` (10000), `PANNIER_QUEUE_TASKS` (2000), `PANNIER_QUEUE_KILLS` (by the tasks),
 //! `PANNIER_FAULTS=all` (each point instead of a part of them), and `PANNIER_SEED` runs the same choices again.
+//! `PANNIER_TEST_POSTGRES=off` leaves out those of PostgreSQL.
 
 // Tests may fail loudly, print what they did, and look at the real clock.
 #![allow(
@@ -20,6 +21,7 @@ mod calls;
 mod chance;
 mod configuration;
 mod database_full;
+mod doctor;
 mod exit;
 #[cfg(target_os = "linux")]
 mod injected;
@@ -28,6 +30,7 @@ mod ledger;
 mod load;
 mod malformed;
 mod peers;
+mod postgres;
 mod queue;
 #[cfg(target_os = "linux")]
 mod shim;
@@ -35,4 +38,5 @@ mod sidecar;
 mod sockets;
 mod start;
 mod storm;
+mod transfer;
 mod turn;

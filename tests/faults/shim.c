@@ -37,12 +37,14 @@ struct control {
 enum { WRITE = 1, SYNC = 2, RESIZE = 4 };
 
 static volatile struct control *control;
-static const char *marker;
+static char marker[256];
 
 __attribute__((constructor)) static void map_control(void) {
     const char *path = getenv("PANNIERSHIM_CONTROL");
-    marker = getenv("PANNIERSHIM_MARKER");
-    if (!path || !marker) return;
+    const char *wanted = getenv("PANNIERSHIM_MARKER");
+    if (!path || !wanted || strlen(wanted) >= sizeof marker) return;
+    /* A process may write its title over its environment. */
+    strcpy(marker, wanted);
     int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0) return;
     void *map = mmap(NULL, sizeof(struct control), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -148,6 +150,19 @@ ssize_t writev(int fd, const struct iovec *parts, int count) {
     errno = error;
     return -1;
 }
+
+#define POSITIONED_WRITEV(name, offset_type)                                             \
+    ssize_t name(int fd, const struct iovec *parts, int count, offset_type offset) {     \
+        static __typeof__(&name) real;                                                   \
+        if (!real) real = REAL(name);                                                    \
+        int error = fate(fd, WRITE);                                                     \
+        if (!error) return real(fd, parts, count, offset);                               \
+        errno = error;                                                                   \
+        return -1;                                                                       \
+    }
+
+POSITIONED_WRITEV(pwritev, off_t)
+POSITIONED_WRITEV(pwritev64, off64_t)
 
 /* These two answer with the error instead of setting errno. */
 int posix_fallocate(int fd, off_t from, off_t length) {

@@ -1,8 +1,9 @@
 //! The test's side of shim.c: builds it, and steers it through the file that both know.
 
+use std::ffi::OsString;
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileExt as _, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::sidecar::{Launch, Place};
@@ -76,8 +77,13 @@ pub(crate) struct Shim {
 impl Shim {
     /// Compiles it with the system's C compiler.
     pub(crate) fn build(place: &Place) -> Self {
+        Self::build_in(&place.path(""))
+    }
+
+    /// The same in a folder.
+    pub(crate) fn build_in(folder: &Path) -> Self {
         let (source, library, path) =
-            (place.path("shim.c"), place.path("shim.so"), place.path("shim.control"));
+            (folder.join("shim.c"), folder.join("shim.so"), folder.join("shim.control"));
         std::fs::write(&source, SOURCE).expect("a source file");
         let compiled = Command::new("cc")
             .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
@@ -88,15 +94,24 @@ impl Shim {
         assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
         std::fs::write(&path, vec![0; FIELDS as usize * 8]).expect("a control file");
         let control = File::options().read(true).write(true).open(&path).expect("the control file");
+        // A database's server runs as a user of its own.
+        control.set_permissions(PermissionsExt::from_mode(0o666)).expect("its own file");
         Self { library, path, control }
     }
 
     /// A start of a process that has it loaded. It touches the files named pannier.db and so on.
     pub(crate) fn load_into(&self, launch: Launch) -> Launch {
-        launch
-            .variable("LD_PRELOAD", &self.library)
-            .variable("PANNIERSHIM_CONTROL", &self.path)
-            .variable("PANNIERSHIM_MARKER", "/pannier.db")
+        let variables = self.variables("/pannier.db");
+        variables.into_iter().fold(launch, |launch, (name, value)| launch.variable(name, value))
+    }
+
+    /// The environment of a process that has it loaded. It touches the files whose path contains `marker`.
+    pub(crate) fn variables(&self, marker: &str) -> [(&'static str, OsString); 3] {
+        [
+            ("LD_PRELOAD", self.library.clone().into()),
+            ("PANNIERSHIM_CONTROL", self.path.clone().into()),
+            ("PANNIERSHIM_MARKER", marker.into()),
+        ]
     }
 
     /// Lets the call of this number fail, from 1 on; 0 only counts.

@@ -40,6 +40,7 @@ impl Place {
 pub(crate) struct Launch {
     ready: PathBuf,
     log: PathBuf,
+    printed: PathBuf,
     arguments: Vec<OsString>,
     variables: Vec<(String, OsString)>,
 }
@@ -55,6 +56,7 @@ impl Launch {
         let launch = Self {
             ready: place.path(&format!("{name}.json")),
             log: place.path(&format!("{name}.log")),
+            printed: place.path(&format!("{name}.out")),
             arguments: Vec::new(),
             variables: Vec::new(),
         };
@@ -77,6 +79,11 @@ impl Launch {
         self
     }
 
+    /// On PostgreSQL instead of the data directory. The environment is where a URL with a password belongs.
+    pub(crate) fn database(self, url: &str) -> Self {
+        self.variable("PANNIER_STORAGE__URL", url)
+    }
+
     /// With a setting.
     pub(crate) fn set(self, key: &str, value: impl std::fmt::Display) -> Self {
         self.flag("--set", format!("{key}={value}"))
@@ -96,6 +103,12 @@ impl Launch {
     /// Starts it and waits until it serves.
     pub(crate) async fn start(&self) -> Sidecar {
         let mut sidecar = self.spawn();
+        self.ready(&mut sidecar).await;
+        sidecar
+    }
+
+    /// Waits until it serves.
+    pub(crate) async fn ready(&self, sidecar: &mut Sidecar) {
         let ready = within(LONG, || {
             let ready = std::fs::read(&self.ready).ok();
             if ready.is_none() && sidecar.child.try_wait().expect("a child to wait for").is_some() {
@@ -106,7 +119,6 @@ impl Launch {
         .await
         .unwrap_or_else(|| panic!("the sidecar is not ready after {LONG:?}:\n{}", sidecar.log()));
         sidecar.ready = serde_json::from_slice(&ready).expect("the ready file is JSON");
-        sidecar
     }
 
     /// Starts it where it must refuse to, and waits for its end.
@@ -116,7 +128,7 @@ impl Launch {
             panic!("the sidecar should have refused to start, but runs:\n{}", sidecar.log());
         });
         assert!(!self.ready.exists(), "a sidecar that refused to start wrote its ready file");
-        Refusal { code: status.code(), stderr: sidecar.log() }
+        Refusal { code: status.code(), stderr: sidecar.log(), stdout: sidecar.printed() }
     }
 
     /// Starts it and comes back after so long, ready or not. What the ready file says is not known then.
@@ -127,23 +139,30 @@ impl Launch {
         sidecar
     }
 
-    fn spawn(&self) -> Sidecar {
+    /// Starts it and waits for nothing.
+    pub(crate) fn spawn(&self) -> Sidecar {
         // A ready file that a killed process left would tell of the wrong one.
         let _ = std::fs::remove_file(&self.ready);
         let log = File::create(&self.log).expect("a log file");
         let mut command = pannier("serve");
         command.args(&self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let printed = File::create(&self.printed).expect("a file for its output");
+        command.stdin(Stdio::null()).stdout(printed).stderr(log);
         let child = command.spawn().expect("the binary runs");
-        Sidecar { child, ready: serde_json::Value::Null, log: self.log.clone() }
+        Sidecar {
+            child,
+            ready: serde_json::Value::Null,
+            log: self.log.clone(),
+            printed: self.printed.clone(),
+        }
     }
 }
 
-/// The binary with a subcommand, without the settings that the environment of the tests may hold.
+/// The binary with a subcommand, without the settings that the environment of the tests may hold for it or for PostgreSQL.
 pub(crate) fn pannier(subcommand: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pannier"));
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("PANNIER_") {
+        if ["PANNIER_", "PG"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
             command.env_remove(name);
         }
     }
@@ -156,6 +175,7 @@ pub(crate) fn pannier(subcommand: &str) -> Command {
 pub(crate) struct Refusal {
     pub(crate) code: Option<i32>,
     pub(crate) stderr: String,
+    pub(crate) stdout: String,
 }
 
 /// A running sidecar; killed when dropped.
@@ -163,6 +183,7 @@ pub(crate) struct Sidecar {
     child: Child,
     ready: serde_json::Value,
     log: PathBuf,
+    printed: PathBuf,
 }
 
 impl Sidecar {
@@ -184,6 +205,11 @@ impl Sidecar {
     /// What it wrote to stderr so far.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// What it wrote to stdout so far.
+    pub(crate) fn printed(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.printed).unwrap_or_default()).into_owned()
     }
 
     /// kill -9, and its end.

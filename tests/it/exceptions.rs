@@ -5,16 +5,21 @@ use std::thread;
 use crate::harness::is_postgres;
 
 /// About one file in one process.
-const SQLITE_ONLY: [(&str, &str); 2] = [
+const SQLITE_ONLY: [(&str, &str); 3] = [
     (
         "storage::a_second_sidecar_on_the_same_data_is_refused_and_the_first_goes_on",
         "PostgreSQL is there to be shared: cache::shared shows that it is",
     ),
+    ("tables::every_table_is_listed_with_its_key_behind_those_it_refers_to", "reads SQLite's catalogue"),
     ("storage::the_file_of_a_stopped_sidecar_is_whole", "looks into the database's file"),
 ];
 
 /// About several sidecars on one database.
-const POSTGRES_ONLY: [(&str, &str); 1] = [("cache::shared::", "an SQLite file belongs to one process")];
+const POSTGRES_ONLY: [(&str, &str); 3] = [
+    ("cache::shared::", "an SQLite file belongs to one process"),
+    ("jobs::shared::", "an SQLite file belongs to one process"),
+    ("settings::shared::", "an SQLite file belongs to one process"),
+];
 
 /// Whether the case that asks holds on this run's database; a case that asks without being listed fails.
 pub fn holds_here() -> bool {

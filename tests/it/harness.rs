@@ -13,7 +13,9 @@ use pannier::settings::Settings;
 use pannier_proto::cache::v1::cache_service_client::CacheServiceClient;
 use pannier_proto::errors::v1::ErrorReason;
 use pannier_proto::jobs::v1::jobs_service_client::JobsServiceClient;
-use sqlx::Connection as _;
+use pannier_proto::queue::v1::queue_service_client::QueueServiceClient;
+use pannier_proto::settings::v1::settings_service_client::SettingsServiceClient;
+use sqlx::{Connection as _, Row as _};
 use tempfile::TempDir;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -26,10 +28,11 @@ pub const START_US: i64 = 1_767_225_600_000_000;
 pub struct Pannier {
     pub cache: CacheServiceClient<Channel>,
     pub jobs: JobsServiceClient<Channel>,
-    pub channel: Channel,
+    pub queue: QueueServiceClient<Channel>,
+    pub settings: SettingsServiceClient<Channel>,
     pub clock: ManualClock,
     now_us: AtomicI64,
-    settings: Settings,
+    configuration: Settings,
     running: Option<Running>,
     directory: TempDir,
 }
@@ -51,17 +54,7 @@ pub async fn pannier_with(change: impl FnOnce(&mut Settings)) -> Pannier {
         settings.storage.connections = 4;
     }
     change(&mut settings);
-    let (running, clock, channel) = start(&settings, START_US).await;
-    Pannier {
-        cache: CacheServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
-        jobs: JobsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
-        channel,
-        clock,
-        now_us: AtomicI64::new(START_US),
-        settings,
-        running: Some(running),
-        directory,
-    }
+    Pannier::start(settings, START_US, directory).await
 }
 
 /// Whether this run is the one on PostgreSQL.
@@ -113,17 +106,25 @@ async fn start(settings: &Settings, now_us: i64) -> (Running, ManualClock, Chann
 }
 
 impl Pannier {
+    async fn start(configuration: Settings, now_us: i64, directory: TempDir) -> Self {
+        let (running, clock, channel) = start(&configuration, now_us).await;
+        Self {
+            cache: CacheServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            jobs: JobsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            queue: QueueServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            settings: SettingsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            clock,
+            now_us: AtomicI64::new(now_us),
+            configuration,
+            running: Some(running),
+            directory,
+        }
+    }
+
     /// Stops the sidecar and starts it again on the same data, at `now_us`.
     pub async fn restart_at(mut self, now_us: i64) -> Self {
         self.running.take().unwrap().stop().await;
-        let (running, clock, channel) = start(&self.settings, now_us).await;
-        self.cache = CacheServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
-        self.jobs = JobsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
-        self.channel = channel;
-        self.clock = clock;
-        self.now_us = AtomicI64::new(now_us);
-        self.running = Some(running);
-        self
+        Self::start(self.configuration, now_us, self.directory).await
     }
 
     /// Stops the sidecar and starts it again on the same data, a second later.
@@ -134,8 +135,23 @@ impl Pannier {
 
     /// Stops the sidecar and starts it again on the same data, a second later, with settings that `change` has changed.
     pub async fn restart_with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        change(&mut self.settings);
+        change(&mut self.configuration);
         self.restart().await
+    }
+
+    /// Stops the sidecar, has `change` done to its database, and starts it again, a second later.
+    pub async fn restart_after(mut self, change: &str) -> Self {
+        self.running.take().unwrap().stop().await;
+        if is_postgres() {
+            let url = self.configuration.storage.url.expose();
+            let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+            let change = sqlx::AssertSqlSafe(change.to_owned());
+            sqlx::raw_sql(change).execute(&mut connection).await.unwrap();
+        } else {
+            rusqlite::Connection::open(self.database()).unwrap().execute_batch(change).unwrap();
+        }
+        let now_us = self.now_us() + 1_000_000;
+        Self::start(self.configuration, now_us, self.directory).await
     }
 
     /// Moves the clock forward.
@@ -156,7 +172,7 @@ impl Pannier {
 
     /// Another sidecar on the same database, with a clock of its own that shows the same time.
     pub async fn beside(&self) -> Self {
-        self.beside_at(self.settings.storage.url.expose()).await
+        self.beside_at(self.configuration.storage.url.expose()).await
     }
 
     /// A schema that is empty.
@@ -166,32 +182,49 @@ impl Pannier {
 
     /// Another sidecar like this one, on the database at `url`.
     pub async fn beside_at(&self, url: &str) -> Self {
-        let mut settings = self.settings.clone();
-        settings.storage.url = url.to_owned().into();
-        let now_us = self.now_us();
-        let (running, clock, channel) = start(&settings, now_us).await;
-        Self {
-            cache: CacheServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
-            jobs: JobsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
-            channel,
-            clock,
-            now_us: AtomicI64::new(now_us),
-            settings,
-            running: Some(running),
-            directory: tempfile::tempdir().unwrap(),
+        let mut configuration = self.configuration.clone();
+        configuration.storage.url = url.to_owned().into();
+        Self::start(configuration, self.now_us(), tempfile::tempdir().unwrap()).await
+    }
+
+    /// Runs a statement in the database, behind the sidecar's back.
+    pub async fn execute(&self, statement: &'static str) {
+        if is_postgres() {
+            let url = self.configuration.storage.url.expose();
+            let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+            sqlx::query(statement).execute(&mut connection).await.unwrap();
+            return;
         }
+        let file = rusqlite::Connection::open(self.database()).unwrap();
+        file.execute(statement, []).unwrap();
     }
 
     /// How many rows a table has.
     pub async fn row_count(&self, table: &str) -> i64 {
         let count = format!("SELECT count(*) FROM {table}");
         if is_postgres() {
-            let url = self.settings.storage.url.expose();
+            let url = self.configuration.storage.url.expose();
             let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
             return sqlx::query_scalar(sqlx::AssertSqlSafe(count)).fetch_one(&mut connection).await.unwrap();
         }
         let file = rusqlite::Connection::open(self.database()).unwrap();
         file.query_row(&count, [], |row| row.get(0)).unwrap()
+    }
+
+    /// What a query of texts finds, as a person would with the database's own shell.
+    pub async fn rows_as_text(&self, query: &str) -> Vec<Vec<String>> {
+        if is_postgres() {
+            let url = self.configuration.storage.url.expose();
+            let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+            let query = sqlx::AssertSqlSafe(query.to_owned());
+            let rows = sqlx::query(query).fetch_all(&mut connection).await.unwrap();
+            return rows.iter().map(|row| (0..row.len()).map(|column| row.get(column)).collect()).collect();
+        }
+        let file = rusqlite::Connection::open(self.database()).unwrap();
+        let mut statement = file.prepare(query).unwrap();
+        let count = statement.column_count();
+        let rows = statement.query_map([], |row| (0..count).map(|column| row.get(column)).collect());
+        rows.unwrap().map(Result::unwrap).collect()
     }
 
     /// Where the database's file is.

@@ -7,4 +7,6 @@ mod exceptions;
 mod harness;
 mod jobs;
 mod queue;
+mod settings;
 mod storage;
+mod tables;

@@ -32,7 +32,7 @@ pub(super) async fn hot_get(bench: &Bench) -> Fallible<Vec<Section>> {
     Ok(sections)
 }
 
-/// Floor and sidecar, over TCP and over the Unix socket.
+/// Floor and sidecar, over TCP and over the Unix socket, and the sidecar on PostgreSQL.
 pub(super) async fn four_sides(
     bench: &Bench,
     mut contest: Contest,
@@ -48,7 +48,7 @@ pub(super) async fn four_sides(
             .side(Side::floor(format!("floor {}", via.name()), pair.floor.pid(), floor))
             .side(Side::pannier(format!("pannier {}", via.name()), pair.pannier.pid(), pannier));
     }
-    Ok(contest)
+    contest.with_postgres(bench, pair, in_flight, stored, operation).await
 }
 
 /// The ratios of four sides.

@@ -83,6 +83,8 @@ pub(super) async fn batch_put(bench: &Bench) -> Fallible<Vec<Section>> {
         }
     }
     let contest = contest
+        .with_postgres(bench, &pair, 4, STORED, operation)
+        .await?
         .side(inline(bench, "rusqlite cache", Shape::Cache, BATCH)?)
         .side(inline(bench, "rusqlite lean", Shape::Lean, BATCH)?)
         .ratio("pannier TCP", "rusqlite cache", OF_CEILING)
@@ -113,7 +115,7 @@ async fn two_sides(
         let workers = bench.workers(&pair.pannier, via, in_flight, STORED, operation).await?;
         contest = contest.side(Side::pannier(format!("pannier {}", via.name()), pair.pannier.pid(), workers));
     }
-    Ok(contest)
+    contest.with_postgres(bench, pair, in_flight, STORED, operation).await
 }
 
 /// A writer thread with group commit and so many callers.

@@ -338,38 +338,9 @@ impl Reads {
     }
 }
 
-/// The smallest text that is greater than all texts that begin with `prefix`; none if there is no such text.
-pub fn after_prefix(prefix: &str) -> Option<String> {
-    let mut chars: Vec<char> = prefix.chars().collect();
-    while let Some(last) = chars.pop() {
-        let next = match last {
-            '\u{D7FF}' => Some('\u{E000}'),
-            other => char::from_u32(u32::from(other) + 1),
-        };
-        if let Some(next) = next {
-            chars.push(next);
-            return Some(chars.into_iter().collect());
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn after_prefix_is_above_every_text_with_the_prefix_and_not_above_the_next() {
-        assert_eq!(after_prefix("ab").as_deref(), Some("ac"));
-        assert_eq!(after_prefix("a\u{10FFFF}").as_deref(), Some("b"));
-        assert_eq!(after_prefix("\u{D7FF}").as_deref(), Some("\u{E000}"));
-        assert_eq!(after_prefix("\u{10FFFF}"), None);
-        for prefix in ["v:", "ü", "日本", "z\u{7F}"] {
-            let end = after_prefix(prefix).unwrap();
-            assert!(format!("{prefix}\u{10FFFF}\u{10FFFF}").as_bytes() < end.as_bytes());
-            assert!(prefix.as_bytes() < end.as_bytes());
-        }
-    }
 
     #[test]
     fn only_the_etag_itself_stands_for_its_revision() {

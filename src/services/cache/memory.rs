@@ -38,8 +38,7 @@ type Key = (i64, Box<str>);
 pub struct Held {
     /// The entry as it was loaded or put.
     pub entry: Entry,
-    /// When it was that.
-    pub loaded_us: i64,
+    loaded_us: AtomicI64,
     access_count: AtomicI64,
     access_us: AtomicI64,
 }
@@ -49,7 +48,23 @@ impl Held {
     pub fn new(entry: Entry, pending: i64, loaded_us: i64) -> Self {
         let access_count = AtomicI64::new(entry.access_count + pending);
         let access_us = AtomicI64::new(entry.access_us);
-        Self { entry, loaded_us, access_count, access_us }
+        Self { entry, loaded_us: AtomicI64::new(loaded_us), access_count, access_us }
+    }
+
+    /// When the database was last seen to have it.
+    pub fn loaded_us(&self) -> i64 {
+        self.loaded_us.load(Ordering::Relaxed)
+    }
+
+    /// Takes over from `later` what the database tells of the same entry, if it is the same.
+    fn is_confirmed_by(&self, later: &Self) -> bool {
+        let of = |held: &Self| (held.entry.revision, held.entry.expire_us, held.entry.stale_until_us);
+        let is_same = of(self) == of(later);
+        if is_same {
+            self.loaded_us.fetch_max(later.loaded_us(), Ordering::Relaxed);
+            self.access_count.fetch_max(later.access_count.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        is_same
     }
 
     /// Counts an access; answers with how many there were.
@@ -92,12 +107,18 @@ impl Memory {
         Epoch { stripe, number: *self.lock(stripe) }
     }
 
-    /// Keeps what the database had, unless the key may have been written since `epoch`.
-    pub fn keep_loaded(&self, namespace_id: i64, held: Arc<Held>, epoch: Epoch) {
+    /// Keeps what the database had, unless the key may have been written since `epoch`. Answers with the same entry as it is
+    /// in memory, if somebody else has put it there: all count their accesses in one place.
+    pub fn keep_loaded(&self, namespace_id: i64, held: Arc<Held>, epoch: Epoch) -> Arc<Held> {
         let number = self.lock(epoch.stripe);
-        if *number == epoch.number {
-            self.insert(namespace_id, held);
+        let there = self.get(namespace_id, &held.entry.key);
+        if let Some(there) = there.filter(|there| there.is_confirmed_by(&held)) {
+            return there;
         }
+        if *number == epoch.number {
+            self.insert(namespace_id, held.clone());
+        }
+        held
     }
 
     /// Keeps what was put. To be called after the commit.
@@ -112,6 +133,14 @@ impl Memory {
         let mut number = self.lock(self.stripe(namespace_id, key));
         *number += 1;
         self.entries.invalidate(&(namespace_id, key.into()));
+    }
+
+    /// Forgets everything. To be called after the commit.
+    pub fn forget_all(&self) {
+        for stripe in 0..STRIPES {
+            *self.lock(stripe) += 1;
+        }
+        self.entries.invalidate_all();
     }
 
     /// Entries and bytes held, about.
@@ -195,6 +224,16 @@ mod tests {
         let epoch = memory.epoch(1, "a");
         memory.keep_loaded(1, held("a", 3, 1), epoch);
         assert_eq!(memory.get(1, "a").unwrap().entry.revision, 3);
+    }
+
+    #[test]
+    fn readers_that_load_an_entry_at_once_count_their_accesses_in_one_place() {
+        let memory = Memory::new(1 << 20);
+        let epoch = memory.epoch(1, "a");
+        let first = memory.keep_loaded(1, held("a", 1, 1), epoch);
+        let second = memory.keep_loaded(1, held("a", 1, 1), epoch);
+        assert_eq!((first.access(5), second.access(6)), (2, 3));
+        assert_eq!(memory.get(1, "a").unwrap().access(7), 4);
     }
 
     #[test]

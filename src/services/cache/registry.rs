@@ -121,6 +121,15 @@ impl Registry {
         known.live.remove(name);
     }
 
+    /// Has a namespace looked up again before it is used again; what was counted stays.
+    pub fn doubt(&self, name: &str) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.generation += 1;
+        if let Some(live) = known.live.get(name).cloned() {
+            known.set(live.namespace.clone(), i64::MIN);
+        }
+    }
+
     /// All namespaces in use.
     pub fn all(&self) -> Vec<Arc<Live>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).live.values().cloned().collect()

@@ -18,18 +18,22 @@ pub async fn run(service: CacheService, mut stopping: tokio::sync::watch::Receiv
     let cache = &service.0;
     let (flush_ms, sweep_ms) = (cache.settings.cache.access_flush_ms, cache.settings.cache.sweep_ms);
     let mut next_sweep_us = cache.clock.now_us();
+    let mut next_us = next_sweep_us.saturating_add(ms_to_us(flush_ms.min(sweep_ms)));
     loop {
         let is_stopping = tokio::select! {
-            () = cache.clock.sleep_ms(flush_ms.min(sweep_ms)) => false,
+            () = cache.clock.sleep_until(next_us) => false,
             _ = stopping.wait_for(|stopping| *stopping) => true,
         };
+        // From its beginning to the next one's, however long it takes.
+        let now_us = cache.clock.now_us();
+        next_us = now_us.saturating_add(ms_to_us(flush_ms.min(sweep_ms)));
         tell(cache.flush().await);
         if is_stopping {
             return;
         }
-        if cache.clock.now_us() >= next_sweep_us {
+        if now_us >= next_sweep_us {
+            next_sweep_us = now_us.saturating_add(ms_to_us(sweep_ms));
             tell(cache.sweep().await);
-            next_sweep_us = cache.clock.now_us().saturating_add(ms_to_us(sweep_ms));
         }
     }
 }

@@ -33,14 +33,20 @@ pub async fn run(service: JobsService, mut stopping: tokio::sync::watch::Receive
 }
 
 impl Jobs {
-    /// Removes what has to go.
+    /// Removes what has to go. Mostly that is nothing, which is found out by a read: the writer is left alone.
     async fn sweep(&self) -> Result<()> {
         let retention_ms = self.settings.jobs.retention_ms;
-        if retention_ms > 0 {
-            let until_us = self.clock.now_us().saturating_sub(ms_to_us(retention_ms));
+        let until_us = match retention_ms {
+            0 => i64::MIN,
+            _ => self.clock.now_us().saturating_sub(ms_to_us(retention_ms)),
+        };
+        let due = self.storage.read(until_us, |db, until_us| Box::pin(store::due(db, *until_us))).await?;
+        if due.has_ended {
             while self.retire_step(until_us).await? == JOBS_PER_STEP {}
         }
-        while self.remains_step().await? {}
+        if due.has_ended || due.has_remains {
+            while self.remains_step().await? {}
+        }
         Ok(())
     }
 

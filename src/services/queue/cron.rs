@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 use chrono::DateTime;
 use chrono_tz::Tz;
 
-use super::domain::MissedRuns;
+use super::schedule::MissedRuns;
 
 /// A run that is late by less was not missed.
 pub const LATE_US: i64 = 60_000_000;
@@ -95,17 +95,20 @@ mod tests {
     fn runs_follow_the_time_zone_through_both_changes_of_the_clock() {
         let cron = Cron::parse("30 2 * * *", "Europe/Berlin").unwrap();
         // 02:30 does not exist on 29 March 2026: just after the gap, 03:00 CEST.
-        let expected = ["2026-03-28T01:30:00+00:00", "2026-03-29T01:00:00+00:00", "2026-03-30T00:30:00+00:00"];
+        let expected =
+            ["2026-03-28T01:30:00+00:00", "2026-03-29T01:00:00+00:00", "2026-03-30T00:30:00+00:00"];
         assert_eq!(runs(&cron, "2026-03-27T12:00:00Z", 3), expected);
         // It comes twice on 25 October 2026: the first counts.
-        let expected = ["2026-10-24T00:30:00+00:00", "2026-10-25T00:30:00+00:00", "2026-10-26T01:30:00+00:00"];
+        let expected =
+            ["2026-10-24T00:30:00+00:00", "2026-10-25T00:30:00+00:00", "2026-10-26T01:30:00+00:00"];
         assert_eq!(runs(&cron, "2026-10-23T12:00:00Z", 3), expected);
     }
 
     #[test]
     fn seconds_and_special_days_are_understood_and_nonsense_is_not() {
         let cron = Cron::parse("*/20 * * * * *", "").unwrap();
-        let expected = ["2026-01-01T00:00:20+00:00", "2026-01-01T00:00:40+00:00", "2026-01-01T00:01:00+00:00"];
+        let expected =
+            ["2026-01-01T00:00:20+00:00", "2026-01-01T00:00:40+00:00", "2026-01-01T00:01:00+00:00"];
         assert_eq!(runs(&cron, "2026-01-01T00:00:00Z", 3), expected);
         let last_friday = Cron::parse("0 12 * * FRI#L", "UTC").unwrap();
         assert_eq!(runs(&last_friday, "2026-01-01T00:00:00Z", 1), ["2026-01-30T12:00:00+00:00"]);

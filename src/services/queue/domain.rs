@@ -393,34 +393,3 @@ pub struct Key {
     /// Tasks that are held.
     pub held_count: i64,
 }
-
-/// What to do about runs that a schedule missed. The numbers are those in the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum MissedRuns {
-    /// Nothing.
-    Skip = 1,
-    /// One task for all.
-    One = 2,
-    /// A task for each.
-    All = 3,
-}
-
-/// A schedule as it is put.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewSchedule {
-    /// The name.
-    pub name: String,
-    /// The queue's name.
-    pub queue: String,
-    /// What is enqueued.
-    pub task: NewTask,
-    /// When.
-    pub cron: String,
-    /// Where.
-    pub time_zone: String,
-    /// What to do about missed runs.
-    pub missed_runs: MissedRuns,
-    /// Whether nothing is enqueued for now.
-    pub is_paused: bool,
-}

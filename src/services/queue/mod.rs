@@ -12,6 +12,7 @@ mod effects;
 mod entity;
 mod registry;
 mod rules;
+mod schedule;
 mod store;
 mod tallies;
 mod upkeep;
@@ -20,7 +21,7 @@ mod waiting;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::clock::{Clock, ms_to_us};
 use crate::settings::Settings;
@@ -48,6 +49,8 @@ struct Core {
     settings: Settings,
     names: store::Names,
     waiting: Arc<waiting::Waiting>,
+    /// One permit for each stream of a worker.
+    streams: Arc<Semaphore>,
     tallies: tallies::Tallies,
     due: clockwork::Due,
     limits: store::Limits,
@@ -61,6 +64,7 @@ impl QueueService {
     /// The queue on `storage`.
     pub fn new(storage: Storage, clock: Clock, settings: &Settings) -> Self {
         let queue = &settings.queue;
+        let streams_max = usize::try_from(queue.streams_max).unwrap_or(usize::MAX);
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let names = store::Names {
             registry: Arc::default(),
@@ -81,9 +85,12 @@ impl QueueService {
             rows_max: clockwork::ROWS_PER_STEP,
             worker_timeout_us: ms_to_us(queue.worker_timeout_ms),
             losses_max: count(queue.losses_max),
+            runs_max: usize::try_from(queue.missed_runs_max).unwrap_or(usize::MAX),
+            keys_max: count(queue.keys_max),
         };
         Self(Arc::new(Core {
             waiting: waiting::Waiting::new(queue.claims_waiting_max),
+            streams: Arc::new(Semaphore::new(streams_max.min(Semaphore::MAX_PERMITS))),
             tallies: tallies::Tallies::default(),
             due: clockwork::Due::default(),
             has_begun: AtomicBool::new(false),

@@ -15,7 +15,15 @@ use crate::settings::StorageSettings;
 const PREPARED_MAX: usize = 256;
 
 /// Earlier versions are not tested.
-const VERSION_MIN: i32 = 150_000;
+pub(super) const VERSION_MIN: i32 = 150_000;
+
+/// A transaction whose sidecar is gone without a word must not hold its locks for long; and none waits for anything but
+/// the database.
+const IDLE_MS_MAX: u64 = 2_000;
+
+/// Has the server find out within a minute that its peer is gone: a network that forgets a connection tells neither side.
+pub(super) const KEEPALIVE: &str =
+    "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
 
 /// Between two attempts at start.
 const START_PAUSE: Duration = Duration::from_millis(200);
@@ -23,17 +31,26 @@ const START_PAUSE: Duration = Duration::from_millis(200);
 /// The channel of wake-ups: each schema has its own.
 pub(super) const CHANNEL: &str = "'pannier_' || md5(current_schema())";
 
-/// Where the database is and how it is used.
-#[derive(Clone, Debug)]
+/// Where the database is and how it is used. It holds the password and has therefore no `Debug`.
+#[derive(Clone)]
 pub(super) struct Place {
     options: PgConnectOptions,
+    is_local: bool,
     pub(super) settings: StorageSettings,
 }
 
 impl Place {
     pub(super) fn new(settings: &StorageSettings) -> Result<Self> {
-        let options = PgConnectOptions::from_str(settings.url.expose())
-            .map_err(|error| Error::Refused(format!("storage.url cannot be read: {error}")))?;
+        let wrong = |problem| Error::Misconfigured { setting: "storage.url", problem };
+        let url = settings.url.expose();
+        if let Some(name) = unknown_parameter(url) {
+            // A question mark in a password makes a parameter of the rest of it.
+            let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+            let name = if is_name { name } else { "(not a name; has the password a question mark?)" };
+            return Err(wrong(format!("has a parameter that is not known: {name}")));
+        }
+        let options =
+            PgConnectOptions::from_str(url).map_err(|error| wrong(format!("cannot be read: {error}")))?;
         let is_local = options.get_socket().is_some()
             || options.get_host().starts_with('/')
             || matches!(options.get_host(), "localhost" | "127.0.0.1" | "::1" | "[::1]");
@@ -42,8 +59,8 @@ impl Place {
             PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull
         );
         if !is_local && !is_encrypted {
-            return Err(Error::Refused(format!(
-                "storage.url leads to {}, which is another machine, without encryption: add sslmode=verify-full (or require) to it",
+            return Err(wrong(format!(
+                "leads to {}, which is another machine, without encryption: add sslmode=verify-full (or require) to it",
                 options.get_host()
             )));
         }
@@ -51,7 +68,12 @@ impl Place {
             .application_name("pannier")
             .statement_cache_capacity(PREPARED_MAX)
             .disable_statement_logging();
-        Ok(Self { options, settings: settings.clone() })
+        Ok(Self { options, is_local, settings: settings.clone() })
+    }
+
+    /// Whether the server is on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        self.is_local
     }
 
     /// How to connect.
@@ -72,24 +94,29 @@ impl Place {
     /// The first connection: waits for a database that is being started, and looks whether it will do.
     pub(super) async fn open_first(&self) -> Result<PgConnection> {
         let until = clock::instant() + Duration::from_millis(self.settings.start_wait_ms);
+        let mut told = String::new();
         loop {
-            match self.open().await {
-                Ok(mut connection) => {
-                    self.look(&mut connection).await?;
-                    return Ok(connection);
-                }
-                Err(failure) if failure.kind == FailureKind::Lost && clock::instant() < until => {
-                    tracing::info!(cause = failure.message, "waiting for the database");
-                    tokio::time::sleep(START_PAUSE).await;
-                }
-                Err(failure) => {
-                    return Err(Error::Refused(format!(
-                        "cannot connect to PostgreSQL at {}: {}",
-                        self.name(),
-                        failure.message
-                    )));
-                }
+            let failure = match self.open().await {
+                Ok(mut connection) => match self.look(&mut connection).await {
+                    Ok(None) => return Ok(connection),
+                    Ok(Some(fault)) => {
+                        let sentence = format!("PostgreSQL at {} cannot be used: {fault}", self.name());
+                        return Err(Error::Refused(sentence));
+                    }
+                    Err(failure) => failure,
+                },
+                Err(failure) => failure,
+            };
+            if !failure.is_lost() || clock::instant() >= until {
+                let cause = failure.message;
+                let sentence = format!("cannot connect to PostgreSQL at {}: {cause}", self.name());
+                return Err(Error::Refused(sentence));
             }
+            if told != failure.message {
+                tracing::info!(cause = failure.message, database = self.name(), "waiting for the database");
+                told = failure.message;
+            }
+            tokio::time::sleep(START_PAUSE).await;
         }
     }
 
@@ -99,11 +126,11 @@ impl Place {
         let opening = async {
             let mut connection = PgConnection::connect_with(&self.options).await?;
             let (statement_ms, lock_ms) = (self.settings.statement_ms_max, self.settings.lock_ms_max);
-            // A transaction whose sidecar is gone without a word must not hold its locks for long.
+            let idle_ms = statement_ms.min(IDLE_MS_MAX);
             connection
                 .execute(sqlx::AssertSqlSafe(format!(
                     "SET statement_timeout = {statement_ms}; SET lock_timeout = {lock_ms}; \
-                     SET idle_in_transaction_session_timeout = {statement_ms}; SET TIME ZONE 'UTC'; \
+                     SET idle_in_transaction_session_timeout = {idle_ms}; {KEEPALIVE}; SET TIME ZONE 'UTC'; \
                      SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
                 )))
                 .await?;
@@ -111,38 +138,86 @@ impl Place {
         };
         match tokio::time::timeout(limit, opening).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(Failure::of(&error)),
+            Ok(Err(error)) => Err(self.explained(&error)),
             Err(_) => Err(Failure::silent(limit.as_millis())),
         }
     }
 
-    async fn look(&self, connection: &mut PgConnection) -> Result<()> {
-        let refused = |error: &dyn std::fmt::Display| {
-            Error::Refused(format!("PostgreSQL at {} cannot be used: {error}", self.name()))
-        };
-        let row = connection
-            .fetch_one(
-                "SELECT current_setting('server_version_num')::int4 AS version, \
-                 current_setting('server_encoding') AS encoding, pg_is_in_recovery() AS is_standby, \
-                 current_schema()::text AS schema",
-            )
-            .await
-            .map_err(|error| refused(&error))?;
-        let version: i32 = row.try_get("version").map_err(|error| refused(&error))?;
-        let encoding: String = row.try_get("encoding").map_err(|error| refused(&error))?;
-        let is_standby: bool = row.try_get("is_standby").map_err(|error| refused(&error))?;
-        let schema: Option<String> = row.try_get("schema").map_err(|error| refused(&error))?;
-        let fault = if version < VERSION_MIN {
-            format!("it is version {}, and 15 or later is needed", version / 10_000)
-        } else if encoding != "UTF8" {
-            format!("its encoding is {encoding}: make a database with ENCODING 'UTF8'")
-        } else if is_standby {
-            "it is a standby: give the address of the primary".to_owned()
-        } else if schema.is_none() {
-            "the search_path names no schema that is there: make it, or change the path".to_owned()
-        } else {
-            return Ok(());
-        };
-        Err(refused(&fault))
+    fn explained(&self, error: &sqlx::Error) -> Failure {
+        match error {
+            // A socket that is not there yet is waited for; over TCP there is nothing else to be found but certificates.
+            sqlx::Error::Io(error)
+                if error.kind() == std::io::ErrorKind::NotFound && self.options.get_socket().is_none() =>
+            {
+                let message = format!("a file that sslrootcert, sslcert or sslkey names: {error}");
+                Failure { kind: FailureKind::Statement, message }
+            }
+            _ => Failure::of_connecting(error),
+        }
     }
+
+    /// What is wrong with the database, if anything is.
+    async fn look(&self, connection: &mut PgConnection) -> Result<Option<String>, Failure> {
+        let looking = async {
+            let row = connection
+                .fetch_one(
+                    "SELECT current_setting('server_version_num')::int4 AS version, \
+                     current_setting('server_encoding') AS encoding, pg_is_in_recovery() AS is_standby, \
+                     current_schema()::text AS schema",
+                )
+                .await?;
+            let version: i32 = row.try_get("version")?;
+            let encoding: String = row.try_get("encoding")?;
+            let is_standby: bool = row.try_get("is_standby")?;
+            let schema: Option<String> = row.try_get("schema")?;
+            Ok(if version < VERSION_MIN {
+                Some(format!("it is version {}, and 15 or later is needed", version / 10_000))
+            } else if encoding != "UTF8" {
+                Some(format!("its encoding is {encoding}: make a database with ENCODING 'UTF8'"))
+            } else if is_standby {
+                Some("it is a standby: give the address of the primary".to_owned())
+            } else if schema.is_none() {
+                Some("the search_path names no schema that is there: make it, or change the path".to_owned())
+            } else {
+                None
+            })
+        };
+        let limit = Duration::from_millis(self.settings.connect_ms_max);
+        match tokio::time::timeout(limit, looking).await {
+            Ok(looked) => looked.map_err(|error| Failure::of(&error)),
+            Err(_) => Err(Failure::silent(limit.as_millis())),
+        }
+    }
+}
+
+/// What a URL may say. The client library takes note of anything else in the log, value and all.
+const PARAMETERS: [&str; 18] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
+
+/// A parameter of the URL that is not known.
+fn unknown_parameter(url: &str) -> Option<&str> {
+    let query = url.split_once('?')?.1;
+    let query = query.split('#').next().unwrap_or_default();
+    let names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+    let mut unknown =
+        names.filter(|name| !name.is_empty() && !PARAMETERS.contains(name) && !name.starts_with("options["));
+    unknown.next()
 }

@@ -20,11 +20,15 @@ use uuid::Uuid;
 
 use super::connection::CHANNEL;
 use super::failure::{Failure, FailureKind};
+use super::outage::Outage;
 use crate::clock;
 use crate::storage::counters::Counters;
 
 /// Statements that take longer are logged and counted.
 const SLOW: Duration = Duration::from_millis(100);
+
+/// An answer that is later than this may be lost.
+const LATE: Duration = Duration::from_secs(1);
 
 /// How long a connection's farewell may take.
 const FAREWELL_MAX: Duration = Duration::from_millis(200);
@@ -36,6 +40,7 @@ pub(super) struct Executor {
     /// How long a statement is waited for; zero: for as long as it takes.
     patience: Mutex<Duration>,
     counters: Arc<Counters>,
+    outage: Arc<Outage>,
 }
 
 impl fmt::Debug for Executor {
@@ -45,12 +50,13 @@ impl fmt::Debug for Executor {
 }
 
 impl Executor {
-    pub(super) fn new(connection: PgConnection, counters: Arc<Counters>) -> Arc<Self> {
+    pub(super) fn new(connection: PgConnection, counters: Arc<Counters>, outage: Arc<Outage>) -> Arc<Self> {
         Arc::new(Self {
             connection: tokio::sync::Mutex::new(connection),
             failure: Mutex::new(None),
             patience: Mutex::new(Duration::ZERO),
             counters,
+            outage,
         })
     }
 
@@ -95,13 +101,24 @@ impl Executor {
 
     async fn bounded<T>(&self, statement: impl Future<Output = sqlx::Result<T>>) -> Result<T, Failure> {
         let patience = *self.patience.lock().unwrap_or_else(PoisonError::into_inner);
-        if patience.is_zero() {
-            return statement.await.map_err(|error| Failure::of(&error));
+        let patience = if patience.is_zero() { Duration::MAX } else { patience };
+        let mut statement = std::pin::pin!(statement);
+        let early = patience.min(LATE);
+        if let Ok(result) = tokio::time::timeout(early, &mut statement).await {
+            return result.map_err(|error| Failure::of(&error));
         }
-        match tokio::time::timeout(patience, statement).await {
-            Ok(result) => result.map_err(|error| Failure::of(&error)),
-            Err(_) => Err(Failure::silent(patience.as_millis())),
+        self.outage.suspect();
+        let started = clock::instant();
+        tokio::select! {
+            biased;
+            result = tokio::time::timeout(patience - early, statement) => {
+                if let Ok(result) = result {
+                    return result.map_err(|error| Failure::of(&error));
+                }
+            }
+            () = self.outage.until_silent() => {}
         }
+        Err(Failure::silent((early + started.elapsed()).as_millis()))
     }
 
     async fn timed<T>(
@@ -145,10 +162,11 @@ impl Executor {
         rows.iter().map(row).collect()
     }
 
-    async fn execute_unprepared(&self, sql: &str) -> Result<(), DbErr> {
-        let statement = Statement::from_string(DbBackend::Postgres, sql);
+    async fn execute_unprepared(&self, statement: &Statement) -> Result<ProxyExecResult, DbErr> {
         let mut connection = self.connection.lock().await;
-        self.timed(&statement, connection.execute(AssertSqlSafe(sql.to_owned()))).await.map(|_| ())
+        let running = connection.execute(AssertSqlSafe(statement.sql.clone()));
+        let result = self.timed(statement, running).await?;
+        Ok(ProxyExecResult { last_insert_id: 0, rows_affected: result.rows_affected() })
     }
 }
 
@@ -165,8 +183,7 @@ impl ProxyDatabaseTrait for Proxy {
     async fn execute(&self, statement: Statement) -> Result<ProxyExecResult, DbErr> {
         if statement.values.as_ref().is_none_or(|values| values.0.is_empty()) {
             // What changes the schema cannot always be prepared, and is not worth keeping prepared.
-            self.0.execute_unprepared(&statement.sql).await?;
-            return Ok(ProxyExecResult { last_insert_id: 0, rows_affected: 0 });
+            return self.0.execute_unprepared(&statement).await;
         }
         self.0.execute(&statement).await
     }

@@ -97,9 +97,7 @@ where
     fn run<'s>(self: Box<Self>, session: &'s mut Session, deadline: Option<Instant>) -> BoxFuture<'s, ()> {
         Box::pin(async move {
             let outcome = match self.attempt(session, deadline).await {
-                Ended::Failed(failure) if failure.kind == FailureKind::Lost => {
-                    self.attempt(session, deadline).await
-                }
+                Ended::Failed(failure) if failure.is_lost() => self.attempt(session, deadline).await,
                 other => other,
             };
             // A caller that has left does not want to know.
@@ -161,12 +159,12 @@ where
                     Ended::Failed(failure) => failure,
                     ended => break ended,
                 };
-                let may_repeat = matches!(
-                    failure.kind,
-                    FailureKind::Conflict | FailureKind::Duplicate | FailureKind::Lost
-                );
+                let may_repeat = failure.is_lost()
+                    || matches!(failure.kind, FailureKind::Conflict | FailureKind::Duplicate);
                 let is_late = deadline.is_some_and(|deadline| deadline <= clock::instant());
-                if !may_repeat || is_late || attempt >= session.attempts_max() {
+                // A connection that lay idle may have ended long ago: that is no attempt yet.
+                let attempts_max = session.attempts_max().max(if failure.is_lost() { 2 } else { 1 });
+                if !may_repeat || is_late || attempt >= attempts_max {
                     break Ended::Failed(failure);
                 }
                 Counters::add(&session.counters.writes_repeated, 1);
@@ -220,7 +218,7 @@ where
         let ended = match worked {
             Ended::Answered(value) => match executor.run("COMMIT").await {
                 Ok(()) => Ended::Answered(value),
-                Err(failure) if failure.kind == FailureKind::Lost => Ended::InDoubt(failure),
+                Err(failure) if failure.is_lost() => Ended::InDoubt(failure),
                 Err(failure) => Ended::Failed(failure),
             },
             other => other,
@@ -264,7 +262,7 @@ impl<T> Ended<T> {
         match self {
             Self::Answered(_) => Ok(done),
             Self::Refused(_) => Ok(Some("ROLLBACK")),
-            Self::Failed(failure) if failure.kind != FailureKind::Lost => Ok(Some("ROLLBACK")),
+            Self::Failed(failure) if !failure.is_lost() => Ok(Some("ROLLBACK")),
             Self::Failed(failure) | Self::Unreachable(failure) | Self::InDoubt(failure) => {
                 Err(failure.clone())
             }
@@ -305,9 +303,8 @@ fn answer<T>(ended: Ended<T>, deadline: Option<Instant>) -> Result<T> {
         Ended::Failed(failure) if failure.kind == FailureKind::Busy && is_late => {
             Err(Error::DeadlineExceeded)
         }
-        Ended::Failed(failure) | Ended::Unreachable(failure) | Ended::InDoubt(failure) => {
-            Err(failure.error())
-        }
+        Ended::Unreachable(failure) => Err(failure.unreachable()),
+        Ended::Failed(failure) | Ended::InDoubt(failure) => Err(failure.error()),
     }
 }
 

@@ -6,6 +6,7 @@
 //! database: rows are locked before they are changed, and wake-ups go through LISTEN and NOTIFY.
 
 mod connection;
+mod examine;
 mod executor;
 mod failure;
 mod job;
@@ -25,9 +26,10 @@ use crate::deadline;
 use crate::error::{Error, Result};
 use crate::settings::{Durability, StorageSettings};
 use crate::storage::counters::Counters;
-use crate::storage::{Db, StorageStats, Tx, Wake};
+use crate::storage::{Db, StorageStats, Tx, Wake, panicked};
 
 use connection::Place;
+pub(super) use examine::examine;
 use outage::Outage;
 
 /// Tells, as `tables`, whether the table of applied migrations is there.
@@ -38,7 +40,9 @@ pub(super) struct Engine {
     queue: async_channel::Sender<session::Queued>,
     counters: Arc<Counters>,
     sessions: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
-    listener: JoinHandle<()>,
+    outage: Arc<Outage>,
+    /// Listens for wake-ups, and looks for the end of an outage.
+    watchers: [JoinHandle<()>; 2],
     /// Never becomes true: what PostgreSQL acknowledges is its own to vouch for.
     failed: watch::Sender<bool>,
 }
@@ -50,21 +54,20 @@ impl Engine {
         let queue_max = usize::try_from(settings.write_queue_max).unwrap_or(usize::MAX);
         let (sender, queue) = async_channel::bounded(queue_max);
         let counters = Arc::new(Counters::default());
-        let outage = Arc::new(Outage::default());
-        let mut first = Some(first);
+        let outage = Arc::new(Outage::none(first));
+        let queue = session::Queue { receiver: queue, sender: sender.downgrade() };
         let sessions = (0..settings.connections).map(|_| {
-            let session = session::Session::new(
-                place.clone(),
-                counters.clone(),
-                outage.clone(),
-                wake.clone(),
-                first.take(),
-            );
+            let session =
+                session::Session::new(place.clone(), counters.clone(), outage.clone(), wake.clone());
             tokio::spawn(session.run(queue.clone()))
         });
         let sessions = tokio::sync::Mutex::new(sessions.collect());
-        let listener = tokio::spawn(listen::run(place, wake));
-        Ok(Self { queue: sender, counters, sessions, listener, failed: watch::channel(false).0 })
+        let watchers = [
+            tokio::spawn(listen::run(place.clone(), wake, outage.clone())),
+            tokio::spawn(outage.clone().seek_end(place)),
+        ];
+        let failed = watch::channel(false).0;
+        Ok(Self { queue: sender, counters, sessions, outage, watchers, failed })
     }
 
     pub(super) async fn read<I, T, F>(&self, input: I, op: F) -> Result<T>
@@ -75,7 +78,7 @@ impl Engine {
     {
         let (reply, answer) = oneshot::channel();
         self.send(Box::new(job::Read { input, op, reply })).await?;
-        answer.await.unwrap_or(Err(Error::ShuttingDown))
+        answer.await.unwrap_or_else(|_| Err(self.unanswered()))
     }
 
     pub(super) async fn write<I, T, F>(&self, durability: Durability, input: I, op: F) -> Result<T>
@@ -104,7 +107,12 @@ impl Engine {
     {
         let (reply, answer) = oneshot::channel();
         self.send(Box::new(job::Write { begin, input, op, reply })).await?;
-        answer.await.unwrap_or(Err(Error::ShuttingDown))
+        answer.await.unwrap_or_else(|_| Err(self.unanswered()))
+    }
+
+    /// Why an operation was dropped without an answer: the engine closed, or the session panicked.
+    fn unanswered(&self) -> Error {
+        if self.queue.is_closed() { Error::ShuttingDown } else { panicked() }
     }
 
     async fn send(&self, job: Box<dyn job::Job>) -> Result<()> {
@@ -123,9 +131,12 @@ impl Engine {
     /// Finishes what is queued and closes the connections.
     pub(super) async fn close(&self) {
         self.queue.close();
-        self.listener.abort();
+        self.outage.close();
+        for watcher in &self.watchers {
+            watcher.abort();
+        }
         for session in self.sessions.lock().await.drain(..) {
-            // A session that panicked has ended as well; its panic is in the log.
+            // A session that panicked has ended as well.
             let _ = session.await;
         }
     }

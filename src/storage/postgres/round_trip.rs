@@ -8,6 +8,7 @@ use sqlx::postgres::PgConnection;
 
 use super::executor::Executor;
 use super::failure::FailureKind;
+use super::outage::Outage;
 use crate::storage::counters::Counters;
 use crate::storage::round_trip::check;
 
@@ -16,7 +17,9 @@ async fn executor() -> Option<Arc<Executor>> {
         assert!(std::env::var("PANNIER_TEST_STORAGE").is_err(), "run it by tests/postgres.sh run");
         return None;
     };
-    Some(Executor::new(PgConnection::connect(&url).await.unwrap(), Arc::new(Counters::default())))
+    let connection = PgConnection::connect(&url).await.unwrap();
+    let outage = Outage::none(PgConnection::connect(&url).await.unwrap());
+    Some(Executor::new(connection, Arc::new(Counters::default()), Arc::new(outage)))
 }
 
 #[tokio::test]

@@ -1,16 +1,18 @@
 //! A session: one connection, one operation at a time, taken from the engine's queue.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_channel::{Receiver, WeakSender};
+use futures_util::FutureExt as _;
 use sea_orm::DatabaseConnection;
-use sqlx::postgres::PgConnection;
 
 use super::connection::Place;
 use super::executor::Executor;
 use super::failure::{Failure, FailureKind};
 use super::job::Job;
-use super::outage::Outage;
+use super::outage::{Connected, Fresh, Outage};
 use crate::clock;
 use crate::error::Error;
 use crate::storage::Wake;
@@ -25,12 +27,18 @@ pub(super) struct Queued {
     pub(super) job: Box<dyn Job>,
 }
 
+/// Where sessions take their operations from, and where they put back what another one can do and they cannot.
+#[derive(Clone)]
+pub(super) struct Queue {
+    pub(super) receiver: Receiver<Queued>,
+    pub(super) sender: WeakSender<Queued>,
+}
+
 pub(super) struct Session {
     place: Place,
     pub(super) counters: Arc<Counters>,
     outage: Arc<Outage>,
     pub(super) wake: Wake,
-    first: Option<PgConnection>,
     open: Option<Open>,
 }
 
@@ -38,34 +46,34 @@ struct Open {
     executor: Arc<Executor>,
     database: DatabaseConnection,
     generation: u64,
+    _connected: Connected,
 }
 
 impl Session {
-    pub(super) fn new(
-        place: Place,
-        counters: Arc<Counters>,
-        outage: Arc<Outage>,
-        wake: Wake,
-        first: Option<PgConnection>,
-    ) -> Self {
-        Self { place, counters, outage, wake, first, open: None }
+    pub(super) fn new(place: Place, counters: Arc<Counters>, outage: Arc<Outage>, wake: Wake) -> Self {
+        Self { place, counters, outage, wake, open: None }
     }
 
     /// Serves until the queue is closed and empty.
-    pub(super) async fn run(mut self, queue: async_channel::Receiver<Queued>) {
-        while let Ok(Queued { deadline, job }) = queue.recv().await {
-            let is_late = deadline.is_some_and(|deadline| deadline <= clock::instant());
-            if is_late || !job.is_wanted() {
-                if job.is_write() {
+    pub(super) async fn run(mut self, queue: Queue) {
+        loop {
+            if self.trusted().is_none() {
+                self.open = None;
+                self.outage.leave_work_to_others().await;
+            }
+            let Ok(queued) = queue.receiver.recv().await else { break };
+            let is_late = queued.deadline.is_some_and(|deadline| deadline <= clock::instant());
+            if is_late || !queued.job.is_wanted() {
+                if queued.job.is_write() {
                     Counters::add(&self.counters.writes_dropped, 1);
                 }
-                job.failed(Error::DeadlineExceeded);
+                queued.job.failed(Error::DeadlineExceeded);
                 continue;
             }
-            if !job.is_write() {
-                Counters::add(&self.counters.reads, 1);
+            match self.open().await {
+                Ok(_) => self.serve(queued).await,
+                Err(failure) => self.pass_on(queued, &failure, &queue),
             }
-            job.run(&mut self, deadline).await;
         }
         if let Some(Open { executor, database, .. }) = self.open.take() {
             drop(database);
@@ -73,9 +81,33 @@ impl Session {
         }
     }
 
+    async fn serve(&mut self, Queued { deadline, job }: Queued) {
+        if !job.is_write() {
+            Counters::add(&self.counters.reads, 1);
+        }
+        if AssertUnwindSafe(job.run(self, deadline)).catch_unwind().await.is_err() {
+            tracing::error!("a session panicked; it goes on with another connection");
+            self.open = None;
+        }
+    }
+
+    /// Leaves an operation to those who have a connection; fails it if nobody has.
+    fn pass_on(&self, queued: Queued, failure: &Failure, queue: &Queue) {
+        let sender = queue.sender.upgrade().filter(|_| self.outage.is_anyone_connected());
+        let Some(sender) = sender else { return queued.job.failed(failure.unreachable()) };
+        if let Err(refused) = sender.try_send(queued) {
+            refused.into_inner().job.failed(failure.unreachable());
+        }
+    }
+
+    /// The connection, if there is one that may still be used.
+    fn trusted(&self) -> Option<&Open> {
+        self.open.as_ref().filter(|open| open.generation == self.outage.generation())
+    }
+
     /// The connection, opened if there is none that can be trusted.
     pub(super) async fn open(&mut self) -> Result<(Arc<Executor>, DatabaseConnection), Failure> {
-        if self.open.as_ref().is_some_and(|open| open.generation != self.outage.generation()) {
+        if self.trusted().is_none() {
             self.open = None;
         }
         let open = match &self.open {
@@ -91,21 +123,27 @@ impl Session {
     }
 
     async fn connect(&mut self) -> Result<Open, Failure> {
-        let generation =
-            self.outage.may_connect().map_err(|message| Failure { kind: FailureKind::Lost, message })?;
-        let connection = match self.first.take() {
-            Some(connection) => Ok(connection),
-            None => self.place.open().await,
+        let Fresh { connection, generation } = match self.outage.take_spare() {
+            Some(spare) => spare,
+            None => {
+                let generation = self.outage.may_connect()?;
+                let opened = match self.place.open().await {
+                    // A connection that ends while it is being made says little of the next one.
+                    Err(failure) if failure.kind == FailureKind::Lost => self.place.open().await,
+                    opened => opened,
+                };
+                let connection = opened.inspect_err(|failure| {
+                    Counters::add(&self.counters.faults, 1);
+                    tracing::warn!(cause = failure.message, database = self.place.name(), "no connection");
+                    self.outage.failed(failure);
+                })?;
+                self.outage.ended();
+                Fresh { connection, generation }
+            }
         };
-        let connection = connection.inspect_err(|failure| {
-            Counters::add(&self.counters.faults, 1);
-            tracing::warn!(cause = failure.message, database = self.place.name(), "no connection");
-            self.outage.failed(&failure.message);
-        })?;
-        self.outage.ended();
-        let executor = Executor::new(connection, self.counters.clone());
+        let executor = Executor::new(connection, self.counters.clone(), self.outage.clone());
         let database = executor.database()?;
-        Ok(Open { executor, database, generation })
+        Ok(Open { executor, database, generation, _connected: self.outage.connected(generation) })
     }
 
     /// Drops the connection after `failure`; the next operation opens another one.

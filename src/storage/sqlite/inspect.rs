@@ -18,19 +18,23 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// File systems that lose SQLite's locks or shared memory between machines.
 const NETWORK_FILE_SYSTEMS: [&str; 7] = ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs"];
 
+/// Who only looks whether the lock is free holds it for a moment: it is tried so often, with pauses.
+const LOCK_TRIES: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
 /// Takes the lock and looks at the file; answers with the lock, which holds while it is kept.
 pub(super) fn before_opening(place: &Place) -> Result<File> {
     let directory = &place.directory;
     fs::create_dir_all(directory).map_err(|error| {
         Error::Refused(format!("cannot make the data directory {}: {error}", directory.display()))
     })?;
-    if let Some(kind) = network_file_system(directory) {
+    if let Some(kind) = file_system(directory).filter(|kind| is_on_network(kind)) {
         return Err(Error::Refused(format!(
             "{} lies on {kind}, which breaks SQLite's locks: use a local disk, or PostgreSQL",
             directory.display()
         )));
     }
-    let lock = take_lock(&place.lock())?;
+    let lock = take_lock(&place.lock(), || std::thread::sleep(LOCK_PAUSE))?;
     let database = place.database();
     if is_database(&database)? {
         look_inside(place, &database)?;
@@ -38,7 +42,7 @@ pub(super) fn before_opening(place: &Place) -> Result<File> {
     Ok(lock)
 }
 
-fn take_lock(path: &Path) -> Result<File> {
+fn take_lock(path: &Path, mut pause: impl FnMut()) -> Result<File> {
     let unusable =
         |error: std::io::Error| Error::Refused(format!("cannot write to {}: {error}", path.display()));
     let mut file = OpenOptions::new()
@@ -48,27 +52,52 @@ fn take_lock(path: &Path) -> Result<File> {
         .truncate(false)
         .open(path)
         .map_err(unusable)?;
-    match file.try_lock() {
-        Ok(()) => {
-            file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(unusable)?;
-            Ok(file)
+    let mut tries = 0;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => {
+                tries += 1;
+                pause();
+            }
+            Err(TryLockError::WouldBlock) => {
+                let folder = path.parent().unwrap_or(path).display();
+                let owner = owner(&mut file);
+                return Err(Error::Refused(format!(
+                    "another pannier (process {owner}) uses {folder}: stop it, or give this one its own storage.directory"
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
         }
-        Err(TryLockError::WouldBlock) => {
-            let mut owner = String::new();
-            // Only for the message: where the owner's number cannot be read, it is left out.
-            let _ = file.read_to_string(&mut owner);
-            let folder = path.parent().unwrap_or(path).display();
-            Err(Error::Refused(format!(
-                "another pannier (process {}) uses {folder}: stop it, or give this one its own storage.directory",
-                owner.trim()
-            )))
-        }
-        Err(TryLockError::Error(error)) => Err(unusable(error)),
+    }
+    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(unusable)?;
+    Ok(file)
+}
+
+/// The process that holds the lock, as its file says; none: the lock is free. The lock is touched for a moment only, which
+/// a sidecar that starts just then waits out.
+pub(super) fn lock_owner(path: &Path) -> std::io::Result<Option<String>> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => file.unlock().map(|()| None),
+        Err(TryLockError::WouldBlock) => Ok(Some(owner(&mut file))),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
+/// Only for messages: where the owner's number cannot be read, it is left out.
+fn owner(file: &mut File) -> String {
+    let mut owner = String::new();
+    let _ = file.read_to_string(&mut owner);
+    owner.trim().to_owned()
+}
+
 /// Whether there is a database; a file that is something else is refused.
-fn is_database(path: &Path) -> Result<bool> {
+pub(super) fn is_database(path: &Path) -> Result<bool> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
@@ -106,22 +135,28 @@ fn look_inside(place: &Place, database: &Path) -> Result<()> {
             database.display()
         )));
     }
-    quick_check(&connection, place.settings.check_ms_max)
+    if !quick_check(&connection, place.settings.check_ms_max)? {
+        tracing::info!(
+            check.ms_max = place.settings.check_ms_max,
+            "the integrity check ended at its time limit"
+        );
+    }
+    Ok(())
 }
 
-/// Looks for corruption for at most `ms_max`; what it has not read by then is left to fail when it is read.
-fn quick_check(connection: &Connection, ms_max: u64) -> Result<()> {
+/// Looks for corruption for at most `ms_max` and tells whether that was enough; what it has not read by then is left to
+/// fail when it is read.
+pub(super) fn quick_check(connection: &Connection, ms_max: u64) -> Result<bool> {
     let until = clock::instant() + Duration::from_millis(ms_max);
     let bounded = connection.progress_handler(10_000, Some(move || clock::instant() >= until));
     let checked = bounded
         .and_then(|()| connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0)));
     match checked {
-        Ok(answer) if answer == "ok" => Ok(()),
+        Ok(answer) if answer == "ok" => Ok(true),
         Err(rusqlite::Error::SqliteFailure(failure, _))
             if failure.code == rusqlite::ErrorCode::OperationInterrupted =>
         {
-            tracing::info!(check.ms_max = ms_max, "the integrity check ended at its time limit");
-            Ok(())
+            Ok(false)
         }
         Ok(fault) => Err(damaged(&fault)),
         Err(error) => Err(damaged(&error.to_string())),
@@ -133,9 +168,14 @@ fn damaged(fault: &str) -> Error {
     Error::Refused(format!("the database is damaged ({fault}): move it away and restore a backup"))
 }
 
-/// The kind of network file system that `directory` lies on, if it does.
+/// Whether a kind of file system loses SQLite's locks.
+pub(super) fn is_on_network(kind: &str) -> bool {
+    NETWORK_FILE_SYSTEMS.contains(&kind)
+}
+
+/// The kind of file system that `directory` lies on, where the system tells.
 #[cfg(target_os = "linux")]
-fn network_file_system(directory: &Path) -> Option<String> {
+pub(super) fn file_system(directory: &Path) -> Option<String> {
     let directory = directory.canonicalize().ok()?;
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let kinds = mounts.lines().filter_map(|line| {
@@ -145,11 +185,36 @@ fn network_file_system(directory: &Path) -> Option<String> {
         directory.starts_with(mount_point).then_some((mount_point.len(), kind))
     });
     let (_, kind) = kinds.max_by_key(|(length, _)| *length)?;
-    NETWORK_FILE_SYSTEMS.contains(&kind).then(|| kind.to_owned())
+    Some(kind.to_owned())
 }
 
 #[cfg(not(target_os = "linux"))]
-fn network_file_system(_directory: &Path) -> Option<String> {
-    let _ = NETWORK_FILE_SYSTEMS;
+pub(super) fn file_system(_directory: &Path) -> Option<String> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_waits_for_who_only_looks_and_not_for_a_sidecar() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pannier.lock");
+        let looking = File::create(&path).unwrap();
+        looking.lock_shared().unwrap();
+        let mut pauses = 0;
+        let held = take_lock(&path, || {
+            pauses += 1;
+            looking.unlock().unwrap();
+        });
+        assert_eq!((held.is_ok(), pauses), (true, 1));
+
+        let owner = lock_owner(&path).unwrap();
+        assert_eq!(owner, Some(std::process::id().to_string()));
+        let refused = take_lock(&path, || pauses += 1).unwrap_err().to_string();
+        assert!(refused.contains("another pannier") && pauses == 1 + LOCK_TRIES, "{refused}");
+        drop(held);
+        assert_eq!(lock_owner(&path).unwrap(), None);
+    }
 }

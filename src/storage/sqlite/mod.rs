@@ -1,6 +1,7 @@
 //! SQLite behind the two calls: one writer thread that commits in groups, a few reader threads.
 
 mod connection;
+mod examine;
 mod executor;
 mod inspect;
 mod reader;
@@ -21,6 +22,7 @@ use crate::storage::counters::Counters;
 use crate::storage::{Db, StorageStats, Tx, Wake, panicked};
 
 use connection::Place;
+pub(super) use examine::examine;
 
 /// Tells, as `tables`, whether the table of applied migrations is there.
 pub(super) const MIGRATIONS_PROBE: &str =

@@ -1,9 +1,9 @@
 //! The runs: on SQLite with one sidecar, and on PostgreSQL with two that share the queue.
 
-use super::postgres::Postgres;
 use super::run::{Plan, run, settings};
 use crate::chance::{Chance, parameter};
 use crate::load::sound;
+use crate::postgres::server::Server;
 use crate::sidecar::{Launch, Place};
 use crate::turn;
 
@@ -27,12 +27,12 @@ async fn on_sqlite(test: &str, workers: u32) {
 /// Two sidecars share the queue, and either is killed.
 async fn on_postgres(test: &str, workers: u32) {
     let _turn = turn::alone().await;
-    let Some(server) = Postgres::started() else { return };
+    let Some(server) = Server::started().await else { return };
     let chance = Chance::new(Chance::seed_of_run(test));
     let place = Place::new();
     let launch = |name: &str| {
         let launch = Launch::named(&place, name, &place.path(name));
-        settings(launch).variable("PANNIER_STORAGE__URL", server.url())
+        settings(launch).variable("PANNIER_STORAGE__URL", server.url("postgres"))
     };
     run(plan(workers), vec![launch("one"), launch("two")], chance).await;
 }

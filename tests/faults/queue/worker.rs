@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 
 use super::caller::Caller;
 use super::history::*;
+use super::session::Session;
 
 /// After how long without a beat a worker is dead.
 pub(crate) const WORKER_TIMEOUT: u64 = 1_000_000;
@@ -41,6 +42,8 @@ impl Drop for Heart {
 pub(crate) struct Worker {
     caller: Caller,
     shared: Arc<Shared>,
+    /// It works on streams only.
+    streams: bool,
     registers: bool,
     registered: Option<(i64, Heart)>,
     /// What it held once. It reports for these too, now and then.
@@ -52,8 +55,9 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(mut caller: Caller) -> Self {
         let registers = !caller.chance.once_in(3);
+        let streams = caller.chance.once_in(4);
         let (shared, former, waiting) = (Arc::default(), Vec::new(), Vec::new());
-        Self { caller, shared, registers, registered: None, former, waiting }
+        Self { caller, shared, streams, registers, registered: None, former, waiting }
     }
 
     /// Works until it is told to stop, and takes its leave, or not.
@@ -61,6 +65,10 @@ impl Worker {
         while !*stop.borrow() {
             if self.shared.is_lost.load(Ordering::Relaxed) {
                 self.lose_all();
+            }
+            if self.streams {
+                Session::new(&mut self.caller).work().await;
+                continue;
             }
             if self.registers && self.registered.is_none() {
                 self.register().await;

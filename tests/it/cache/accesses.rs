@@ -52,6 +52,24 @@ async fn a_batch_get_counts_a_key_as_often_as_it_stands_there() {
 }
 
 #[tokio::test]
+async fn a_read_before_a_put_or_a_touch_does_not_set_the_access_time_back() {
+    let pannier = pannier_without_upkeep().await;
+    for key in ["put", "touched"] {
+        pannier.put("n", value_item(key, "v")).await;
+        pannier.get("n", key).await;
+    }
+    pannier.advance_s(10);
+    pannier.put("n", value_item("put", "w")).await;
+    pannier.touch("n", "touched", None).await;
+    // The gathered reads are written at the stop.
+    let pannier = pannier.restart().await;
+    for entry in pannier.entries("n").await {
+        assert_eq!(entry.access_count, 2, "{}", entry.key);
+        assert_about(entry.access_time.as_ref(), START_US + 10_000_000);
+    }
+}
+
+#[tokio::test]
 async fn accesses_survive_a_restart() {
     for memory_bytes_max in [0, 1 << 20] {
         let pannier = pannier_with(|settings| settings.cache.memory_bytes_max = memory_bytes_max).await;

@@ -160,6 +160,17 @@ async fn a_put_that_is_refused_takes_no_lease_away() {
 }
 
 #[tokio::test]
+async fn a_delete_by_an_etag_that_no_entry_has_takes_no_lease_away() {
+    let pannier = pannier().await;
+    let token = pannier.lease("n", "a").await;
+    for etag in ["0", "1", "nonsense", ""] {
+        let item = pb::DeleteItem { key: "a".into(), if_etag: Some(etag.into()) };
+        assert_eq!(pannier.delete_items("n", vec![item]).await, [pb::DeleteOutcome::NotFound], "{etag:?}");
+    }
+    pannier.put("n", fill("a", &token)).await;
+}
+
+#[tokio::test]
 async fn writes_to_other_keys_take_no_lease_away() {
     let pannier = pannier().await;
     let token = pannier.lease("n", "a").await;

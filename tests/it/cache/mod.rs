@@ -22,7 +22,6 @@ mod model;
 mod namespace_deletion;
 mod namespaces;
 mod put_get;
-mod random_calls;
 mod request_id;
 mod request_id_methods;
 mod shared;

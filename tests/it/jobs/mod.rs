@@ -1,4 +1,20 @@
 //! The jobs service.
 
+mod bad_input;
 mod calls;
+mod concurrency;
+mod durable;
 mod life;
+mod list;
+mod list_results;
+mod model;
+mod progress;
+mod random_calls;
+mod removal;
+mod request_id;
+mod results;
+mod shared;
+mod stats;
+mod transitions;
+mod watch;
+mod watch_end;

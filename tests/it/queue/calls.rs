@@ -70,7 +70,7 @@ pub fn settled(result: &pb::OutcomeResult) -> Result<pb::Settled, pb::OutcomeRes
 
 impl Pannier {
     pub fn queue(&self) -> QueueServiceClient<Channel> {
-        QueueServiceClient::new(self.channel.clone()).max_decoding_message_size(usize::MAX)
+        self.queue.clone()
     }
 
     pub async fn try_enqueue(&self, queue: &str, item: pb::EnqueueItem) -> Result<pb::Enqueued, Status> {

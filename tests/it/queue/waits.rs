@@ -50,12 +50,13 @@ async fn a_batch_wakes_as_many_as_it_has_tasks() {
         waiters.push(pannier.waiter(waiting(&[], 60)).await);
     }
     pannier.enqueue_all((0..4).map(|number| numbered("a", number)).collect()).await;
-    let rest = waiters.split_off(4);
-    for waiter in waiters {
-        assert_eq!(waiter.await.unwrap().len(), 1);
+    for _ in 0..4 {
+        let (first, _, rest) = futures_util::future::select_all(waiters).await;
+        assert_eq!(first.unwrap().len(), 1);
+        waiters = rest;
     }
     pannier.let_arrive().await;
-    assert!(rest.iter().all(|waiter| !waiter.is_finished()));
+    assert!(waiters.iter().all(|waiter| !waiter.is_finished()));
 }
 
 #[tokio::test]

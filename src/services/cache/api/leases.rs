@@ -119,10 +119,16 @@ impl Cache {
     async fn answer(&self, namespace: &str, claimed: Claimed) -> Result<pb::GetOrLeaseResponse> {
         let live = self.live(namespace).await?.ok_or(Error::NamespaceNotFound)?;
         Ok(match claimed.claim {
-            Claim::Fresh(entry) => pb::GetOrLeaseResponse {
-                entry: self.hit_or_miss(&live, Some(&Held::new(entry, 0, self.clock.now_us()))),
-                ..Default::default()
-            },
+            Claim::Fresh(entry) => {
+                // It came between. Its accesses are counted where those of others are, if it is in memory.
+                let held = self.memory.get(claimed.namespace_id, &entry.key);
+                let held = held.filter(|held| held.entry.revision == entry.revision);
+                let held = held.unwrap_or_else(|| {
+                    let pending = self.accesses.pending(entry.id);
+                    Arc::new(Held::new(entry, pending, self.clock.now_us()))
+                });
+                pb::GetOrLeaseResponse { entry: self.hit_or_miss(&live, Some(&held)), ..Default::default() }
+            }
             Claim::Granted { until_us, stale } => pb::GetOrLeaseResponse {
                 entry: self.stale_or_miss(&live, stale),
                 lease: Some(pb::Lease {

@@ -154,15 +154,14 @@ impl Cache {
             })
             .await?;
         Ok(found.map(|entry| {
-            let held = Arc::new(Held::new(entry.clone(), self.accesses.pending(entry.id), now_us));
-            self.memory.keep_loaded(namespace_id, held.clone(), epoch);
-            held
+            let pending = self.accesses.pending(entry.id);
+            self.memory.keep_loaded(namespace_id, Arc::new(Held::new(entry, pending, now_us)), epoch)
         }))
     }
 
     /// What memory has of a key, if it may still be served.
     fn held(&self, namespace_id: i64, key: &str) -> Option<Arc<Held>> {
-        self.memory.get(namespace_id, key).filter(|held| self.is_fresh(held.loaded_us))
+        self.memory.get(namespace_id, key).filter(|held| self.is_fresh(held.loaded_us()))
     }
 
     async fn lookup_many(
@@ -197,11 +196,12 @@ impl Cache {
             })
             .await?;
         for entry in entries {
-            let held = Arc::new(Held::new(entry.clone(), self.accesses.pending(entry.id), now_us));
-            if let Some(epoch) = epochs.get(&entry.key) {
-                self.memory.keep_loaded(namespace_id, held.clone(), *epoch);
+            let (key, pending) = (entry.key.clone(), self.accesses.pending(entry.id));
+            let mut held = Arc::new(Held::new(entry, pending, now_us));
+            if let Some(epoch) = epochs.get(&key) {
+                held = self.memory.keep_loaded(namespace_id, held, *epoch);
             }
-            found.insert(entry.key, held);
+            found.insert(key, held);
         }
         Ok((found, unread))
     }

@@ -279,10 +279,16 @@ impl Cache {
         let input = (self.clone(), name, request, work);
         self.storage
             .write(durability, input, |tx, (cache, name, request, work)| {
-                Box::pin(idempotency::once(tx, request.as_ref(), async move {
-                    let namespace = store::find_with_usage(tx, name).await?.map(|(namespace, _)| namespace);
-                    work(tx, cache, namespace).await
-                }))
+                Box::pin(async move {
+                    let once = idempotency::once(tx, request.as_ref(), async move {
+                        let namespace =
+                            store::find_with_usage(tx, name).await?.map(|(namespace, _)| namespace);
+                        work(tx, cache, namespace).await
+                    });
+                    let answer = once.await?;
+                    cache.doubt_after_repeat(tx, name);
+                    Ok(answer)
+                })
             })
             .await
     }
@@ -299,6 +305,18 @@ impl Cache {
         }
         self.forget_after_commit(tx, namespace_id, gone.into_iter().map(|row| row.key));
         count
+    }
+
+    /// A request that comes again was perhaps committed without this sidecar being told: what it remembers may be older
+    /// than what the caller will now take as done.
+    fn doubt_after_repeat(self: &Arc<Self>, tx: &Tx<'_>, namespace: &str) {
+        if tx.is_repeat() && self.storage.is_shared() {
+            let (cache, namespace) = (self.clone(), namespace.to_owned());
+            tx.after_commit(move || {
+                cache.registry.doubt(&namespace);
+                cache.memory.forget_all();
+            });
+        }
     }
 
     /// Has memory forget keys.
@@ -358,7 +376,9 @@ impl Cache {
 
 impl Write {
     async fn run(&self, tx: &Tx<'_>) -> Result<pb::BatchPutResponse> {
-        idempotency::once(tx, self.request.as_ref(), self.store(tx)).await
+        let answer = idempotency::once(tx, self.request.as_ref(), self.store(tx)).await?;
+        self.cache.doubt_after_repeat(tx, &self.namespace);
+        Ok(answer)
     }
 
     async fn store(&self, tx: &Tx<'_>) -> Result<pb::BatchPutResponse> {

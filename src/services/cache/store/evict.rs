@@ -118,6 +118,8 @@ async fn victims(tx: &Tx<'_>, namespace: &Namespace, count: u64, choice: &Choice
     let by_removal = select(namespace.id, choice)
         .filter(entries::Column::RemoveTime.is_not_null())
         .order_by_asc(entries::Column::RemoveTime)
+        // Of those of one time the older row, as below: the choice is the same on every database.
+        .order_by_asc(entries::Column::Id)
         .limit(count);
     let expired = by_removal.clone().filter(entries::Column::RemoveTime.lte(choice.now_us));
     let expired = expired.into_model::<Doomed>().all(&**tx).await?;

@@ -8,7 +8,8 @@ use sea_orm::{
 
 use super::{KIND_PLACE, is_live, rows};
 use crate::error::Result;
-use crate::services::cache::domain::{Entry, after_prefix};
+use crate::page::after_prefix;
+use crate::services::cache::domain::Entry;
 use crate::services::cache::entity::{entries, tags};
 use crate::storage::Db;
 

@@ -169,7 +169,8 @@ pub struct Deletion {
     pub ends_lease: bool,
 }
 
-/// Deletes entries, each if it has the revision asked for, if one is. A lease on the key goes as well.
+/// Deletes entries, each if it has the revision asked for, if one is. A lease on the key goes with what is deleted, and with
+/// a key that has no entry when no revision is asked for.
 pub async fn delete_entries(
     tx: &Tx<'_>,
     namespace_id: i64,
@@ -185,8 +186,9 @@ pub async fn delete_entries(
             continue;
         };
         let is_live = row.is_live(now_us);
+        // A place has no etag: who asks for one does not mean the lease.
         if let Some(asked) = revision
-            && *asked != Some(row.revision)
+            && (row.kind == KIND_PLACE || *asked != Some(row.revision))
         {
             deletions.push(stays(if is_live { Deleted::Other } else { Deleted::NotFound }));
             continue;
@@ -319,12 +321,15 @@ pub struct Access {
     pub last_us: i64,
 }
 
-/// Writes gathered accesses to entries of one namespace.
+/// Writes gathered accesses to entries of one namespace. A put or a touch that came after them was a later use: no time is set
+/// back.
 pub async fn add_accesses(tx: &Tx<'_>, namespace_id: i64, accesses: &[Access]) -> Result<()> {
     lock(tx, namespace_id).await?;
     for access in accesses {
+        let known = || Expr::col(entries::Column::AccessTime);
+        let later = Expr::case(known().lt(access.last_us), access.last_us).finally(known());
         entries::Entity::update_many()
-            .col_expr(entries::Column::AccessTime, access.last_us.into())
+            .col_expr(entries::Column::AccessTime, later.into())
             .col_expr(entries::Column::AccessCount, Expr::col(entries::Column::AccessCount).add(access.count))
             .filter(entries::Column::Id.eq(access.entry_id))
             .exec(&**tx)

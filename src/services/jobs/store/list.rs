@@ -3,7 +3,9 @@
 //! A page is read in small pieces, so that a page of the largest rows takes no more memory than it may take in an answer.
 
 use sea_orm::sea_query::{Expr, ExprTrait as _};
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use sea_orm::{
+    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Select,
+};
 
 use super::rows;
 use crate::error::Result;
@@ -90,6 +92,15 @@ async fn of_status(
     status: Option<Status>,
     after: Option<JobKey>,
 ) -> Result<Vec<Job>> {
+    jobs_of(filter, status, after).all(db).await?.into_iter().map(rows::job).collect()
+}
+
+/// The next jobs of a list in one status, or in any.
+pub(super) fn jobs_of(
+    filter: &Filter,
+    status: Option<Status>,
+    after: Option<JobKey>,
+) -> Select<jobs::Entity> {
     use jobs::Column as C;
     let mut query = jobs::Entity::find().limit(PIECE_ROWS);
     if let Some(status) = status {
@@ -111,11 +122,10 @@ async fn of_status(
     for bound in [from, before].into_iter().flatten() {
         query = query.filter(bound);
     }
-    let query = match filter.oldest_first {
+    match filter.oldest_first {
         true => query.order_by_asc(C::CreateTime).order_by_asc(C::RowId),
         false => query.order_by_desc(C::CreateTime).order_by_desc(C::RowId),
-    };
-    query.all(db).await?.into_iter().map(rows::job).collect()
+    }
 }
 
 /// A page of a job's results by their numbers, those that failed only if `failed_only`; and whether there are more.
@@ -125,19 +135,10 @@ pub async fn list_results(
     failed_only: bool,
     page: Page<i64>,
 ) -> Result<(Vec<JobResult>, bool)> {
-    use results::Column as C;
     let mut found = Found::new(&page);
     let mut after = page.after.unwrap_or(0);
     loop {
-        let mut query = results::Entity::find()
-            .filter(C::JobRowId.eq(job.row_id))
-            .filter(C::Number.gt(after))
-            .order_by_asc(C::Number)
-            .limit(PIECE_ROWS);
-        if failed_only {
-            query = query.filter(C::ErrorCode.is_not_null());
-        }
-        let piece = query.all(db).await?;
+        let piece = results_of(job.row_id, failed_only, after).all(db).await?;
         let is_last = (piece.len() as u64) < PIECE_ROWS;
         after = piece.last().map_or(after, |row| row.number);
         for row in piece {
@@ -153,6 +154,17 @@ pub async fn list_results(
             return Ok((found.rows, false));
         }
     }
+}
+
+/// The next results of a job.
+pub(super) fn results_of(job_row_id: i64, failed_only: bool, after: i64) -> Select<results::Entity> {
+    use results::Column as C;
+    let query = results::Entity::find()
+        .filter(C::JobRowId.eq(job_row_id))
+        .filter(C::Number.gt(after))
+        .order_by_asc(C::Number)
+        .limit(PIECE_ROWS);
+    if failed_only { query.filter(C::ErrorCode.is_not_null()) } else { query }
 }
 
 /// The rows of a page so far.

@@ -8,10 +8,10 @@ mod results;
 mod rows;
 mod stats;
 
-use sea_orm::sea_query::{Expr, LockType};
+use sea_orm::sea_query::LockType;
 use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, Iterable as _, PaginatorTrait as _, QueryFilter as _,
-    QuerySelect as _,
+    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, FromQueryResult as _, PaginatorTrait as _,
+    QueryFilter as _, QuerySelect as _, Statement,
 };
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::storage::{Db, Tx};
 
 pub use list::{Filter, JobKey, Page, list, list_results};
-pub use remove::{delete, remove_remains, retire};
+pub use remove::{delete, due, remove_remains, retire};
 pub use results::add_results;
 pub use stats::stats;
 
@@ -34,27 +34,38 @@ pub enum Metadata {
     Left,
 }
 
+/// Written out, because they are run for every result of a task: building them would cost more than running them.
+const WITHOUT_METADATA: &str = r#"SELECT "row_id", "id", "type", "status", "counted_by", "total_count", "successful_count",
+    "failed_count", "auto_complete", "error_code", "error_message", "revision", "create_time", "start_time", "update_time",
+    "end_time", '' AS "metadata_json" FROM "jobs" WHERE "id" = $1"#;
+const COUNT: &str = r#"UPDATE "jobs" SET "counted_by" = $1, "total_count" = $2, "successful_count" = $3,
+    "failed_count" = $4, "revision" = $5, "update_time" = $6 WHERE "row_id" = $7"#;
+
 /// The job of that id. Error: JobNotFound.
 pub async fn find(db: &Db<'_>, id: Uuid, metadata: Metadata) -> Result<Job> {
-    let row = select(id, metadata).into_model::<jobs::Model>().one(db).await?;
+    let row = match metadata {
+        Metadata::Read => jobs::Entity::find().filter(jobs::Column::Id.eq(id)).one(db).await?,
+        Metadata::Left => without_metadata(db, WITHOUT_METADATA, id).await?,
+    };
     rows::job(row.ok_or(Error::JobNotFound)?)
 }
 
 /// The same, locked until the end of the transaction, to be changed.
 pub async fn lock(tx: &Tx<'_>, id: Uuid, metadata: Metadata) -> Result<Job> {
-    let query = select(id, metadata).lock(LockType::NoKeyUpdate);
-    rows::job(query.into_model::<jobs::Model>().one(&**tx).await?.ok_or(Error::JobNotFound)?)
+    let row = match metadata {
+        Metadata::Read => {
+            let query = jobs::Entity::find().filter(jobs::Column::Id.eq(id));
+            query.lock(LockType::NoKeyUpdate).one(&**tx).await?
+        }
+        Metadata::Left => without_metadata(tx, &tx.locking(WITHOUT_METADATA), id).await?,
+    };
+    rows::job(row.ok_or(Error::JobNotFound)?)
 }
 
-fn select(id: Uuid, metadata: Metadata) -> sea_orm::Select<jobs::Entity> {
-    let query = jobs::Entity::find().filter(jobs::Column::Id.eq(id));
-    match metadata {
-        Metadata::Read => query,
-        Metadata::Left => {
-            let columns = jobs::Column::iter().filter(|column| !matches!(column, jobs::Column::MetadataJson));
-            query.select_only().columns(columns).expr_as(Expr::val(""), "metadata_json")
-        }
-    }
+async fn without_metadata(db: &Db<'_>, sql: &str, id: Uuid) -> Result<Option<jobs::Model>> {
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [id.into()]);
+    let row = db.query_one_raw(statement).await?;
+    Ok(row.map(|row| jobs::Model::from_query_result(&row, "")).transpose()?)
 }
 
 /// Stores a job that is made. Error: JobExists.
@@ -88,10 +99,18 @@ async fn save(tx: &Tx<'_>, before: &Job, mut job: Job, now_us: i64) -> Result<Jo
     }
     job.revision += 1;
     job.update_us = now_us;
+    if job.status == before.status {
+        let values = rows::count_values(&job);
+        tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), COUNT, values)).await?;
+        return Ok(job);
+    }
     jobs::Entity::update_many()
-        .set(rows::changed(before, &job))
+        .set(rows::moved(&job))
         .filter(jobs::Column::RowId.eq(job.row_id))
         .exec(&**tx)
         .await?;
     Ok(job)
 }
+
+#[cfg(test)]
+mod plans;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _,
-    QuerySelect as _, Set, Statement, Value,
+    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, FromQueryResult, QueryFilter as _,
+    Set, Statement, Value,
 };
 use uuid::Uuid;
 
@@ -56,20 +56,36 @@ pub async fn add_results(
 
 /// The recorded results of the items of `new`.
 async fn recorded(tx: &Tx<'_>, job_row_id: i64, new: &[NewResult]) -> Result<HashMap<String, Recorded>> {
-    use results::Column as C;
     let mut found = HashMap::new();
     for chunk in chunks(new) {
-        let rows = results::Entity::find()
-            .select_only()
-            .columns([C::ItemKey, C::Number, C::ErrorCode])
-            .filter(C::JobRowId.eq(job_row_id))
-            .filter(C::ItemKey.is_in(chunk.iter().map(|result| result.item_key.as_str())))
-            .into_model::<Recorded>()
-            .all(&**tx)
-            .await?;
-        found.extend(rows.into_iter().map(|row| (row.item_key.clone(), row)));
+        let rows = tx.query_all_raw(of_items(tx.get_database_backend(), job_row_id, chunk)).await?;
+        for row in rows {
+            let row = Recorded::from_query_result(&row, "")?;
+            found.insert(row.item_key.clone(), row);
+        }
     }
     Ok(found)
+}
+
+/// Written out like the insert below: building it with values would cost more than running it.
+pub(super) fn of_items(backend: DbBackend, job_row_id: i64, items: &[NewResult]) -> Statement {
+    let mut sql = String::from(
+        r#"SELECT "item_key", "number", "error_code" FROM "job_results" WHERE "job_row_id" = $1 AND "item_key" IN ("#,
+    );
+    push_places(&mut sql, 2, items.len());
+    sql.push(')');
+    let mut values: Vec<Value> = vec![job_row_id.into()];
+    values.extend(items.iter().map(|item| Value::from(item.item_key.as_str())));
+    Statement::from_sql_and_values(backend, sql, values)
+}
+
+/// `$first, …`, so many.
+fn push_places(sql: &mut String, first: usize, count: usize) {
+    for place in first..first + count {
+        let comma = if place == first { "" } else { ", " };
+        // Writing to a String cannot fail.
+        let _ = write!(sql, "{comma}${place}");
+    }
 }
 
 /// What is to be written for a batch.
@@ -133,20 +149,15 @@ async fn insert(
     Ok(())
 }
 
-/// The insert of so many rows, written out: building it with values would cost more than running it.
+/// The insert of so many rows.
 fn insert_of(rows: usize) -> String {
     let mut sql = String::from(
         r#"INSERT INTO "job_results" ("job_row_id", "create_time", "number", "item_key", "url", "error_code",
         "error_message", "processing_us", "data_json") VALUES "#,
     );
     for row in 0..rows {
-        let comma = if row == 0 { "" } else { ", " };
-        let first = 3 + row * 7;
-        // Writing to a String cannot fail.
-        let _ = write!(sql, "{comma}($1, $2");
-        for place in first..first + 7 {
-            let _ = write!(sql, ", ${place}");
-        }
+        sql.push_str(if row == 0 { "($1, $2, " } else { ", ($1, $2, " });
+        push_places(&mut sql, 3 + row * 7, 7);
         sql.push(')');
     }
     sql

@@ -1,6 +1,6 @@
 //! Rows of `jobs` and `job_results`, and what they mean.
 
-use sea_orm::{ActiveValue, NotSet, Set};
+use sea_orm::{NotSet, Set, Value};
 
 use crate::error::{Error, Result};
 use crate::services::jobs::domain::{
@@ -95,29 +95,29 @@ pub(super) fn inserted(job: &Job) -> jobs::ActiveModel {
     }
 }
 
-/// What is to be written of a job that was changed. Columns of indexes are left out where they are as they were: writing them
-/// would write the indexes.
-pub(super) fn changed(before: &Job, job: &Job) -> jobs::ActiveModel {
-    let whole = inserted(job);
-    let has_moved = before.status != job.status;
+/// What is to be written of a job that has another status.
+pub(super) fn moved(job: &Job) -> jobs::ActiveModel {
     jobs::ActiveModel {
-        row_id: NotSet,
         id: NotSet,
         job_type: NotSet,
         auto_complete: NotSet,
         create_time: NotSet,
         metadata_json: NotSet,
-        status: only_if(has_moved, whole.status),
-        end_time: only_if(has_moved, whole.end_time),
-        start_time: only_if(has_moved, whole.start_time),
-        error_code: only_if(has_moved, whole.error_code),
-        error_message: only_if(has_moved, whole.error_message),
-        ..whole
+        ..inserted(job)
     }
 }
 
-fn only_if<V: Into<sea_orm::Value>>(written: bool, value: ActiveValue<V>) -> ActiveValue<V> {
-    if written { value } else { NotSet }
+/// What is to be written of a job that has other counts only, in the order of the statement: no column of an index.
+pub(super) fn count_values(job: &Job) -> [Value; 7] {
+    [
+        counted_by_number(job.counted_by).into(),
+        job.total.into(),
+        job.counts.successful.into(),
+        job.counts.failed.into(),
+        job.revision.into(),
+        job.update_us.into(),
+        job.row_id.into(),
+    ]
 }
 
 /// The result that a row holds.

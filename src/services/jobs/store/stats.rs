@@ -6,7 +6,7 @@
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, Query, SelectStatement};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, FromQueryResult, Order, QueryFilter as _,
-    QuerySelect as _,
+    QuerySelect as _, Select,
 };
 
 use super::{Filter, rows};
@@ -63,7 +63,7 @@ fn range(filter: &Filter) -> SelectStatement {
     range
 }
 
-fn sums(filter: &Filter, jobs_max: u64) -> SelectStatement {
+pub(super) fn sums(filter: &Filter, jobs_max: u64) -> SelectStatement {
     use jobs::Column as C;
     let mut range = range(filter);
     range.columns([C::JobType, C::Status, C::SuccessfulCount, C::FailedCount, C::CreateTime]).limit(jobs_max);
@@ -95,15 +95,17 @@ async fn oldest_open(db: &Db<'_>, filter: &Filter) -> Result<Option<i64>> {
     }
     let mut found = Vec::new();
     for status in Status::ALL.into_iter().filter(|status| !status.is_end()) {
-        let mut query = jobs::Entity::find()
-            .select_only()
-            .expr_as(Expr::col(jobs::Column::CreateTime).min(), "oldest")
-            .filter(jobs::Column::Status.eq(rows::status_number(status)));
-        if !filter.job_type.is_empty() {
-            query = query.filter(jobs::Column::JobType.eq(filter.job_type.as_str()));
-        }
-        let row = query.into_model::<Oldest>().one(db).await?;
+        let row = oldest_in(filter, status).into_model::<Oldest>().one(db).await?;
         found.extend(row.and_then(|row| row.oldest));
     }
     Ok(found.into_iter().min())
+}
+
+pub(super) fn oldest_in(filter: &Filter, status: Status) -> Select<jobs::Entity> {
+    use jobs::Column as C;
+    let query = jobs::Entity::find()
+        .select_only()
+        .expr_as(Expr::col(C::CreateTime).min(), "oldest")
+        .filter(C::Status.eq(rows::status_number(status)));
+    if filter.job_type.is_empty() { query } else { query.filter(C::JobType.eq(filter.job_type.as_str())) }
 }

@@ -6,6 +6,8 @@ mod exchange;
 mod outcomes;
 mod queues;
 mod reads;
+mod schedules;
+mod work;
 mod workers;
 
 use std::sync::Arc;
@@ -33,11 +35,17 @@ pub fn server(queue: QueueService) -> QueueServiceServer<QueueService> {
         .max_encoding_message_size(message_bytes_max)
 }
 
-/// The methods that take a request and give an answer are all alike.
+/// The methods that take a request and give an answer are all alike; `work` has a stream either way.
 macro_rules! calls {
     ($($method:ident: $request:ident => $response:ident),* $(,)?) => {
         #[tonic::async_trait]
         impl Rpc for QueueService {
+            type WorkStream = work::Messages;
+
+            async fn work(&self, request: Request<tonic::Streaming<pb::WorkRequest>>) -> Reply<Self::WorkStream> {
+                reply(Core::work(&self.0, request.into_inner()).await)
+            }
+
             $(
                 async fn $method(&self, request: Request<pb::$request>) -> Reply<pb::$response> {
                     reply(Core::$method(&self.0, request.into_inner()).await)
@@ -77,6 +85,10 @@ calls! {
     resume: ResumeRequest => ResumeResponse,
     update_key: UpdateKeyRequest => UpdateKeyResponse,
     list_keys: ListKeysRequest => ListKeysResponse,
+    put_schedule: PutScheduleRequest => PutScheduleResponse,
+    get_schedule: GetScheduleRequest => GetScheduleResponse,
+    list_schedules: ListSchedulesRequest => ListSchedulesResponse,
+    delete_schedule: DeleteScheduleRequest => DeleteScheduleResponse,
 }
 
 impl Core {
@@ -130,4 +142,12 @@ fn only<T>(results: Vec<T>) -> Result<T> {
         Ok([result]) => Ok(result),
         Err(_) => Err(Error::internal(format!("one item was given, {count} results came"))),
     }
+}
+
+/// Cuts what was read down to a page; answers with the token of the next, if there is one.
+fn cut<T>(rows: &mut Vec<T>, rows_max: u64, token: impl Fn(&T) -> String) -> String {
+    let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX);
+    let more = rows.len() > rows_max;
+    rows.truncate(rows_max);
+    rows.last().filter(|_| more).map(token).unwrap_or_default()
 }

@@ -7,6 +7,7 @@ use pannier_proto::queue::v1 as pb;
 use super::super::convert::{self, Parser};
 use super::super::domain::Queue;
 use super::super::{Core, RULES_TOPIC, store};
+use super::cut;
 use crate::error::Result;
 use crate::page::Query;
 use crate::storage::{Durability, Tx};
@@ -154,12 +155,4 @@ impl Core {
         let next_page_token = cut(&mut keys, rows_max, |last| query.token(&last.name));
         Ok(pb::ListKeysResponse { keys: keys.into_iter().map(convert::key).collect(), next_page_token })
     }
-}
-
-/// Cuts what was read down to a page; answers with the token of the next, if there is one.
-fn cut<T>(rows: &mut Vec<T>, rows_max: u64, token: impl Fn(&T) -> String) -> String {
-    let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX);
-    let more = rows.len() > rows_max;
-    rows.truncate(rows_max);
-    rows.last().filter(|_| more).map(token).unwrap_or_default()
 }

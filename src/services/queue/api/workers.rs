@@ -7,9 +7,11 @@ use pannier_proto::queue::v1 as pb;
 use super::super::Core;
 use super::super::convert::{self, Parser};
 use super::super::store::{self, Told};
+use super::cut;
 use crate::error::{Error, Result};
 use crate::page::Query;
 use crate::storage::Durability;
+use crate::storage::idempotency::RequestKey;
 
 /// Bytes of what a worker tells of itself.
 const METADATA_BYTES_MAX: u64 = 4_096;
@@ -31,12 +33,21 @@ impl Core {
             parser.json_object(&field, &request.metadata_json, METADATA_BYTES_MAX, "fixed");
         }
         parser.violations.check()?;
-        self.change(Durability::Full, key, request, |step, core, request| {
+        self.register(request.name, request.metadata_json, key).await
+    }
+
+    pub(super) async fn register(
+        self: &Arc<Self>,
+        name: String,
+        metadata_json: String,
+        key: Option<RequestKey>,
+    ) -> Result<pb::RegisterWorkerResponse> {
+        self.change(Durability::Full, key, (name, metadata_json), |step, core, (name, metadata_json)| {
             Box::pin(async move {
                 let workers_max = core.count(core.settings.queue.workers_max);
-                let (name, metadata) = (&request.name, &request.metadata_json);
-                let worker = store::register(step.tx, name, metadata, workers_max, step.now.us).await?;
-                step.effects.due_at(step.now.us.saturating_add(core.limits.worker_timeout_us));
+                let now_us = step.now.us;
+                let worker = store::register(step.tx, name, metadata_json, workers_max, now_us).await?;
+                step.effects.due_at(now_us.saturating_add(core.limits.worker_timeout_us));
                 Ok(pb::RegisterWorkerResponse {
                     worker: Some(convert::worker(worker)),
                     beat_interval: Some(convert::duration(core.beat_interval_us())),
@@ -96,8 +107,16 @@ impl Core {
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "UnregisterWorker", &request);
         parser.violations.check()?;
+        self.unregister(request.worker_id, key).await
+    }
+
+    pub(super) async fn unregister(
+        self: &Arc<Self>,
+        worker_id: i64,
+        key: Option<RequestKey>,
+    ) -> Result<pb::UnregisterWorkerResponse> {
         self.do_what_is_due().await?;
-        self.change(Durability::Full, key, request.worker_id, |step, _, worker_id| {
+        self.change(Durability::Full, key, worker_id, |step, _, worker_id| {
             Box::pin(async move {
                 let released = store::unregister(step, *worker_id).await?;
                 Ok(pb::UnregisterWorkerResponse {
@@ -129,13 +148,7 @@ impl Core {
                 Box::pin(store::list_workers(db, with_ended, before_id, rows_max.saturating_add(1)))
             })
             .await?;
-        let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX);
-        let more = workers.len() > rows_max;
-        workers.truncate(rows_max);
-        let next_page_token = match workers.last() {
-            Some(last) if more => query.token(&last.id.to_string()),
-            _ => String::new(),
-        };
+        let next_page_token = cut(&mut workers, rows_max, |last| query.token(&last.id.to_string()));
         let workers = workers.into_iter().map(convert::worker).collect();
         Ok(pb::ListWorkersResponse { workers, next_page_token })
     }

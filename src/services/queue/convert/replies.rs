@@ -58,7 +58,7 @@ pub(in super::super) fn task(task: Task, named: &Named) -> pb::Task {
 }
 
 /// What became of a task that was to be added.
-pub(in super::super) fn enqueued(enqueued: Enqueued) -> pb::Enqueued {
+fn enqueued(enqueued: Enqueued) -> pb::Enqueued {
     pb::Enqueued {
         task_id: enqueued.task_id,
         duplicate: enqueued.is_duplicate,
@@ -76,7 +76,7 @@ pub(in super::super) fn batch_enqueue_result(result: Result<Enqueued>) -> pb::Ba
 }
 
 /// A recorded outcome.
-pub(in super::super) fn settled(settled: Settled) -> pb::Settled {
+fn settled(settled: Settled) -> pb::Settled {
     pb::Settled {
         task_id: settled.task_id,
         state: state(settled.state).into(),

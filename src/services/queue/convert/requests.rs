@@ -66,7 +66,13 @@ impl Parser<'_> {
     }
 
     /// Any JSON, or none for an empty text.
-    fn json(&mut self, field: &dyn Fn() -> String, text: String, max: u64, setting: &str) -> Option<String> {
+    fn optional_json(
+        &mut self,
+        field: &dyn Fn() -> String,
+        text: String,
+        max: u64,
+        setting: &str,
+    ) -> Option<String> {
         if text.is_empty() {
             return None;
         }
@@ -120,7 +126,7 @@ impl Parser<'_> {
         }
         let max = self.settings.parameters_bytes_max;
         NewTask {
-            parameters: self.json(
+            parameters: self.optional_json(
                 &|| at("parameters_json"),
                 item.parameters_json,
                 max,
@@ -266,7 +272,7 @@ impl Parser<'_> {
                 let lease_us = self.optional_us(&|| at("extend.lease"), extend.lease.as_ref(), 1, most);
                 What::Extend(lease_us.unwrap_or_else(|| ms_to_us(settings.lease_ms)))
             }
-            Some(PbWhat::Complete(complete)) => What::Complete(self.json(
+            Some(PbWhat::Complete(complete)) => What::Complete(self.optional_json(
                 &|| at("complete.result_json"),
                 complete.result_json,
                 settings.result_bytes_max,

@@ -15,7 +15,7 @@ const FINISHED: &str = r#"SELECT "finish_time", "error" FROM "queue_tasks" WHERE
 const RENEW: &str = r#"UPDATE "queue_tasks" SET "state" = 0, "order_key" = $1, "create_time" = $2, "failure_count" = 0,
     "is_cancelling" = FALSE, "worker_id" = NULL, "claim_time" = NULL, "expire_time" = NULL, "finish_time" = NULL,
     "result" = NULL WHERE "id" = $3"#;
-const DEAD_LETTERS: &str = r#"SELECT "id", "finish_time" FROM "queue_tasks" WHERE "type_id" = $1 AND "state" = 5
+pub(super) const DEAD_LETTERS: &str = r#"SELECT "id", "finish_time" FROM "queue_tasks" WHERE "type_id" = $1 AND "state" = 5
     AND "finish_time" IS NOT NULL ORDER BY "finish_time", "id" LIMIT $2"#;
 const LOG: &str = r#"INSERT INTO "queue_task_logs" ("task_id", "kind", "time", "token", "worker_id", "claim_time", "error")
     VALUES ($1, $2, $3, $4, $5, $6, $7)"#;

@@ -14,17 +14,17 @@ use crate::services::queue::domain::{Holder, KeyLimits, State, Task, ready_us};
 
 /// What the claim reads of a task. The type is given by a subquery, so that nothing of a paused one is found; the same for a
 /// worker that is not alive.
-const LINE: &str = r#"SELECT "id", "type_id", "priority", "token", "failure_count", "order_key", "create_time", "run_time",
+pub(super) const LINE: &str = r#"SELECT "id", "type_id", "priority", "token", "failure_count", "order_key", "create_time", "run_time",
     "retries_max", "timeout_us", "key_id", "schedule_id", "error", "parameters" FROM "queue_tasks"
     WHERE "state" = 0 AND "type_id" = (SELECT y."id" FROM "queue_types" y WHERE y."id" = $1 AND y."paused" = 0)
     AND ($2 = 0 OR EXISTS (SELECT 1 FROM "queue_workers" w WHERE w."id" = $2 AND w."end_time" IS NULL))
     ORDER BY "order_key", "id" LIMIT $3"#;
 /// The first of each type, to know which types to look at.
-const HEADS: &str = r#"SELECT y."id" AS "type_id", (SELECT min(t."order_key") FROM "queue_tasks" t
+pub(super) const HEADS: &str = r#"SELECT y."id" AS "type_id", (SELECT min(t."order_key") FROM "queue_tasks" t
     WHERE t."state" = 0 AND t."type_id" = y."id") AS "head"
     FROM "queue_types" y WHERE y."queue_id" = $1 AND y."paused" = 0"#;
 /// The first keys of a type, to know how many to take of it.
-const KEYS: &str = r#"SELECT "order_key" AS "number" FROM "queue_tasks" WHERE "state" = 0 AND "type_id" = $1
+pub(super) const KEYS: &str = r#"SELECT "order_key" AS "number" FROM "queue_tasks" WHERE "state" = 0 AND "type_id" = $1
     ORDER BY "order_key" LIMIT $2"#;
 const WORKER: &str = r#"SELECT "id" AS "number" FROM "queue_workers" WHERE "id" = $1 AND "end_time" IS NULL"#;
 const KEY_NAME: &str = r#"SELECT "name" FROM "queue_keys" WHERE "id" = $1"#;

@@ -4,23 +4,23 @@ use sea_orm::FromQueryResult;
 
 use super::ends::{Ending, Step};
 use super::rows::{CURRENT, Current};
-use super::{keys, sql};
+use super::{keys, schedules, sql};
 use crate::error::Result;
 use crate::services::queue::domain::{EventKind, State, What};
 use crate::services::queue::effects::Times;
 use crate::services::queue::rules::Next;
 use crate::storage::Db;
 
-const SCHEDULED: &str = r#"SELECT "id", "type_id" FROM "queue_tasks" WHERE "state" = 1 AND "expire_time" IS NULL
+pub(super) const SCHEDULED: &str = r#"SELECT "id", "type_id" FROM "queue_tasks" WHERE "state" = 1 AND "expire_time" IS NULL
     AND "run_time" <= $1 ORDER BY "run_time" LIMIT $2"#;
-const DEAD: &str = r#"SELECT "id" AS "number" FROM "queue_workers" WHERE "end_time" IS NULL AND "beat_time" <= $1
+pub(super) const DEAD: &str = r#"SELECT "id" AS "number" FROM "queue_workers" WHERE "end_time" IS NULL AND "beat_time" <= $1
     ORDER BY "beat_time" LIMIT $2"#;
 const END: &str = r#"UPDATE "queue_workers" SET "end_time" = $1 WHERE "id" = $2"#;
-const KEYS: &str = r#"SELECT "id" AS "number" FROM "queue_keys" WHERE "unblock_time" IS NOT NULL AND "unblock_time" <= $1
+pub(super) const KEYS: &str = r#"SELECT "id" AS "number" FROM "queue_keys" WHERE "unblock_time" IS NOT NULL AND "unblock_time" <= $1
     ORDER BY "unblock_time" LIMIT $2"#;
-const LOSSES: &str =
+pub(super) const LOSSES: &str =
     r#"SELECT count(*) AS "number" FROM "queue_task_logs" WHERE "task_id" = $1 AND "kind" IN (9, 10)"#;
-const NEXT: &str = r#"SELECT
+pub(super) const NEXT: &str = r#"SELECT
     (SELECT min("expire_time") FROM "queue_tasks" WHERE "expire_time" IS NOT NULL) AS "expire_us",
     (SELECT min("beat_time") FROM "queue_workers" WHERE "end_time" IS NULL) AS "beat_us",
     (SELECT min("unblock_time") FROM "queue_keys" WHERE "unblock_time" IS NOT NULL) AS "unblock_us",
@@ -43,11 +43,17 @@ pub struct Limits {
     pub worker_timeout_us: i64,
     /// A task that is lost this often is given up.
     pub losses_max: i64,
+    /// Tasks that a schedule enqueues at once.
+    pub runs_max: usize,
+    /// Limit keys.
+    pub keys_max: i64,
 }
 
 /// Does one step of all that is due; tells how many rows it took on. `chance` decides the jitter of retries.
 pub async fn due(step: &mut Step<'_>, limits: &Limits, chance: u64) -> Result<usize> {
-    Ok(scheduled(step, limits).await?
+    schedules::rewind(step).await?;
+    Ok(schedules::run(step, limits.runs_max, limits.keys_max).await?
+        + scheduled(step, limits).await?
         + expired(step, limits, chance).await?
         + dead(step, limits).await?
         + orphans(step, limits, chance).await?
@@ -78,10 +84,21 @@ async fn ready(step: &mut Step<'_>, found: &[Ready]) -> Result<()> {
     Ok(())
 }
 
-async fn expired(step: &mut Step<'_>, limits: &Limits, chance: u64) -> Result<usize> {
-    let select = format!(
+pub(super) fn expired_query() -> String {
+    format!(
         r#"{CURRENT} WHERE "expire_time" IS NOT NULL AND "expire_time" <= $1 ORDER BY "expire_time" LIMIT $2"#
-    );
+    )
+}
+
+pub(super) fn orphans_query() -> String {
+    format!(
+        r#"{CURRENT} WHERE "state" IN (2, 3) AND "worker_id" IN
+        (SELECT w."id" FROM "queue_workers" w WHERE w."end_time" IS NOT NULL AND w."end_time" >= $1) LIMIT $2"#
+    )
+}
+
+async fn expired(step: &mut Step<'_>, limits: &Limits, chance: u64) -> Result<usize> {
+    let select = expired_query();
     let values = vec![step.now.us.into(), limits.rows_max.into()];
     let found = sql::all::<Current>(step.tx, &step.tx.competing(&select), values).await?;
     let count = found.len();
@@ -112,10 +129,7 @@ async fn dead(step: &mut Step<'_>, limits: &Limits) -> Result<usize> {
 
 /// Takes tasks from workers that have come to their end.
 async fn orphans(step: &mut Step<'_>, limits: &Limits, chance: u64) -> Result<usize> {
-    let select = format!(
-        r#"{CURRENT} WHERE "state" IN (2, 3) AND "worker_id" IN
-        (SELECT w."id" FROM "queue_workers" w WHERE w."end_time" IS NOT NULL AND w."end_time" >= $1) LIMIT $2"#
-    );
+    let select = orphans_query();
     let values = vec![step.now.us.saturating_sub(ENDED_US).into(), limits.rows_max.into()];
     let found = sql::all::<Current>(step.tx, &step.tx.competing(&select), values).await?;
     let count = found.len();

@@ -13,14 +13,14 @@ use crate::services::queue::domain::{Enqueued, KeyLimits, NewTask, Queue, State,
 const INSERT: &str = r#"INSERT INTO "queue_tasks" ("type_id", "state", "priority", "token", "failure_count", "is_cancelling",
     "order_key", "create_time", "run_time", "expire_time", "retries_max", "timeout_us", "key_id", "schedule_id", "parameters")
     VALUES ($1, $2, $3, 0, 0, FALSE, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#;
-const UNIQUE: &str =
+pub(super) const UNIQUE: &str =
     r#"SELECT "task_id", "create_time" FROM "queue_uniques" WHERE "queue_id" = $1 AND "key" = $2"#;
 const STATE: &str = r#"SELECT "state" AS "number" FROM "queue_tasks" WHERE "id" = $1"#;
 const INSERT_UNIQUE: &str = r#"INSERT INTO "queue_uniques" ("task_id", "create_time", "queue_id", "key")
     VALUES ($1, $2, $3, $4)"#;
 const UPDATE_UNIQUE: &str = r#"UPDATE "queue_uniques" SET "task_id" = $1, "create_time" = $2
     WHERE "queue_id" = $3 AND "key" = $4"#;
-const WORST: &str = r#"SELECT max("order_key") AS "number" FROM "queue_tasks" WHERE "key_id" = $1
+pub(super) const WORST: &str = r#"SELECT max("order_key") AS "number" FROM "queue_tasks" WHERE "key_id" = $1
     AND "type_id" = $2 AND "state" = 0"#;
 
 /// Keys of the tasks that are added.

@@ -20,12 +20,12 @@ const INSERT: &str = r#"INSERT INTO "queue_keys" ("queue_id", "name", "has_own",
     "claims_period_us", "held_count", "blocked_count", "claims_time") VALUES ($1, $2, FALSE, 0, 0, 0, 0, 0, 0)"#;
 const COUNT: &str = r#"SELECT count(*) AS "number" FROM "queue_keys""#;
 /// At most so many, so that the count costs no more than what it decides.
-const QUEUED: &str = r#"SELECT count(*) AS "number" FROM (SELECT 1 FROM "queue_tasks" WHERE "key_id" = $1
+pub(super) const QUEUED: &str = r#"SELECT count(*) AS "number" FROM (SELECT 1 FROM "queue_tasks" WHERE "key_id" = $1
     AND "type_id" = $2 AND "state" = 0 LIMIT $3) AS "some""#;
-const BLOCKED_TYPES: &str = r#"SELECT y."id" AS "number" FROM "queue_types" y WHERE y."queue_id" = $1 AND EXISTS
+pub(super) const BLOCKED_TYPES: &str = r#"SELECT y."id" AS "number" FROM "queue_types" y WHERE y."queue_id" = $1 AND EXISTS
     (SELECT 1 FROM "queue_tasks" t WHERE t."key_id" = $2 AND t."type_id" = y."id"
-    AND t."state" = 7) ORDER BY y."id""#;
-const BLOCKED: &str = r#"SELECT "id" AS "number" FROM "queue_tasks" WHERE "key_id" = $1
+    AND t."state" = 7)"#;
+pub(super) const BLOCKED: &str = r#"SELECT "id" AS "number" FROM "queue_tasks" WHERE "key_id" = $1
     AND "type_id" = $2 AND "state" = 7 ORDER BY "order_key", "id" LIMIT $3"#;
 
 static UNBLOCK: sql::Listed =

@@ -11,9 +11,12 @@ mod enqueue;
 mod keys;
 mod list;
 mod names;
+#[cfg(test)]
+mod plans;
 mod queues;
 mod remove;
 mod rows;
+mod schedules;
 mod settle;
 mod sql;
 mod stats;
@@ -31,9 +34,12 @@ pub use queues::{
 };
 pub use remove::{Over, over, remove, remove_keys, remove_workers};
 pub use rows::get;
+pub use schedules::{
+    delete as delete_schedule, get as get_schedule, list as list_schedules, put as put_schedule,
+};
 pub use settle::settle;
 pub use stats::{RECOUNT_STEPS, TypeNumbers, add, forget_minutes, note_begin, note_end, numbers, recount};
-pub use workers::{Told, beat, list as list_workers, register, release_all, unregister};
+pub use workers::{Told, beat, list as list_workers, register, unregister};
 
 /// The time of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::services::queue::domain::State;
 use crate::storage::Db;
 
-const OLDEST: &str = r#"SELECT y."id" AS "type_id", q."retention_us", q."failed_retention_us",
+pub(super) const OLDEST: &str = r#"SELECT y."id" AS "type_id", q."retention_us", q."failed_retention_us",
     (SELECT min(t."finish_time") FROM "queue_tasks" t WHERE t."type_id" = y."id" AND t."state" = 4
     AND t."finish_time" IS NOT NULL) AS "completed",
     (SELECT min(t."finish_time") FROM "queue_tasks" t WHERE t."type_id" = y."id" AND t."state" = 5
@@ -16,15 +16,15 @@ const OLDEST: &str = r#"SELECT y."id" AS "type_id", q."retention_us", q."failed_
     (SELECT min(t."finish_time") FROM "queue_tasks" t WHERE t."type_id" = y."id" AND t."state" = 6
     AND t."finish_time" IS NOT NULL) AS "cancelled"
     FROM "queue_types" y JOIN "queue_queues" q ON q."id" = y."queue_id""#;
-const OVER: &str = r#"SELECT "id" AS "number" FROM "queue_tasks" WHERE "type_id" = $1 AND "state" = $2
+pub(super) const OVER: &str = r#"SELECT "id" AS "number" FROM "queue_tasks" WHERE "type_id" = $1 AND "state" = $2
     AND "finish_time" IS NOT NULL AND "finish_time" <= $3 ORDER BY "finish_time" LIMIT $4"#;
-const WORKERS: &str = r#"SELECT "id" AS "number" FROM "queue_workers" WHERE "end_time" IS NOT NULL AND "end_time" <= $1
+pub(super) const WORKERS: &str = r#"SELECT "id" AS "number" FROM "queue_workers" WHERE "end_time" IS NOT NULL AND "end_time" <= $1
     ORDER BY "end_time" LIMIT $2"#;
 const KEYS: &str = r#"SELECT "id" AS "number" FROM "queue_keys" WHERE "id" > $1 ORDER BY "id" LIMIT $2"#;
 const UNUSED: &str = r#"SELECT "id" AS "number" FROM "queue_keys" WHERE "id" = $1 AND "has_own" = FALSE
     AND "claims_time" <= $2 AND NOT EXISTS
     (SELECT 1 FROM "queue_tasks" t WHERE t."key_id" = "queue_keys"."id" AND t."key_id" IS NOT NULL)"#;
-const DELETE_UNUSED: &str = r#"DELETE FROM "queue_keys" WHERE "id" = $1 AND NOT EXISTS
+pub(super) const DELETE_UNUSED: &str = r#"DELETE FROM "queue_keys" WHERE "id" = $1 AND NOT EXISTS
     (SELECT 1 FROM "queue_tasks" t WHERE t."key_id" = "queue_keys"."id" AND t."key_id" IS NOT NULL)"#;
 
 static DELETE_LOGS: sql::Listed =

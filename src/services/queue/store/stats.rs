@@ -26,13 +26,13 @@ const MINUTES: &str = r#"SELECT CAST(sum("enqueued") AS bigint) AS "enqueued", C
     CAST(sum("run_us") AS bigint) AS "run_us"
     FROM "queue_minutes" WHERE "type_id" = $1 AND "minute" >= $2 AND "minute" < $3"#;
 const FORGET_MINUTES: &str = r#"DELETE FROM "queue_minutes" WHERE "minute" < $1"#;
-const HEAD: &str = r#"SELECT "order_key", "priority" FROM "queue_tasks" WHERE "state" = 0 AND "type_id" = $1
+pub(super) const HEAD: &str = r#"SELECT "order_key", "priority" FROM "queue_tasks" WHERE "state" = 0 AND "type_id" = $1
     ORDER BY "order_key", "id" LIMIT 1"#;
-const OLDEST_CLAIM: &str = r#"SELECT min("claim_time") AS "number" FROM "queue_tasks" WHERE "state" IN (2, 3)
+pub(super) const OLDEST_CLAIM: &str = r#"SELECT min("claim_time") AS "number" FROM "queue_tasks" WHERE "state" IN (2, 3)
     AND "type_id" = $1"#;
-const NEXT_RUN: &str = r#"SELECT "run_time" AS "number" FROM "queue_tasks" WHERE "state" = 1 AND "expire_time" IS NULL
+pub(super) const NEXT_RUN: &str = r#"SELECT "run_time" AS "number" FROM "queue_tasks" WHERE "state" = 1 AND "expire_time" IS NULL
     AND "type_id" = $1 ORDER BY "run_time" LIMIT 1"#;
-const NEXT_RETRY: &str = r#"SELECT "run_time" AS "number" FROM "queue_tasks" WHERE "expire_time" IS NOT NULL AND "state" = 1
+pub(super) const NEXT_RETRY: &str = r#"SELECT "run_time" AS "number" FROM "queue_tasks" WHERE "expire_time" IS NOT NULL AND "state" = 1
     AND "type_id" = $1 ORDER BY "expire_time" LIMIT 1"#;
 
 /// Each is answered by an index that holds little else.

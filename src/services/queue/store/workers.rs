@@ -12,9 +12,8 @@ use super::ends::{Ending, Step};
 use super::rows::{self, CURRENT, Current};
 use super::sql;
 use crate::error::{Error, Result};
-use crate::services::queue::domain::{EventKind, Worker};
+use crate::services::queue::domain::{EventKind, What, Worker};
 use crate::services::queue::entity::workers;
-use crate::services::queue::rules::Next;
 use crate::storage::{Db, Tx};
 
 /// Tasks that are told of a worker in a list.
@@ -25,11 +24,11 @@ const WORKER: &str =
 const BEAT: &str =
     r#"UPDATE "queue_workers" SET "prior_beat_time" = "beat_time", "beat_time" = $1 WHERE "id" = $2"#;
 const END: &str = r#"UPDATE "queue_workers" SET "end_time" = $1 WHERE "id" = $2"#;
-const HELD: &str = r#"SELECT "id", "token", "claim_time", "is_cancelling" FROM "queue_tasks" WHERE "worker_id" = $1
+pub(super) const HELD: &str = r#"SELECT "id", "token", "claim_time", "is_cancelling" FROM "queue_tasks" WHERE "worker_id" = $1
     AND "state" IN (2, 3)"#;
-const CANCELLING: &str = r#"SELECT "id", "token", "claim_time", "is_cancelling" FROM "queue_tasks" WHERE "worker_id" = $1
+pub(super) const CANCELLING: &str = r#"SELECT "id", "token", "claim_time", "is_cancelling" FROM "queue_tasks" WHERE "worker_id" = $1
     AND "state" IN (2, 3) AND "is_cancelling" = TRUE"#;
-const TOLD: &str =
+pub(super) const TOLD: &str =
     r#"SELECT "id" AS "number" FROM "queue_tasks" WHERE "worker_id" = $1 AND "state" IN (2, 3) LIMIT $2"#;
 
 /// Makes a worker known. Error: TooManyWorkers.
@@ -127,19 +126,13 @@ pub async fn unregister(step: &mut Step<'_>, worker_id: i64) -> Result<Option<i6
 }
 
 /// Queues again all that a worker holds.
-pub async fn release_all(step: &mut Step<'_>, worker_id: i64) -> Result<i64> {
+async fn release_all(step: &mut Step<'_>, worker_id: i64) -> Result<i64> {
     let select = format!(r#"{CURRENT} WHERE "worker_id" = $1 AND "state" IN (2, 3) ORDER BY "id""#);
     let held = sql::all::<Current>(step.tx, &step.tx.locking(&select), vec![worker_id.into()]).await?;
     let count = i64::try_from(held.len()).unwrap_or(i64::MAX);
     for mut row in held {
         let named = step.names.of_task(step.tx, row.type_id).await?;
-        let next = Step::hold(&row, &named).settle(
-            &crate::services::queue::domain::What::Release,
-            &named.queue.rules,
-            step.now.us,
-            0,
-        );
-        debug_assert!(matches!(next, Next::Queued | Next::Finished(_)));
+        let next = Step::hold(&row, &named).settle(&What::Release, &named.queue.rules, step.now.us, 0);
         step.advance(&mut row, &named, next, &Ending::plain(EventKind::Released)).await?;
     }
     Ok(count)

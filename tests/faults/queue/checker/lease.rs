@@ -132,7 +132,7 @@ fn with_grace(book: &Book<'_>, claim: &Claim, over_by: At) -> At {
     for start in book.starts {
         let kills = book.starts.iter().map(|other| other.killed);
         let down_from = kills.filter(|killed| *killed <= start.from).max().unwrap_or(start.from);
-        let given_by = start.ready.min(start.killed);
+        let given_by = start.ready.plus(NOTED).min(start.killed);
         if given_by >= claim.span.from && over_by.plus(NOTED) >= down_from {
             over_by = over_by.max(given_by.plus(book.terms.worker_timeout));
         }

@@ -179,7 +179,10 @@ fn a_lease_that_a_start_lengthens_is_not_stale() {
     let story = Story::new().enqueued().claimed(1, 1, LEASE).restarted();
     let late = story.wait(model::WORKER_TIMEOUT / 2);
     passes(late.clone().completed(1, 1).ends(TaskState::Completed));
-    finds(Fault::StaleAccepted, late.wait(model::WORKER_TIMEOUT).completed(1, 1).ends(TaskState::Completed));
+    finds(
+        Fault::StaleAccepted,
+        late.wait(4 * model::WORKER_TIMEOUT).completed(1, 1).ends(TaskState::Completed),
+    );
 }
 
 #[test]

@@ -1,0 +1,37 @@
+//! Every table that the migrations make, for what handles whole databases: export, import, backup.
+//!
+//! A service adds its tables here with its migration; `tests/it/tables.rs` holds this list against the schema.
+
+/// A table of rows that are Pannier's state. What a database derives from other tables by itself is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// The columns of its primary key, in the key's order; none of them may be NULL.
+    pub key: &'static [&'static str],
+    /// The column whose numbers the database gives, if there is one. A number is not given again, though its row be gone.
+    pub identity: Option<&'static str>,
+}
+
+/// All of them, each behind those that its foreign keys refer to.
+pub const TABLES: &[Table] = &[
+    Table { name: "idempotency_keys", key: &["request_id"], identity: None },
+    Table { name: "cache_namespaces", key: &["id"], identity: Some("id") },
+    Table { name: "cache_entries", key: &["id"], identity: Some("id") },
+    Table { name: "cache_tags", key: &["namespace_id", "tag", "key"], identity: None },
+    Table { name: "jobs", key: &["row_id"], identity: Some("row_id") },
+    Table { name: "job_results", key: &["job_row_id", "number"], identity: None },
+    Table { name: "job_remains", key: &["job_row_id"], identity: None },
+    Table { name: "settings", key: &["key"], identity: None },
+    Table { name: "settings_state", key: &["id"], identity: None },
+    Table { name: "queue_queues", key: &["id"], identity: Some("id") },
+    Table { name: "queue_types", key: &["id"], identity: Some("id") },
+    Table { name: "queue_keys", key: &["id"], identity: Some("id") },
+    Table { name: "queue_workers", key: &["id"], identity: Some("id") },
+    Table { name: "queue_tasks", key: &["id"], identity: Some("id") },
+    Table { name: "queue_task_logs", key: &["id"], identity: Some("id") },
+    Table { name: "queue_uniques", key: &["queue_id", "key"], identity: None },
+    Table { name: "queue_schedules", key: &["id"], identity: Some("id") },
+    Table { name: "queue_counts", key: &["type_id", "state"], identity: None },
+    Table { name: "queue_minutes", key: &["type_id", "minute"], identity: None },
+];

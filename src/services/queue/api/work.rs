@@ -1,0 +1,264 @@
+//! Work: tasks pushed down a stream as far as the worker's credit goes, outcomes taken from it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::stream::{BoxStream, StreamExt as _};
+use pannier_proto::queue::v1 as pb;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::super::Core;
+use super::super::convert::{self, Parser};
+use super::super::domain::{Claiming, Holder, Outcome, What};
+use super::super::waiting::Ticket;
+use super::exchange::Exchange;
+use crate::error::{Error, Result};
+use crate::status;
+
+/// What is sent down the stream.
+pub(super) type Messages = BoxStream<'static, Answer>;
+
+type Answer = std::result::Result<pb::WorkResponse, Status>;
+
+/// Messages that wait for a worker to read them. While they do nothing more is read from it.
+const UNREAD_MAX: usize = 8;
+
+/// A worker's stream.
+struct Work {
+    core: Arc<Core>,
+    claiming: Claiming,
+    worker_id: i64,
+    /// Whether the stream has registered the worker.
+    is_own: bool,
+    credit: i64,
+    /// What was given by this stream and is held: task and token.
+    held: HashMap<i64, i64>,
+    next_beat_us: i64,
+    answers: mpsc::Sender<Answer>,
+}
+
+/// How a stream goes on.
+enum Step {
+    On,
+    /// The worker has taken its leave.
+    Leave,
+    /// The connection is gone, or the sidecar stops: the worker may come back.
+    Break,
+}
+
+impl Core {
+    pub(super) async fn work(self: &Arc<Self>, mut messages: Streaming<pb::WorkRequest>) -> Result<Messages> {
+        let permit = self.streams.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| Error::Overloaded { setting: "queue.streams_max" })?;
+        let first = messages.message().await.ok().flatten().unwrap_or_default();
+        let (sender, answers) = mpsc::channel(UNREAD_MAX);
+        let mut work = self.open(&first, sender).await?;
+        tokio::spawn(async move {
+            let _permit = permit;
+            work.serve(first, messages).await;
+        });
+        Ok(ReceiverStream::new(answers).boxed())
+    }
+
+    async fn open(self: &Arc<Self>, first: &pb::WorkRequest, answers: mpsc::Sender<Answer>) -> Result<Work> {
+        let mut parser = Parser::new(&self.settings.queue);
+        let open = first.open.clone().unwrap_or_default();
+        if first.open.is_none() {
+            parser.violations.add("open", "is missing: the first message must open the stream");
+        }
+        if open.worker_id < 0 {
+            parser.violations.add("open.worker_id", "must not be negative");
+        }
+        let is_own = open.worker_id == 0;
+        if is_own {
+            parser.key_text(&|| "open.worker_name".to_owned(), &open.worker_name);
+        } else if !open.worker_name.is_empty() {
+            parser.violations.add("open.worker_name", "is not for a registered worker");
+        }
+        let claiming = Claiming {
+            queue: parser.queue_name("open.queue", open.queue),
+            types: parser.types("open.types", open.types),
+            tasks_max: 0,
+            wait_us: 0,
+            holder: Holder::Worker(open.worker_id),
+            is_start: open.start,
+        };
+        parser.violations.check()?;
+        let worker_id = if is_own {
+            let answer = self.register(open.worker_name, String::new(), None).await?;
+            answer.worker.map_or(0, |worker| worker.id)
+        } else {
+            self.do_what_is_due().await?;
+            self.beat_of(open.worker_id, None).await?;
+            open.worker_id
+        };
+        Ok(Work {
+            core: self.clone(),
+            claiming: Claiming { holder: Holder::Worker(worker_id), ..claiming },
+            worker_id,
+            is_own,
+            credit: 0,
+            held: HashMap::new(),
+            next_beat_us: self.clock.steady_us().saturating_add(self.beat_interval_us() / 2),
+            answers,
+        })
+    }
+}
+
+impl Work {
+    async fn serve(&mut self, first: pb::WorkRequest, mut messages: Streaming<pb::WorkRequest>) {
+        let opened = pb::WorkOpened {
+            worker_id: self.worker_id,
+            beat_interval: Some(convert::duration(self.core.beat_interval_us())),
+        };
+        let opened = pb::WorkResponse { opened: Some(opened), ..Default::default() };
+        let mut step = match self.send(opened).await {
+            Step::On => self.hear(pb::WorkRequest { open: None, ..first }).await,
+            step => Ok(step),
+        };
+        loop {
+            step = match step {
+                Ok(Step::On) => self.turn(&mut messages).await,
+                Ok(Step::Break) => return,
+                Ok(Step::Leave) => {
+                    if let Err(error) = self.leave().await {
+                        tracing::warn!(error = %error, "tasks of a worker that took its leave wait for it to be dead");
+                    }
+                    return;
+                }
+                Err(error) => {
+                    // The worker has left if it does not hear this.
+                    let _ = self.answers.send(Err(status::of(error))).await;
+                    return;
+                }
+            };
+        }
+    }
+
+    /// Gives what there is, then waits for the worker or for tasks.
+    async fn turn(&mut self, messages: &mut Streaming<pb::WorkRequest>) -> Result<Step> {
+        let ticket = match self.credit {
+            0 => None,
+            _ => Some(self.core.waiting.enter(&self.claiming.queue, &self.claiming.types)?),
+        };
+        let answer = self.exchange(Vec::new()).await?;
+        if !answer.tasks.is_empty() {
+            return Ok(self.send(answer).await);
+        }
+        let mut stopping = self.core.stopping.subscribe();
+        let message = tokio::select! {
+            message = messages.message() => message,
+            () = called(ticket.as_ref()) => return Ok(Step::On),
+            () = self.answers.closed() => return Ok(Step::Break),
+            _ = stopping.wait_for(|stopping| *stopping) => return Err(Error::ShuttingDown),
+        };
+        match message {
+            Ok(Some(message)) => self.hear(message).await,
+            Ok(None) => Ok(Step::Leave),
+            Err(_) => Ok(Step::Break),
+        }
+    }
+
+    /// Takes a message from the worker.
+    async fn hear(&mut self, message: pb::WorkRequest) -> Result<Step> {
+        let core = self.core.clone();
+        let mut parser = Parser::new(&core.settings.queue);
+        if message.open.is_some() {
+            parser.violations.add("open", "is only for the first message");
+        }
+        let credit = self.credit.saturating_add(i64::from(message.credit));
+        let credit_max = core.count(core.settings.queue.claim_tasks_max);
+        if message.credit < 0 || credit > credit_max {
+            let text = format!(
+                "must not be negative, and not add up to more than {credit_max} (queue.claim_tasks_max)"
+            );
+            parser.violations.add("credit", text);
+        }
+        let is_only_beat = message.outcomes.is_empty() && message.credit == 0;
+        let outcomes = parser.outcomes("outcomes", message.outcomes, 0);
+        parser.violations.check()?;
+        self.credit = credit;
+        let cancel_task_ids = self.beat(is_only_beat).await?;
+        if outcomes.is_empty() && cancel_task_ids.is_empty() {
+            return Ok(Step::On);
+        }
+        let answer = self.exchange(outcomes).await?;
+        Ok(self.send(pb::WorkResponse { cancel_task_ids, ..answer }).await)
+    }
+
+    /// Notes that the worker is alive, unless that was done a moment ago; answers with what it should stop.
+    async fn beat(&mut self, is_asked: bool) -> Result<Vec<i64>> {
+        let now_us = self.core.clock.steady_us();
+        if !is_asked && now_us < self.next_beat_us {
+            return Ok(Vec::new());
+        }
+        self.next_beat_us = now_us.saturating_add(self.core.beat_interval_us() / 2);
+        self.core.do_what_is_due().await?;
+        Ok(self.core.beat_of(self.worker_id, None).await?.cancelled)
+    }
+
+    /// Records outcomes and claims as many tasks as there is credit for, in one transaction.
+    async fn exchange(&mut self, outcomes: Vec<Outcome>) -> Result<pb::WorkResponse> {
+        let claiming = Claiming { tasks_max: self.credit, ..self.claiming.clone() };
+        let ends: Vec<(i64, i64)> = outcomes.iter().map(|outcome| (outcome.task_id, outcome.token)).collect();
+        let claiming = (self.credit > 0).then_some(claiming);
+        if outcomes.is_empty() && claiming.is_none() {
+            return Ok(pb::WorkResponse::default());
+        }
+        let exchange = Exchange { outcomes, claiming, request: None, is_single: false };
+        let answer = self.core.run(exchange).await?;
+        for ((task_id, token), result) in ends.into_iter().zip(&answer.results) {
+            if !is_held_on(result) && self.held.get(&task_id) == Some(&token) {
+                self.held.remove(&task_id);
+            }
+        }
+        self.held.extend(answer.tasks.iter().map(|task| (task.id, task.token)));
+        self.credit -= i64::try_from(answer.tasks.len()).unwrap_or(0);
+        Ok(pb::WorkResponse { tasks: answer.tasks, results: answer.results, ..Default::default() })
+    }
+
+    async fn send(&self, answer: pb::WorkResponse) -> Step {
+        let mut stopping = self.core.stopping.subscribe();
+        tokio::select! {
+            sent = self.answers.send(Ok(answer)) => if sent.is_ok() { Step::On } else { Step::Break },
+            _ = stopping.wait_for(|stopping| *stopping) => Step::Break,
+        }
+    }
+
+    /// Gives back what the worker holds.
+    async fn leave(&mut self) -> Result<()> {
+        if self.is_own {
+            self.core.unregister(self.worker_id, None).await?;
+            return Ok(());
+        }
+        let release = |(task_id, token)| Outcome { task_id, token, what: What::Release };
+        let outcomes: Vec<Outcome> = self.held.drain().map(release).collect();
+        if !outcomes.is_empty() {
+            self.core.run(Exchange { outcomes, claiming: None, request: None, is_single: false }).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a task is still held after an outcome.
+fn is_held_on(result: &pb::OutcomeResult) -> bool {
+    match &result.result {
+        Some(pb::outcome_result::Result::Settled(settled)) => {
+            matches!(settled.state(), pb::TaskState::Claimed | pb::TaskState::Running)
+        }
+        _ => false,
+    }
+}
+
+/// Waits to be called for tasks; for ever without credit.
+async fn called(ticket: Option<&Ticket>) {
+    match ticket {
+        Some(ticket) => {
+            ticket.called().await;
+            ticket.follow();
+        }
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,160 @@
+//! The RPCs of `pannier.settings.v1.SettingsService`: parse, store, reply.
+
+mod watch;
+
+use pannier_proto::settings::v1 as pb;
+use pannier_proto::settings::v1::settings_service_server::{
+    SERVICE_NAME, SettingsService as Rpc, SettingsServiceServer,
+};
+use tonic::Request;
+use uuid::Uuid;
+
+use super::convert::{self, Parser};
+use super::domain::Condition;
+use super::store::{self, Page};
+use super::{Settings, SettingsService, WAKE_TOPIC};
+use crate::error::Result;
+use crate::page::Query;
+use crate::status::{Reply, reply};
+use crate::storage::Durability;
+use crate::storage::idempotency::{self, RequestKey};
+
+/// The service's full name.
+pub const NAME: &str = SERVICE_NAME;
+
+/// The service for tonic's router, with messages of at most `message_bytes_max` either way.
+pub fn server(settings: SettingsService) -> SettingsServiceServer<SettingsService> {
+    let bytes_max = usize::try_from(settings.0.configuration.server.message_bytes_max).unwrap_or(usize::MAX);
+    SettingsServiceServer::new(settings)
+        .max_decoding_message_size(bytes_max)
+        .max_encoding_message_size(bytes_max)
+}
+
+#[tonic::async_trait]
+impl Rpc for SettingsService {
+    type WatchStream = watch::Messages;
+
+    async fn get(&self, request: Request<pb::GetRequest>) -> Reply<pb::GetResponse> {
+        reply(self.0.get(request.into_inner()).await)
+    }
+
+    async fn set(&self, request: Request<pb::SetRequest>) -> Reply<pb::SetResponse> {
+        reply(self.0.set(request.into_inner()).await)
+    }
+
+    async fn delete(&self, request: Request<pb::DeleteRequest>) -> Reply<pb::DeleteResponse> {
+        reply(self.0.delete(request.into_inner()).await)
+    }
+
+    async fn list(&self, request: Request<pb::ListRequest>) -> Reply<pb::ListResponse> {
+        reply(self.0.list(request.into_inner()).await)
+    }
+
+    async fn watch(&self, request: Request<pb::WatchRequest>) -> Reply<Self::WatchStream> {
+        reply(self.0.watch(request.into_inner()).await)
+    }
+}
+
+impl Settings {
+    async fn get(&self, request: pb::GetRequest) -> Result<pb::GetResponse> {
+        let mut parser = Parser::new(&self.configuration.settings);
+        parser.key(&request.key);
+        parser.violations.check()?;
+        let setting = self.storage.read(request.key, |db, key| Box::pin(store::find(db, key))).await?;
+        Ok(pb::GetResponse { setting: Some(convert::setting(setting)) })
+    }
+
+    async fn set(&self, mut request: pb::SetRequest) -> Result<pb::SetResponse> {
+        let mut parser = Parser::new(&self.configuration.settings);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
+        let key = self.request_key(id, "Set", &request);
+        parser.key(&request.key);
+        parser.value(&request.value_json);
+        let condition = parser.condition(request.condition);
+        let durability = parser.durability("durability", request.durability);
+        parser.violations.check()?;
+
+        let now_us = self.clock.now_us();
+        let settings_max = i64::try_from(self.configuration.settings.settings_max).unwrap_or(i64::MAX);
+        let input = (request, key);
+        self.storage
+            .write(durability.unwrap_or(Durability::Full), input, move |tx, (request, key)| {
+                Box::pin(idempotency::once(tx, key.as_ref(), async move {
+                    let (key, value) = (&request.key, &request.value_json);
+                    let (setting, created) =
+                        store::set(tx, key, value, condition, settings_max, now_us).await?;
+                    tx.wake(WAKE_TOPIC.to_owned());
+                    Ok(pb::SetResponse { setting: Some(convert::setting(setting)), created })
+                }))
+            })
+            .await
+    }
+
+    async fn delete(&self, mut request: pb::DeleteRequest) -> Result<pb::DeleteResponse> {
+        let mut parser = Parser::new(&self.configuration.settings);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
+        let key = self.request_key(id, "Delete", &request);
+        parser.key(&request.key);
+        parser.revision("if_revision", request.if_revision, 0);
+        let condition = match request.if_revision {
+            0 => Condition::Always,
+            revision => Condition::IfRevision(revision),
+        };
+        let durability = parser.durability("durability", request.durability);
+        parser.violations.check()?;
+
+        let now_us = self.clock.now_us();
+        let input = (request.key, key);
+        self.storage
+            .write(durability.unwrap_or(Durability::Full), input, move |tx, (name, key)| {
+                Box::pin(idempotency::once(tx, key.as_ref(), async move {
+                    let deleted = store::delete(tx, name, condition, now_us).await?;
+                    if deleted.is_some() {
+                        tx.wake(WAKE_TOPIC.to_owned());
+                    }
+                    Ok(pb::DeleteResponse {
+                        deleted: deleted.is_some(),
+                        revision: deleted.unwrap_or_default(),
+                    })
+                }))
+            })
+            .await
+    }
+
+    async fn list(&self, request: pb::ListRequest) -> Result<pb::ListResponse> {
+        let mut parser = Parser::new(&self.configuration.settings);
+        parser.prefix(&request.prefix);
+        let rows_max = parser.page_rows(&self.configuration.server, request.page_size);
+        parser.violations.check()?;
+        let query = Query::of("settings.List", &[&request.prefix]);
+        let after = query.key_of(&request.page_token)?;
+        let page = Page { rows_max, bytes_max: self.page_bytes_max() };
+        let (found, more, revision) = self
+            .storage
+            .read((request.prefix, after), move |db, (prefix, after)| {
+                Box::pin(store::list(db, prefix, after.as_deref(), page))
+            })
+            .await?;
+        let next_page_token = match found.last() {
+            Some(last) if more => query.token(&last.key),
+            _ => String::new(),
+        };
+        let settings = found.into_iter().map(convert::setting).collect();
+        Ok(pb::ListResponse { settings, next_page_token, revision })
+    }
+
+    fn request_key(
+        &self,
+        id: Option<Uuid>,
+        method: &str,
+        request: &impl prost::Message,
+    ) -> Option<RequestKey> {
+        let retention_ms = self.configuration.idempotency.retention_ms;
+        id.map(|id| RequestKey::new(id, &format!("{NAME}/{method}"), request, &self.clock, retention_ms))
+    }
+
+    /// Bytes of values in one message.
+    fn page_bytes_max(&self) -> usize {
+        usize::try_from(self.configuration.server.message_bytes_max / 2).unwrap_or(usize::MAX)
+    }
+}

@@ -1,0 +1,63 @@
+//! Protobuf ⇄ domain.
+
+use pannier_proto::settings::v1 as pb;
+use pannier_proto::settings::v1::set_request;
+
+use super::domain::{Change, Condition, Setting};
+use crate::convert::timestamp;
+use crate::settings::SettingsServiceSettings;
+
+/// Requests of the settings, checked against theirs.
+pub(super) type Parser<'s> = crate::convert::Parser<'s, SettingsServiceSettings>;
+
+impl Parser<'_> {
+    pub(super) fn key(&mut self, key: &str) {
+        self.text("key", key, 1, self.settings.key_bytes_max, "settings.key_bytes_max");
+    }
+
+    pub(super) fn prefix(&mut self, prefix: &str) {
+        self.text("prefix", prefix, 0, self.settings.key_bytes_max, "settings.key_bytes_max");
+    }
+
+    pub(super) fn value(&mut self, text: &str) {
+        let max = self.settings.value_bytes_max;
+        self.json("value_json", text, max, "settings.value_bytes_max");
+    }
+
+    pub(super) fn condition(&mut self, condition: Option<set_request::Condition>) -> Condition {
+        match condition {
+            None => Condition::Always,
+            Some(set_request::Condition::IfAbsent(said)) => {
+                if !said {
+                    self.violations
+                        .add("if_absent", "must be true where it is given: leave it out otherwise");
+                }
+                Condition::IfAbsent
+            }
+            Some(set_request::Condition::IfRevision(revision)) => {
+                self.revision("if_revision", revision, 1);
+                Condition::IfRevision(revision)
+            }
+        }
+    }
+
+    pub(super) fn revision(&mut self, field: &str, revision: i64, least: i64) {
+        if revision < least {
+            self.violations.add(field, format!("must be a revision, {least} or more"));
+        }
+    }
+}
+
+pub(super) fn setting(setting: Setting) -> pb::Setting {
+    pb::Setting {
+        key: setting.key,
+        value_json: setting.value_json,
+        revision: setting.revision,
+        create_time: Some(timestamp(setting.create_us)),
+        update_time: Some(timestamp(setting.update_us)),
+    }
+}
+
+pub(super) fn change(change: Change) -> pb::Change {
+    pb::Change { key: change.key, setting: change.setting.map(setting), revision: change.revision }
+}

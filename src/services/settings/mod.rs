@@ -1,0 +1,49 @@
+//! The applications' own settings: JSON values under keys, with revisions in the order of commits, and a stream of changes.
+//!
+//! Those who watch are woken by every change and look for themselves. `upkeep` forgets deletions that are old enough.
+
+mod api;
+mod convert;
+mod domain;
+mod entity;
+mod store;
+mod upkeep;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::clock::Clock;
+use crate::settings::Settings as Configuration;
+use crate::storage::Storage;
+
+pub use api::{NAME, server};
+pub use upkeep::run as upkeep;
+
+/// What wakes those who watch: all of them, since a revision is one for all.
+const WAKE_TOPIC: &str = "settings";
+
+/// The settings service, cheap to clone.
+#[derive(Clone)]
+pub struct SettingsService(Arc<Settings>);
+
+struct Settings {
+    storage: Storage,
+    clock: Clock,
+    configuration: Configuration,
+    /// One permit for each watch.
+    watches: Arc<Semaphore>,
+}
+
+impl SettingsService {
+    /// The settings on `storage`.
+    pub fn new(storage: Storage, clock: Clock, configuration: &Configuration) -> Self {
+        let watches_max = usize::try_from(configuration.settings.watches_max).unwrap_or(usize::MAX);
+        Self(Arc::new(Settings {
+            watches: Arc::new(Semaphore::new(watches_max.min(Semaphore::MAX_PERMITS))),
+            configuration: configuration.clone(),
+            storage,
+            clock,
+        }))
+    }
+}

@@ -1,0 +1,268 @@
+//! The settings' queries: one function is one step inside a transaction.
+//!
+//! Every change begins with the lock of the one row of `settings_state`: revisions are given in the order of commits.
+
+use sea_orm::sea_query::{Expr, LockType};
+use sea_orm::{
+    ColumnTrait as _, Condition as Where, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Set,
+};
+
+use super::domain::{Change, Condition, News, Refusal, Setting};
+use super::entity::{settings, state};
+use crate::error::{Error, Result};
+use crate::storage::{Db, Tx};
+
+/// The id of the one row of `settings_state`.
+const STATE: i64 = 1;
+
+/// Rows read at once, so that a page of the largest values is not held whole.
+const ROWS_AT_ONCE: u64 = 64;
+
+/// How much to read.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// At most so many rows.
+    pub rows_max: u64,
+    /// No further row once the values come to so many bytes.
+    pub bytes_max: usize,
+}
+
+/// The setting of that key. Error: SettingNotFound.
+pub async fn find(db: &Db<'_>, key: &str) -> Result<Setting> {
+    let row = settings::Entity::find_by_id(key).one(db).await?;
+    row.and_then(setting).ok_or(Error::SettingNotFound)
+}
+
+/// The last revision given.
+pub async fn revision(db: &Db<'_>) -> Result<i64> {
+    Ok(state(db).await?.revision)
+}
+
+/// Makes or replaces a setting; tells whether it was made. Errors: those of the condition; TooManySettings.
+pub async fn set(
+    tx: &Tx<'_>,
+    key: &str,
+    value_json: &str,
+    condition: Condition,
+    settings_max: i64,
+    now_us: i64,
+) -> Result<(Setting, bool)> {
+    let state = lock(tx).await?;
+    let former = settings::Entity::find_by_id(key).one(&**tx).await?;
+    let is_new = former.is_none();
+    let live = former.and_then(setting);
+    condition.check(live.as_ref().map(|live| live.revision)).map_err(refused)?;
+    if live.is_none() && state.live_count >= settings_max {
+        return Err(Error::TooManySettings { settings_max });
+    }
+    let setting = Setting {
+        key: key.to_owned(),
+        value_json: value_json.to_owned(),
+        revision: state.revision + 1,
+        create_us: live.as_ref().map_or(now_us, |live| live.create_us),
+        update_us: now_us,
+    };
+    let row = settings::ActiveModel {
+        key: Set(setting.key.clone()),
+        value_json: Set(Some(setting.value_json.clone())),
+        revision: Set(setting.revision),
+        create_time: Set(setting.create_us),
+        update_time: Set(setting.update_us),
+    };
+    if is_new {
+        settings::Entity::insert(row).exec_without_returning(&**tx).await?;
+    } else {
+        settings::Entity::update_many().set(row).filter(settings::Column::Key.eq(key)).exec(&**tx).await?;
+    }
+    advance(tx, &state, i64::from(live.is_none())).await?;
+    Ok((setting, live.is_none()))
+}
+
+/// Deletes a setting; answers with the deletion's revision, or none if there was no setting. Errors: those of the condition.
+pub async fn delete(tx: &Tx<'_>, key: &str, condition: Condition, now_us: i64) -> Result<Option<i64>> {
+    let state = lock(tx).await?;
+    let live = settings::Entity::find_by_id(key).one(&**tx).await?.and_then(setting);
+    condition.check(live.as_ref().map(|live| live.revision)).map_err(refused)?;
+    if live.is_none() {
+        return Ok(None);
+    }
+    let deleted = settings::ActiveModel {
+        value_json: Set(None),
+        revision: Set(state.revision + 1),
+        update_time: Set(now_us),
+        ..Default::default()
+    };
+    settings::Entity::update_many().set(deleted).filter(settings::Column::Key.eq(key)).exec(&**tx).await?;
+    advance(tx, &state, -1).await?;
+    Ok(Some(state.revision + 1))
+}
+
+/// Settings by key, those after `after`, and whether there are more; and the revision at which they were read.
+pub async fn list(
+    db: &Db<'_>,
+    prefix: &str,
+    after: Option<&str>,
+    page: Page,
+) -> Result<(Vec<Setting>, bool, i64)> {
+    let mut reading = Reading::new(page);
+    let mut after = after.map(str::to_owned);
+    while let Some(rows_max) = reading.wants() {
+        let mut query = settings::Entity::find()
+            .filter(under(prefix))
+            .filter(settings::Column::ValueJson.is_not_null())
+            .order_by_asc(settings::Column::Key)
+            .limit(rows_max);
+        if let Some(after) = &after {
+            query = query.filter(settings::Column::Key.gt(after.as_str()));
+        }
+        let rows = query.all(db).await?;
+        after = rows.last().map(|last| last.key.clone());
+        reading.take(rows, rows_max);
+    }
+    let found = reading.rows.into_iter().filter_map(setting).collect();
+    Ok((found, reading.more, revision(db).await?))
+}
+
+/// What happened after the revision `after`.
+pub async fn changes(db: &Db<'_>, prefix: &str, after: i64, page: Page) -> Result<News> {
+    let state = state(db).await?;
+    if after < state.forgotten_revision || after > state.revision {
+        return Ok(News::Reload(state.revision));
+    }
+    let mut reading = Reading::new(page);
+    let mut last = after;
+    while let Some(rows_max) = reading.wants() {
+        let rows = settings::Entity::find()
+            .filter(settings::Column::Revision.gt(last))
+            .filter(under(prefix))
+            .order_by_asc(settings::Column::Revision)
+            .limit(rows_max)
+            .all(db)
+            .await?;
+        last = rows.last().map_or(last, |row| row.revision);
+        reading.take(rows, rows_max);
+    }
+    let seen = match reading.rows.last() {
+        Some(last) if reading.more => last.revision,
+        _ => state.revision,
+    };
+    let changes = reading.rows.into_iter().map(|row| Change {
+        key: row.key.clone(),
+        revision: row.revision,
+        setting: setting(row),
+    });
+    Ok(News::Changes { changes: changes.collect(), seen })
+}
+
+/// Forgets at most `rows_max` deletions made at `until_us` or before; tells how many.
+pub async fn forget(tx: &Tx<'_>, until_us: i64, rows_max: u64) -> Result<u64> {
+    let state = lock(tx).await?;
+    let old = settings::Entity::find()
+        .filter(settings::Column::ValueJson.is_null())
+        .filter(settings::Column::UpdateTime.lte(until_us))
+        .order_by_asc(settings::Column::UpdateTime)
+        .limit(rows_max)
+        .all(&**tx)
+        .await?;
+    let Some(forgotten) = old.iter().map(|row| row.revision).max() else { return Ok(0) };
+    let keys = old.iter().map(|row| row.key.as_str());
+    settings::Entity::delete_many().filter(settings::Column::Key.is_in(keys)).exec(&**tx).await?;
+    let forgotten = state.forgotten_revision.max(forgotten);
+    state::Entity::update_many()
+        .col_expr(state::Column::ForgottenRevision, forgotten.into())
+        .filter(state::Column::Id.eq(STATE))
+        .exec(&**tx)
+        .await?;
+    Ok(old.len() as u64)
+}
+
+/// Rows that are read piece by piece, until there are enough of them.
+struct Reading {
+    page: Page,
+    rows: Vec<settings::Model>,
+    bytes: usize,
+    more: bool,
+    is_over: bool,
+}
+
+impl Reading {
+    fn new(page: Page) -> Self {
+        Self { page, rows: Vec::new(), bytes: 0, more: false, is_over: false }
+    }
+
+    /// How many rows to read next: one more than wanted, to know whether there are more.
+    fn wants(&self) -> Option<u64> {
+        let missing = (self.page.rows_max + 1).saturating_sub(self.rows.len() as u64);
+        (!self.is_over).then_some(missing.min(ROWS_AT_ONCE))
+    }
+
+    fn take(&mut self, rows: Vec<settings::Model>, rows_max: u64) {
+        self.is_over = (rows.len() as u64) < rows_max;
+        for row in rows {
+            self.bytes += row.key.len() + row.value_json.as_ref().map_or(0, String::len);
+            let is_full = self.rows.len() as u64 == self.page.rows_max;
+            // A page has at least one row, however large.
+            if is_full || (self.bytes > self.page.bytes_max && !self.rows.is_empty()) {
+                (self.more, self.is_over) = (true, true);
+                return;
+            }
+            self.rows.push(row);
+        }
+    }
+}
+
+/// Before the first change.
+const FIRST: state::Model = state::Model { id: STATE, revision: 0, forgotten_revision: 0, live_count: 0 };
+
+async fn state(db: &Db<'_>) -> Result<state::Model> {
+    Ok(state::Entity::find_by_id(STATE).one(db).await?.unwrap_or(FIRST))
+}
+
+async fn lock(tx: &Tx<'_>) -> Result<state::Model> {
+    let row = state::Entity::find_by_id(STATE).lock(LockType::NoKeyUpdate).one(&**tx).await?;
+    if let Some(row) = row {
+        return Ok(row);
+    }
+    // If another one makes it meanwhile, this operation is run again and finds it.
+    state::Entity::insert(FIRST.into_active_model()).exec_without_returning(&**tx).await?;
+    Ok(FIRST)
+}
+
+async fn advance(tx: &Tx<'_>, state: &state::Model, more: i64) -> Result<()> {
+    state::Entity::update_many()
+        .col_expr(state::Column::Revision, Expr::value(state.revision + 1))
+        .col_expr(state::Column::LiveCount, Expr::value(state.live_count + more))
+        .filter(state::Column::Id.eq(STATE))
+        .exec(&**tx)
+        .await?;
+    Ok(())
+}
+
+fn under(prefix: &str) -> Where {
+    let key = settings::Column::Key;
+    match prefix.is_empty() {
+        true => Where::all(),
+        false => Where::all()
+            .add(key.gte(prefix))
+            .add_option(crate::page::after_prefix(prefix).map(|end| key.lt(end))),
+    }
+}
+
+fn refused(refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::NotFound => Error::SettingNotFound,
+        Refusal::Exists => Error::SettingExists,
+        Refusal::Changed => Error::SettingChanged,
+    }
+}
+
+fn setting(row: settings::Model) -> Option<Setting> {
+    Some(Setting {
+        key: row.key,
+        value_json: row.value_json?,
+        revision: row.revision,
+        create_us: row.create_time,
+        update_us: row.update_time,
+    })
+}

@@ -1,0 +1,20 @@
+//! PostgreSQL that is stopped, killed, full, unreachable or not the one it should be: calls fail fast and say so, nothing
+//! acknowledged is lost, nothing is done twice, and all recovers by itself.
+//!
+//! Every test has a server of its own, with fsync on, in a temporary folder. With `PANNIER_TEST_POSTGRES=off` these tests
+//! say so and do nothing.
+
+mod backends;
+mod commit;
+mod crowded;
+#[cfg(target_os = "linux")]
+mod full_disk;
+mod network;
+mod persist;
+mod proxy;
+mod restarts;
+pub(crate) mod server;
+mod start;
+mod stop;
+mod tls;
+mod wake_ups;

@@ -1,0 +1,262 @@
+//! Work: tasks pushed down a stream, as far as the worker's credit goes.
+
+use pannier_proto::errors::v1::ErrorReason;
+use pannier_proto::queue::v1 as pb;
+use pannier_proto::queue::v1::TaskState;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::{Code, Status, Streaming};
+
+use super::calls::{completed, failed, item, numbered, numbers, outcome, settled};
+use crate::harness::{Pannier, assert_status, pannier, pannier_with, violated_fields};
+
+/// A worker's end of a stream.
+struct Stream {
+    requests: mpsc::UnboundedSender<pb::WorkRequest>,
+    answers: Streaming<pb::WorkResponse>,
+    worker_id: i64,
+}
+
+fn open(worker_name: &str) -> pb::WorkOpen {
+    pb::WorkOpen { worker_name: worker_name.into(), ..Default::default() }
+}
+
+async fn try_stream(pannier: &Pannier, first: pb::WorkRequest) -> Result<Stream, Status> {
+    let (requests, receiver) = mpsc::unbounded_channel();
+    requests.send(first).unwrap();
+    let mut answers = pannier.queue().work(UnboundedReceiverStream::new(receiver)).await?.into_inner();
+    let opened = answers.message().await?.unwrap().opened.unwrap();
+    assert!(opened.beat_interval.unwrap().seconds > 0);
+    Ok(Stream { requests, answers, worker_id: opened.worker_id })
+}
+
+async fn stream(pannier: &Pannier, open: pb::WorkOpen, credit: i32) -> Stream {
+    let first = pb::WorkRequest { open: Some(open), credit, ..Default::default() };
+    try_stream(pannier, first).await.unwrap()
+}
+
+impl Stream {
+    fn say(&self, credit: i32, outcomes: Vec<pb::Outcome>) {
+        self.requests.send(pb::WorkRequest { open: None, credit, outcomes }).unwrap();
+    }
+
+    async fn hear(&mut self) -> pb::WorkResponse {
+        self.answers.message().await.unwrap().expect("an answer")
+    }
+
+    async fn tasks(&mut self) -> Vec<pb::Task> {
+        let answer = self.hear().await;
+        assert!(answer.results.is_empty());
+        answer.tasks
+    }
+}
+
+#[tokio::test]
+async fn tasks_are_pushed_as_far_as_the_credit_goes() {
+    let pannier = pannier().await;
+    pannier.enqueue_all((0..3).map(|number| numbered("a", number)).collect()).await;
+    let mut worker = stream(&pannier, open("w"), 2).await;
+    let tasks = worker.tasks().await;
+    assert_eq!(numbers(&tasks), [0, 1]);
+    assert!(tasks.iter().all(|task| task.worker_id == worker.worker_id && task.token == 1));
+    pannier.let_arrive().await;
+    assert_eq!(pannier.list(TaskState::Queued).await.len(), 1, "the credit is used up");
+    worker.say(5, vec![]);
+    assert_eq!(numbers(&worker.tasks().await), [2]);
+    // What comes later is pushed when it comes.
+    pannier.enqueue_all((3..5).map(|number| numbered("a", number)).collect()).await;
+    let mut rest = worker.tasks().await;
+    while rest.len() < 2 {
+        rest.extend(worker.tasks().await);
+    }
+    assert_eq!(numbers(&rest), [3, 4]);
+}
+
+#[tokio::test]
+async fn outcomes_are_answered_in_their_order_with_the_next_tasks() {
+    let pannier = pannier().await;
+    pannier.enqueue_all((0..4).map(|number| numbered("a", number)).collect()).await;
+    let mut worker = stream(&pannier, open("w"), 2).await;
+    let tasks = worker.tasks().await;
+    let stale = pb::Outcome { token: 9, ..outcome(&tasks[0], completed()) };
+    worker.say(2, vec![stale, outcome(&tasks[1], failed("e")), outcome(&tasks[0], completed())]);
+    let answer = worker.hear().await;
+    let states: Vec<_> =
+        answer.results.iter().map(|result| settled(result).map(|settled| settled.state()).ok()).collect();
+    assert_eq!(states, [None, Some(TaskState::Scheduled), Some(TaskState::Completed)]);
+    assert_eq!(numbers(&answer.tasks), [2, 3]);
+}
+
+#[tokio::test]
+async fn only_the_types_asked_for_are_pushed_and_work_can_begin_at_once() {
+    let pannier = pannier().await;
+    pannier.enqueue_all(vec![item("b"), item("a")]).await;
+    let open = pb::WorkOpen { types: vec!["a".into()], start: true, ..open("w") };
+    let mut worker = stream(&pannier, open, 5).await;
+    let tasks = worker.tasks().await;
+    assert_eq!((tasks.len(), tasks[0].r#type.as_str(), tasks[0].state()), (1, "a", TaskState::Running));
+}
+
+#[tokio::test]
+async fn messages_are_beats_and_without_them_the_worker_is_dead() {
+    let pannier = pannier().await;
+    let id = pannier.enqueue(item("a")).await;
+    let mut worker = stream(&pannier, open("w"), 1).await;
+    worker.tasks().await;
+    for _ in 0..10 {
+        pannier.advance_s(10);
+        worker.say(0, vec![]);
+        pannier.let_arrive().await;
+    }
+    assert_eq!(pannier.state_of(id).await, TaskState::Claimed);
+    pannier.advance_s(14);
+    assert_eq!(pannier.state_of(id).await, TaskState::Queued);
+    worker.say(0, vec![]);
+    let error = worker.answers.message().await.unwrap_err();
+    assert_status(&error, Code::FailedPrecondition, ErrorReason::WorkerLost);
+}
+
+#[tokio::test]
+async fn a_worker_is_told_what_to_stop() {
+    let pannier = pannier().await;
+    let id = pannier.enqueue(item("a")).await;
+    let mut worker = stream(&pannier, open("w"), 1).await;
+    worker.tasks().await;
+    pannier.cancel(id).await;
+    worker.say(0, vec![]);
+    assert_eq!(worker.hear().await.cancel_task_ids, [id]);
+}
+
+#[tokio::test]
+async fn a_worker_that_closes_its_side_gives_back_what_it_holds() {
+    let pannier = pannier().await;
+    pannier.enqueue_all((0..2).map(|number| numbered("a", number)).collect()).await;
+    let mut worker = stream(&pannier, open("w"), 2).await;
+    let tasks = worker.tasks().await;
+    worker.say(0, vec![outcome(&tasks[0], completed())]);
+    worker.hear().await;
+    let Stream { requests, mut answers, .. } = worker;
+    drop(requests);
+    assert!(answers.message().await.unwrap().is_none());
+    let again = pannier.claim(&[], 5).await;
+    assert_eq!((numbers(&again), again[0].token), (vec![1], 2));
+}
+
+#[tokio::test]
+async fn a_registered_worker_keeps_other_tasks_when_its_stream_is_closed() {
+    let pannier = pannier().await;
+    pannier.enqueue_all((0..2).map(|number| numbered("a", number)).collect()).await;
+    let worker_id = pannier.worker("w").await;
+    let claimed = pannier.claim_for(worker_id).await.unwrap();
+    let mut worker = stream(&pannier, pb::WorkOpen { worker_id, ..Default::default() }, 1).await;
+    assert_eq!(worker.worker_id, worker_id);
+    assert_eq!(numbers(&worker.tasks().await), [1]);
+    let Stream { requests, mut answers, .. } = worker;
+    drop(requests);
+    assert!(answers.message().await.unwrap().is_none());
+    assert_eq!(numbers(&pannier.claim(&[], 5).await), [1]);
+    pannier.try_complete(&claimed).await.unwrap();
+}
+
+#[tokio::test]
+async fn after_a_broken_connection_a_worker_goes_on_with_another_stream() {
+    let pannier = pannier().await;
+    pannier.enqueue_all((0..2).map(|number| numbered("a", number)).collect()).await;
+    let mut worker = stream(&pannier, open("w"), 1).await;
+    let task = worker.tasks().await.remove(0);
+    let worker_id = worker.worker_id;
+    // Cancelled, not closed.
+    drop(worker.answers);
+    pannier.let_arrive().await;
+    drop(worker.requests);
+    assert_eq!(pannier.state_of(task.id).await, TaskState::Claimed);
+    let mut worker = stream(&pannier, pb::WorkOpen { worker_id, ..Default::default() }, 0).await;
+    worker.say(1, vec![outcome(&task, completed())]);
+    let answer = worker.hear().await;
+    assert!(settled(&answer.results[0]).is_ok());
+    assert_eq!(numbers(&answer.tasks), [1]);
+}
+
+#[tokio::test]
+async fn a_message_that_is_wrong_ends_the_stream() {
+    let pannier = pannier().await;
+    let error = try_stream(&pannier, pb::WorkRequest::default()).await.err().unwrap();
+    assert_eq!(violated_fields(&error), ["open", "open.worker_name"]);
+    let wrong = pb::WorkOpen {
+        queue: "a b".into(),
+        types: vec![String::new()],
+        worker_id: -1,
+        worker_name: "w".into(),
+        start: false,
+    };
+    let first = pb::WorkRequest { open: Some(wrong), ..Default::default() };
+    let error = try_stream(&pannier, first).await.err().unwrap();
+    assert_eq!(
+        violated_fields(&error),
+        ["open.queue", "open.types[0]", "open.worker_id", "open.worker_name"]
+    );
+    let unknown = pb::WorkOpen { worker_id: 99, ..Default::default() };
+    let first = pb::WorkRequest { open: Some(unknown), ..Default::default() };
+    let error = try_stream(&pannier, first).await.err().unwrap();
+    assert_status(&error, Code::FailedPrecondition, ErrorReason::WorkerLost);
+
+    let mut worker = stream(&pannier, open("w"), 900).await;
+    let again =
+        pb::WorkRequest { open: Some(open("w")), credit: 101, outcomes: vec![pb::Outcome::default()] };
+    worker.requests.send(again).unwrap();
+    let error = worker.answers.message().await.unwrap_err();
+    assert_eq!(violated_fields(&error), ["credit", "open", "outcomes[0].what"]);
+}
+
+#[tokio::test]
+async fn no_more_streams_are_open_than_may_and_a_stop_ends_them() {
+    let pannier = pannier_with(|settings| settings.queue.streams_max = 1).await;
+    let mut worker = stream(&pannier, open("one"), 1).await;
+    let first = pb::WorkRequest { open: Some(open("two")), ..Default::default() };
+    let error = try_stream(&pannier, first).await.err().unwrap();
+    assert_status(&error, Code::ResourceExhausted, ErrorReason::Overloaded);
+    let pannier = pannier.restart().await;
+    let ended = worker.answers.message().await;
+    assert!(ended.is_err(), "{ended:?}");
+    pannier.enqueue(item("a")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn several_streams_share_the_work_and_each_task_is_done_once() {
+    const TASKS: i64 = 2_000;
+    let pannier = pannier().await;
+    let mut workers = Vec::new();
+    for number in 0..6 {
+        let mut worker = stream(&pannier, open(&format!("w{number}")), 10).await;
+        workers.push(tokio::spawn(async move {
+            let mut done = Vec::new();
+            while let Ok(Some(answer)) = worker.answers.message().await {
+                assert!(answer.results.iter().all(|result| settled(result).is_ok()));
+                if answer.tasks.is_empty() {
+                    continue;
+                }
+                done.extend(numbers(&answer.tasks));
+                let outcomes: Vec<_> = answer.tasks.iter().map(|task| outcome(task, completed())).collect();
+                worker.say(i32::try_from(outcomes.len()).unwrap(), outcomes);
+            }
+            done
+        }));
+    }
+    for from in (0..TASKS).step_by(100) {
+        pannier.enqueue_all((from..from + 100).map(|number| numbered("a", number)).collect()).await;
+    }
+    while pannier.list(TaskState::Completed).await.len() < 100
+        || !pannier.list(TaskState::Queued).await.is_empty()
+        || !pannier.list(TaskState::Claimed).await.is_empty()
+    {
+        tokio::task::yield_now().await;
+    }
+    let pannier = pannier.restart().await;
+    let mut done = Vec::new();
+    for worker in workers {
+        done.extend(worker.await.unwrap());
+    }
+    done.sort_unstable();
+    assert_eq!(done, (0..TASKS).collect::<Vec<_>>());
+    assert_eq!(pannier.row_count("queue_tasks WHERE state = 4").await, TASKS);
+}

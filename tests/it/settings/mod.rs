@@ -1,0 +1,7 @@
+//! The settings service.
+
+mod bad_input;
+mod calls;
+mod changes;
+mod shared;
+mod watch;
