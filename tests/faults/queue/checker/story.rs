@@ -22,7 +22,8 @@ impl Story {
         let start = Start { from: At(0), ready: At(1), killed: At::NEVER };
         Self {
             history: History { terms, starts: vec![start], ..History::default() },
-            now: At(10),
+            // Long after the start, whose grace is over.
+            now: At(3_000_000),
             outcomes: 0,
         }
     }
