@@ -22,7 +22,7 @@ test-clients:
 
 test-long: ## The same faults and random operations, many more times.
 	PANNIER_MODEL_OPERATIONS=1000000 $(CARGO) test --test it model
-	PANNIER_KILLS=1000 PANNIER_FAULTS=all $(CARGO) test --test faults -- --nocapture
+	PANNIER_KILLS=1000 PANNIER_QUEUE_TASKS=100000 PANNIER_FAULTS=all $(CARGO) test --test faults -- --nocapture
 
 check: node_modules/.package-lock.json ## Formatter, clippy with warnings as errors, buf.
 	$(CARGO) fmt --all --check

@@ -2,8 +2,9 @@
 //! started where it must not.
 //!
 //! Every test starts the real binary and speaks real gRPC to it. How long they run is steered by the environment:
-//! `PANNIER_KILLS` (50), `PANNIER_STORM_CALLS` (10000), `PANNIER_FAULTS=all` (each point instead of a part of them), and
-//! `PANNIER_SEED` runs the same choices again. `PANNIER_TEST_POSTGRES=off` leaves out those of PostgreSQL.
+//! `PANNIER_KILLS` (50), `PANNIER_STORM_CALLS` (10000), `PANNIER_QUEUE_TASKS` (2000), `PANNIER_QUEUE_KILLS` (by the tasks),
+//! `PANNIER_FAULTS=all` (each point instead of a part of them), and `PANNIER_SEED` runs the same choices again.
+//! `PANNIER_TEST_POSTGRES=off` leaves out those of PostgreSQL.
 
 // Tests may fail loudly, print what they did, and look at the real clock.
 #![allow(
@@ -30,6 +31,7 @@ mod load;
 mod malformed;
 mod peers;
 mod postgres;
+mod queue;
 #[cfg(target_os = "linux")]
 mod shim;
 mod sidecar;

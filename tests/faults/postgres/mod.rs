@@ -13,7 +13,7 @@ mod network;
 mod persist;
 mod proxy;
 mod restarts;
-mod server;
+pub(crate) mod server;
 mod start;
 mod stop;
 mod tls;

@@ -24,7 +24,7 @@ pub(super) enum End {
 }
 
 /// A server; stopped and removed when dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     /// Unmounted before the folder is removed.
     disk: Option<Disk>,
     place: TempDir,
@@ -56,7 +56,7 @@ impl Server {
     }
 
     /// A server that runs; nothing if PostgreSQL is not to be tested.
-    pub(super) async fn started() -> Option<Self> {
+    pub(crate) async fn started() -> Option<Self> {
         let mut server = Self::made().await?;
         server.start().await;
         Some(server)
@@ -164,7 +164,7 @@ impl Server {
     }
 
     /// The URL of a database in it.
-    pub(super) fn url(&self, database: &str) -> String {
+    pub(crate) fn url(&self, database: &str) -> String {
         format!("postgres://pannier@{}/{database}", self.address())
     }
 
