@@ -135,11 +135,12 @@ async fn a_message_that_is_too_large_names_the_limit() {
         .set("cache.value_bytes_max", 100_000)
         .set("cache.response_bytes_max", 100_000)
         .set("settings.value_bytes_max", 10_000)
-        .set("server.message_bytes_max", 200_000);
+        .set("queue.response_bytes_max", 1_310_720)
+        .set("server.message_bytes_max", 2_000_000);
     let (sidecar, channel, mut client) = served(launch).await;
     let large = pb::PutItem {
         key: "large".into(),
-        content: Some(pb::put_item::Content::Value(vec![7; 300_000].into())),
+        content: Some(pb::put_item::Content::Value(vec![7; 3_000_000].into())),
         ..Default::default()
     };
     let request = pb::PutRequest { namespace: NAMESPACE.into(), item: Some(large), ..Default::default() };

@@ -159,25 +159,6 @@ async fn a_registered_worker_keeps_other_tasks_when_its_stream_is_closed() {
 }
 
 #[tokio::test]
-async fn after_a_broken_connection_a_worker_goes_on_with_another_stream() {
-    let pannier = pannier().await;
-    pannier.enqueue_all((0..2).map(|number| numbered("a", number)).collect()).await;
-    let mut worker = stream(&pannier, open("w"), 1).await;
-    let task = worker.tasks().await.remove(0);
-    let worker_id = worker.worker_id;
-    // Cancelled, not closed.
-    drop(worker.answers);
-    pannier.let_arrive().await;
-    drop(worker.requests);
-    assert_eq!(pannier.state_of(task.id).await, TaskState::Claimed);
-    let mut worker = stream(&pannier, pb::WorkOpen { worker_id, ..Default::default() }, 0).await;
-    worker.say(1, vec![outcome(&task, completed())]);
-    let answer = worker.hear().await;
-    assert!(settled(&answer.results[0]).is_ok());
-    assert_eq!(numbers(&answer.tasks), [1]);
-}
-
-#[tokio::test]
 async fn a_message_that_is_wrong_ends_the_stream() {
     let pannier = pannier().await;
     let error = try_stream(&pannier, pb::WorkRequest::default()).await.err().unwrap();
