@@ -20,9 +20,8 @@ use crate::storage::{Db, Tx};
 const TASKS_TOLD_MAX: i64 = 100;
 
 const WORKER: &str =
-    r#"SELECT "beat_time" AS "number" FROM "queue_workers" WHERE "id" = $1 AND "end_time" IS NULL"#;
-const BEAT: &str =
-    r#"UPDATE "queue_workers" SET "prior_beat_time" = "beat_time", "beat_time" = $1 WHERE "id" = $2"#;
+    r#"SELECT "prior_beat_time" AS "number" FROM "queue_workers" WHERE "id" = $1 AND "end_time" IS NULL"#;
+const BEAT: &str = r#"UPDATE "queue_workers" SET "prior_beat_time" = $1, "beat_time" = $1 WHERE "id" = $2"#;
 const END: &str = r#"UPDATE "queue_workers" SET "end_time" = $1 WHERE "id" = $2"#;
 pub(super) const HELD: &str = r#"SELECT "id", "token", "claim_time", "is_cancelling" FROM "queue_tasks" WHERE "worker_id" = $1
     AND "state" IN (2, 3)"#;
