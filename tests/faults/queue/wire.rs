@@ -34,7 +34,7 @@ pub(crate) fn item(spec: &Spec) -> pb::EnqueueItem {
         timeout: spec.timeout.and_then(duration),
         when: (spec.delay > 0).then(|| duration(spec.delay)).flatten().map(pb::enqueue_item::When::Delay),
         limit_key: if mark.is_multiple_of(16) { format!("key {}", mark % 3) } else { String::new() },
-        unique: None,
+        ..Default::default()
     }
 }
 
