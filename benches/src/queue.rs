@@ -70,19 +70,20 @@ pub(crate) fn parameters(number: u64) -> String {
 pub(crate) struct Stock<Q> {
     queue: Q,
     /// The most that was completed in a second of a round so far; at first what may be expected at most.
-    per_second: f64,
+    /// None: nothing is to be there.
+    per_second: Option<f64>,
     /// What was completed when the last round began, and how long that was.
     before: Option<(u64, f64)>,
 }
 
 impl<Q: Queue> Stock<Q> {
     pub(crate) fn new(queue: Q, per_second_expected: f64) -> Self {
-        Self { queue, per_second: per_second_expected, before: None }
+        Self { queue, per_second: Some(per_second_expected), before: None }
     }
 
-    /// For sides that use nothing up: only the counts are checked.
+    /// For sides that bring their tasks with them: only the counts are checked.
     pub(crate) fn untouched(queue: Q) -> Self {
-        Self { queue, per_second: 0.0, before: None }
+        Self { queue, per_second: None, before: None }
     }
 
     /// Adds tasks until so many are queued.
@@ -101,17 +102,18 @@ impl<Q: Queue> Stock<Q> {
 #[tonic::async_trait]
 impl<Q: Queue> Supply for Stock<Q> {
     async fn prepare(&mut self, seconds: f64) -> Fallible<()> {
+        let Some(mut per_second) = self.per_second else { return Ok(()) };
         let completed = self.queue.counts().states().completed;
         if let Some((before, seconds)) = self.before {
             let rate = (completed - before) as f64 / seconds;
             // The first figure was a guess, all others are measured.
             let is_first = before == 0;
-            self.per_second = if is_first { rate } else { self.per_second.max(rate) };
+            per_second = if is_first { rate } else { per_second.max(rate) };
         }
+        self.per_second = Some(per_second);
         self.before = Some((completed, seconds));
         // Twice as many, and some for those that hold many at once.
-        let wanted = 2.0 * self.per_second * seconds;
-        if wanted > 0.0 { self.fill(wanted as u64 + AT_ONCE).await } else { Ok(()) }
+        self.fill((2.0 * per_second * seconds) as u64 + AT_ONCE).await
     }
 
     async fn check(&mut self) -> Fallible<()> {
