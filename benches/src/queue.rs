@@ -86,6 +86,12 @@ impl<Q: Queue> Stock<Q> {
         Self { queue, per_second: None, before: None }
     }
 
+    /// Has some tasks there before the first round, for a database that is to take note of what its tables hold.
+    pub(crate) async fn begun(mut self) -> Fallible<Self> {
+        self.fill(AT_ONCE).await?;
+        Ok(self)
+    }
+
     /// Adds tasks until so many are queued.
     async fn fill(&mut self, wanted: u64) -> Fallible<()> {
         let queued = self.queue.counts().states().queued;
