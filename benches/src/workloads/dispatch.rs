@@ -17,7 +17,7 @@ use crate::workers::dispatch::{Pacer, WaitingClaimer, WaitingStream};
 const PACE: Duration = Duration::from_millis(4);
 const WAITING: usize = 8;
 /// Fewer and longer than others, so that each has enough tasks for a p99.
-const ROUNDS: u32 = 5;
+const ROUNDS: u32 = 3;
 const IN_TIME: Option<Target> = Some(Target::Below(5.0));
 
 pub(super) async fn run(bench: &Bench) -> Fallible<Vec<Section>> {

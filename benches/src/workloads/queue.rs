@@ -20,10 +20,12 @@ use crate::workers::tasks::{Claimer, Enqueuer, Exchanger};
 /// Tasks of a batch.
 const BATCH: usize = 100;
 /// What may be expected at most, in tasks a second: so many are there before the first round.
-const SINGLE_EXPECTED: f64 = 30_000.0;
-const BATCH_EXPECTED: f64 = 120_000.0;
-/// Where there is no target.
-const ROUNDS: u32 = 3;
+const SINGLE_EXPECTED: f64 = 20_000.0;
+const BATCH_EXPECTED: f64 = 80_000.0;
+const CEILING_SINGLE_EXPECTED: f64 = 60_000.0;
+const CEILING_BATCH_EXPECTED: f64 = 250_000.0;
+/// Where there is no target, because there are many sides.
+const ROUNDS: u32 = 2;
 const OF_CEILING: Option<Target> = Some(Target::AtLeast(0.6));
 const OF_SINGLE: Option<Target> = Some(Target::AtLeast(3.0));
 
@@ -260,6 +262,6 @@ fn ceiling(bench: &Bench, label: &str, shape: Shape, workers: usize, count: usiz
     let queue = CeilingQueue::open(&folder, shape)?;
     let claimers =
         (1..=workers as i64).map(|worker| Claimer { queue: queue.of_worker(worker), count }).collect();
-    let expected = if count == 1 { SINGLE_EXPECTED } else { BATCH_EXPECTED };
+    let expected = if count == 1 { CEILING_SINGLE_EXPECTED } else { CEILING_BATCH_EXPECTED };
     Ok(Side::ceiling(label, claimers).supplied(Stock::new(queue, expected)))
 }
