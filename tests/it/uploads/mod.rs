@@ -1,0 +1,6 @@
+//! The uploads service.
+
+mod calls;
+mod check;
+mod register;
+mod sessions;
