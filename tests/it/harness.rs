@@ -178,6 +178,12 @@ impl Pannier {
         self.beside_at(self.configuration.storage.url.expose()).await
     }
 
+    /// A connection of its own to the same sidecar.
+    pub async fn another_connection(&self) -> Channel {
+        let address = self.running.as_ref().and_then(|running| running.address).unwrap();
+        Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+    }
+
     /// A schema that is empty.
     pub async fn fresh_schema(&self) -> String {
         new_schema().await

@@ -75,9 +75,15 @@ pub(in super::super) fn lines<'s>(
 fn file(mut parser: Parser<'_>, text: &str, now_us: i64) -> Result<NewFile, String> {
     let line: Line = serde_json::from_str(text).map_err(|error| match error.classify() {
         // Names a field of ours, or one that we do not have: no value.
-        serde_json::error::Category::Data => format!("is not such an object (column {})", error.column()),
+        serde_json::error::Category::Data => {
+            format!("is JSON, but no such object (column {})", error.column())
+        }
         _ => format!("is no JSON (column {})", error.column()),
     })?;
+    if !text.trim_start().starts_with('{') {
+        // An array of the fields in their order would pass for one.
+        return Err("is JSON, but no object".to_owned());
+    }
     let upload_time = match line.upload_time.as_str() {
         "" => None,
         text => Some(

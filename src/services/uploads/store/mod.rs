@@ -26,3 +26,6 @@ pub use remove::{delete_session, due, remove_expired, remove_remains};
 pub use reserve::{extend, release, reserve};
 pub use sessions::{Metadata, change, create, find};
 pub use stats::stats;
+
+#[cfg(test)]
+mod plans;
