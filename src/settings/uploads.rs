@@ -114,7 +114,8 @@ impl UploadsSettings {
         within(found, "uploads.stats_files_max", self.stats_files_max, 1..=1_000_000);
         within(found, "uploads.stats_sessions_max", self.stats_sessions_max, 1..=1_000_000);
         within(found, "uploads.exports_max", self.exports_max, 0..=1_024);
-        within(found, "uploads.index_bytes_max", self.index_bytes_max, 1..=message_bytes_max / 2);
+        // JSON may take six characters for one.
+        within(found, "uploads.index_bytes_max", self.index_bytes_max, 1..=message_bytes_max / 8);
         within(found, "uploads.import_lines_max", self.import_lines_max, 1..=100_000);
         within(found, "uploads.sweep_ms", self.sweep_ms, 10..=3_600_000);
     }
@@ -130,6 +131,29 @@ impl UploadsSettings {
                 "must be 1 to {SERVICES_MAX} names with commas between them, each 1 to {NAME_BYTES_MAX} of a-z, 0-9, '.', '_' and '-'"
             );
             found.push(("uploads.services", message));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Settings;
+    use super::*;
+
+    #[test]
+    fn services_are_names_with_commas_between_them() {
+        let wrong = |services: &str| {
+            let settings = UploadsSettings { services: services.into(), ..Default::default() };
+            let mut found = Vec::new();
+            settings.check(&mut found, Settings::default().server.message_bytes_max);
+            found.into_iter().map(|(setting, _)| setting).collect::<Vec<_>>()
+        };
+        for services in ["photos", "photos,drive", "photos, drive , s3", "a.b_c-9"] {
+            assert!(wrong(services).is_empty(), "{services}");
+        }
+        let many = vec!["a"; 65].join(",");
+        for services in ["", ",", "photos,", "Photos", "a b", "é", &"a".repeat(65), &many] {
+            assert_eq!(wrong(services), ["uploads.services"], "{services}");
         }
     }
 }

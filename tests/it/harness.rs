@@ -46,6 +46,13 @@ pub async fn pannier() -> Pannier {
 
 /// A sidecar whose settings `change` has changed.
 pub async fn pannier_with(change: impl FnOnce(&mut Settings)) -> Pannier {
+    let (mut settings, directory) = fresh_settings().await;
+    change(&mut settings);
+    Pannier::start(settings, START_US, directory).await
+}
+
+/// The settings of a sidecar on a database of its own, and where that is.
+pub async fn fresh_settings() -> (Settings, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let mut settings = Settings::default();
     settings.server.listen = "127.0.0.1:0".into();
@@ -55,8 +62,7 @@ pub async fn pannier_with(change: impl FnOnce(&mut Settings)) -> Pannier {
         settings.storage.url = new_schema().await.into();
         settings.storage.connections = 4;
     }
-    change(&mut settings);
-    Pannier::start(settings, START_US, directory).await
+    (settings, directory)
 }
 
 /// Whether this run is the one on PostgreSQL.

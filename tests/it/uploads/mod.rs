@@ -3,6 +3,7 @@
 mod bad_input;
 mod calls;
 mod check;
+mod composed;
 mod contest;
 mod errors;
 mod index;
