@@ -11,6 +11,7 @@ mod api;
 mod convert;
 mod domain;
 mod entity;
+mod file;
 mod registry;
 mod store;
 mod upkeep;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::super::Uploads;
 use super::super::convert::{self, Parser};
-use super::super::domain::{NewFile, Sha256};
+use super::super::file::{NewFile, Sha256};
 use super::super::store::{self, FileFilter};
 use super::steps::{Context, Step};
 use crate::clock::Clock;

@@ -12,7 +12,7 @@ use tonic::{Status, Streaming};
 
 use super::super::Uploads;
 use super::super::convert::{self, Parser};
-use super::super::domain::{File, NewFile, Outcome, Sha256};
+use super::super::file::{File, NewFile, Outcome, Sha256};
 use super::super::store::{self, Page};
 use crate::clock;
 use crate::deadline;

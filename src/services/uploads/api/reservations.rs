@@ -5,7 +5,7 @@ use pannier_proto::uploads::v1 as pb;
 use uuid::Uuid;
 
 use super::super::convert::{self, Parser};
-use super::super::domain::Sha256;
+use super::super::file::Sha256;
 use super::super::store;
 use super::steps::{Context, Step};
 use crate::clock::Clock;

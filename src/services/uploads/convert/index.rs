@@ -6,7 +6,7 @@ use pannier_proto::uploads::v1 as pb;
 use prost_types::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::super::domain::{File, NewFile, Sent};
+use super::super::file::{File, NewFile, Sent};
 use super::Parser;
 use crate::convert::timestamp;
 use crate::error::{Error, Result};

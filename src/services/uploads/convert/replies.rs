@@ -2,7 +2,8 @@
 
 use pannier_proto::uploads::v1 as pb;
 
-use super::super::domain::{File, FileState, Outcome, Session, Stats, Status, UploadError, Wish};
+use super::super::domain::{Session, Stats, Status, UploadError};
+use super::super::file::{File, FileState, Outcome, Wish};
 use crate::convert::timestamp;
 
 /// Bytes of framing, times and numbers of a file in an answer, with its hash.

@@ -4,7 +4,8 @@ use pannier_proto::uploads::v1 as pb;
 use prost_types::Duration;
 use uuid::Uuid;
 
-use super::super::domain::{COUNT_MAX, File, NewFile, RetryPolicy, SIZE_BYTES_MAX, Sent, Sha256, Status};
+use super::super::domain::{COUNT_MAX, RetryPolicy, Status};
+use super::super::file::{File, NewFile, SIZE_BYTES_MAX, Sent, Sha256};
 use crate::clock::ms_to_us;
 use crate::settings::{TTL_MS_MAX, UploadsSettings};
 

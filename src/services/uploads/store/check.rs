@@ -8,7 +8,8 @@ use super::names::Names;
 use super::rows::{self, FILE_COLUMNS, FileRow};
 use super::{reserve, sql};
 use crate::error::Result;
-use crate::services::uploads::domain::{FileState, NameKind, Sha256};
+use crate::services::uploads::domain::NameKind;
+use crate::services::uploads::file::{FileState, Sha256};
 use crate::storage::{Db, Tx, chunks};
 
 #[derive(FromQueryResult)]

@@ -7,7 +7,8 @@ use super::names::Names;
 use super::rows::{FILE_COLUMNS, FileRow};
 use super::sql;
 use crate::error::Result;
-use crate::services::uploads::domain::{File, NameKind, Sha256};
+use crate::services::uploads::domain::NameKind;
+use crate::services::uploads::file::{File, Sha256};
 use crate::storage::Db;
 
 /// The next files of a service, those after a hash; and whether there are more.

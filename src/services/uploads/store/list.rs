@@ -12,8 +12,9 @@ use super::rows::{self, FILE_COLUMNS, FileRow};
 use super::sessions::{Metadata, find};
 use super::sql;
 use crate::error::Result;
-use crate::services::uploads::domain::{File, NameKind, Session, Status};
+use crate::services::uploads::domain::{NameKind, Session, Status};
 use crate::services::uploads::entity::sessions;
+use crate::services::uploads::file::File;
 use crate::storage::Db;
 
 use uuid::Uuid;

@@ -11,9 +11,8 @@ use super::rows::FileRow;
 use super::sessions::{Metadata, lock, save_advanced};
 use super::{check, errors, reserve, rows, sql};
 use crate::error::{Error, Result};
-use crate::services::uploads::domain::{
-    Counts, File, NameKind, NewFile, Outcome, Sent, Session, Sha256, base_name,
-};
+use crate::services::uploads::domain::{Counts, NameKind, Session};
+use crate::services::uploads::file::{File, NewFile, Outcome, Sent, Sha256, base_name};
 use crate::storage::{Tx, chunks};
 
 /// What became of files that were registered.

@@ -12,7 +12,8 @@ use uuid::Uuid;
 use super::names::Names;
 use super::{check, rows, sql};
 use crate::error::Result;
-use crate::services::uploads::domain::{NameKind, Sha256, Wish};
+use crate::services::uploads::domain::NameKind;
+use crate::services::uploads::file::{Sha256, Wish};
 use crate::storage::{Db, Tx, chunks};
 
 /// A reservation that may be over.

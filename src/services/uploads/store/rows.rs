@@ -5,10 +5,9 @@ use uuid::Uuid;
 
 use super::names::Names;
 use crate::error::{Error, Result};
-use crate::services::uploads::domain::{
-    Counts, File, NameKind, Refusal, Session, Sha256, Status, UploadError, base_name,
-};
+use crate::services::uploads::domain::{Counts, NameKind, Refusal, Session, Status, UploadError};
 use crate::services::uploads::entity::{errors, sessions};
+use crate::services::uploads::file::{File, Sha256, base_name};
 use crate::storage::Db;
 
 /// What a status is stored as.

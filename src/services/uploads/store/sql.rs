@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use sea_orm::{ConnectionTrait as _, FromQueryResult, Statement, Value};
 
 use crate::error::Result;
-use crate::services::uploads::domain::Sha256;
+use crate::services::uploads::file::Sha256;
 use crate::storage::Db;
 
 /// Runs a statement; tells how many rows it has changed.
