@@ -2,9 +2,10 @@
 
 use pannier_proto::uploads::v1 as pb;
 use pannier_proto::uploads::v1::FileState::{Reserved, Unknown, Uploaded};
+use pannier_proto::uploads::v1::RegisterOutcome::Duplicate;
 
 use super::calls::{file, files, hash, hashes, us};
-use crate::harness::{pannier, pannier_with};
+use crate::harness::{pannier, pannier_with, violated_fields};
 
 #[tokio::test]
 async fn each_hash_is_answered_at_its_place_whatever_its_case() {
@@ -92,4 +93,21 @@ async fn a_forgotten_file_is_unknown_and_may_be_registered_again() {
     assert_eq!(pannier.uploads().forget(elsewhere).await.unwrap().into_inner().forgotten_count, 0);
     assert_eq!(pannier.get_session(&id).await.success_count, 5, "counts tell what was done");
     assert_eq!(pannier.register(&id, file(1)).await, pb::RegisterOutcome::Registered);
+}
+
+#[tokio::test]
+async fn files_of_a_service_that_is_taken_out_stay_and_go_out_with_the_others() {
+    let pannier = pannier().await;
+    let id = pannier.session().await;
+    pannier.register(&id, pb::NewFile { service: "drive".into(), ..file(1) }).await;
+    pannier.register(&id, file(2)).await;
+    let pannier = pannier.restart_with(|settings| settings.uploads.services = "photos,s3".into()).await;
+    let request =
+        pb::CheckFilesRequest { service: "drive".into(), sha256: vec![hash(1)], states_only: false };
+    assert_eq!(violated_fields(&pannier.try_check(request).await.unwrap_err()), ["service"]);
+    let list = pb::ListFilesRequest { session_id: id, ..Default::default() };
+    assert_eq!(pannier.file_pages(list).await.concat(), [hash(2), hash(1)]);
+    assert_eq!(pannier.export("").await.0.lines().count(), 2);
+    let pannier = pannier.restart_with(|settings| settings.uploads.services = "drive".into()).await;
+    assert_eq!(pannier.register("", pb::NewFile { service: "drive".into(), ..file(1) }).await, Duplicate);
 }
