@@ -306,6 +306,15 @@ enum Declared {
 impl Declared {
     fn of(declared: Option<&str>) -> Self {
         let Some(declared) = declared else { return Self::Nothing };
+        // What the migrations write, without a look at the letters' case: every query asks this of every column.
+        match declared {
+            "bigint" | "integer" => return Self::Integer,
+            "text" => return Self::Text,
+            "boolean" => return Self::Boolean,
+            "uuid_text" => return Self::Uuid,
+            "blob" => return Self::Blob,
+            _ => {}
+        }
         let name = declared.split('(').next().unwrap_or(declared).trim();
         let is = |known: &[&str]| known.iter().any(|known| name.eq_ignore_ascii_case(known));
         if is(&["bigint", "integer", "smallint", "tinyint"]) {

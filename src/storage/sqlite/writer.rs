@@ -13,6 +13,7 @@ use std::time::Instant;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use sea_orm::DatabaseConnection;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::connection::Place;
@@ -38,14 +39,17 @@ impl Queued {
     }
 }
 
+/// Gives a caller its answer.
+pub(super) type Answer = Box<dyn FnOnce() + Send>;
+
 /// A write operation with its types erased.
 pub(super) trait Job: Send {
     /// Whether anybody still waits for the answer.
     fn is_wanted(&self) -> bool;
     /// Runs the operation; tells whether it succeeded.
     fn run(&mut self, executor: &Executor, database: &DatabaseConnection) -> bool;
-    /// Answers after the commit with what `run` gave, and wakes whom it wanted woken.
-    fn committed(self: Box<Self>, wake: &Wake);
+    /// Does after the commit what follows it, and wakes whom the operation wanted woken; the answer, with what `run` gave, is left to be given.
+    fn committed(self: Box<Self>, wake: &Wake) -> Answer;
     /// Answers that nothing was stored.
     fn failed(self: Box<Self>, error: Error);
     /// Whether this is the end of the queue.
@@ -66,7 +70,7 @@ pub(super) struct Write<I, T, F> {
 impl<I, T, F> Job for Write<I, T, F>
 where
     I: Send + Sync,
-    T: Send,
+    T: Send + 'static,
     F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync,
 {
     fn is_wanted(&self) -> bool {
@@ -92,7 +96,7 @@ where
         succeeded
     }
 
-    fn committed(self: Box<Self>, wake: &Wake) {
+    fn committed(self: Box<Self>, wake: &Wake) -> Answer {
         for follow_up in self.follow_ups {
             if catch_unwind(AssertUnwindSafe(follow_up)).is_err() {
                 tracing::error!("what follows a commit panicked");
@@ -102,8 +106,9 @@ where
             wake.notify(|| topic);
         }
         let outcome = self.outcome.unwrap_or_else(|| Err(Error::internal("a write was never run")));
+        let reply = self.reply;
         // A caller that has left does not want to know.
-        let _ = self.reply.send(outcome);
+        Box::new(move || drop(reply.send(outcome)))
     }
 
     fn failed(self: Box<Self>, error: Error) {
@@ -122,8 +127,10 @@ impl Job for Close {
         true
     }
 
-    fn committed(self: Box<Self>, _wake: &Wake) {
-        let _ = self.0.send(());
+    fn committed(self: Box<Self>, _wake: &Wake) -> Answer {
+        Box::new(move || {
+            let _ = self.0.send(());
+        })
     }
 
     fn failed(self: Box<Self>, _error: Error) {
@@ -145,8 +152,10 @@ pub(super) async fn start(
     let (sender, queue) = mpsc::channel(queue_max.min(tokio::sync::Semaphore::MAX_PERMITS));
     let (failed_sender, failed) = watch::channel(false);
     let (opened_sender, opened) = oneshot::channel();
+    let runtime = Handle::current();
     let run = move || {
-        let mut writer = Writer { place, counters, wake, open: None, failed: failed_sender, wal_pages: 0 };
+        let mut writer =
+            Writer { place, runtime, counters, wake, open: None, failed: failed_sender, wal_pages: 0 };
         // A WAL that an earlier process left is copied into the database before anything new is acknowledged: after a
         // failed fsync its pages may be in memory only, and are written again by this.
         let result = writer.connect().and_then(|()| writer.checkpoint("TRUNCATE"));
@@ -166,6 +175,8 @@ pub(super) async fn start(
 
 struct Writer {
     place: Place,
+    /// Where the callers are.
+    runtime: Handle,
     counters: Arc<Counters>,
     wake: Wake,
     open: Option<Open>,
@@ -199,7 +210,7 @@ impl Writer {
                 queue.close();
                 self.refuse(&mut queue);
                 self.disconnect();
-                close.job.committed(&self.wake);
+                close.job.committed(&self.wake)();
                 return;
             }
         }
@@ -235,9 +246,8 @@ impl Writer {
             Ok(()) => {
                 Counters::add(&self.counters.commits, 1);
                 Counters::add(&self.counters.writes, group.len() as u64);
-                for job in group {
-                    job.committed(&self.wake);
-                }
+                let answers = group.into_iter().map(|job| job.committed(&self.wake)).collect();
+                self.give(answers);
                 self.checkpoint_if_due();
             }
             Err(failure) => {
@@ -247,6 +257,16 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Gives all of a group their answers. From a thread that is not the runtime's each would be a wake-up of the runtime; so one task
+    /// gives them all.
+    fn give(&self, mut answers: Vec<Answer>) {
+        if answers.len() == 1 {
+            answers.remove(0)();
+            return;
+        }
+        self.runtime.spawn(async move { answers.into_iter().for_each(|answer| answer()) });
     }
 
     fn transaction(&mut self, group: &mut [Box<dyn Job>], durability: Durability) -> Result<(), Failure> {

@@ -67,6 +67,7 @@ const RECOUNT_SCHEDULED: [&str; 2] = [
 ];
 const CLEAR: &str = r#"DELETE FROM "queue_counts" WHERE "state" = $1 AND "type_id" <> 0"#;
 
+const RUNNING: &str = r#"SELECT "count" FROM "queue_counts" WHERE "type_id" = $1"#;
 const NONE_RUN: &str = r#"DELETE FROM "queue_counts" WHERE "type_id" = $1 AND "count" <= 0"#;
 
 /// Counts that belong to no type: how many sidecars have begun and not ended.
@@ -77,6 +78,7 @@ const MINUTES_KEPT: i64 = 24 * 60;
 
 /// Adds tallies of (type, Unix minute).
 pub async fn add(tx: &Tx<'_>, tallies: &[((i64, i64), Tally)]) -> Result<()> {
+    lock(tx).await?;
     for ((type_id, minute), tally) in tallies {
         for (state, count) in State::ALL.iter().zip(tally.states) {
             if count != 0 {
@@ -125,6 +127,11 @@ pub async fn note_end(tx: &Tx<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Before counts are written: sidecars do it one after the other, so that none waits for another's rows while it holds some.
+async fn lock(tx: &Tx<'_>) -> Result<()> {
+    tx.lock(RUNNING, [NO_TYPE.into()]).await
+}
+
 /// How many steps [`recount`] has.
 pub const RECOUNT_STEPS: usize = RECOUNTS.len() + 1;
 
@@ -134,6 +141,7 @@ pub async fn recount(tx: &Tx<'_>, index: usize) -> Result<&'static [State]> {
         Some((states, query)) => (states, std::slice::from_ref(query)),
         None => (&[State::Scheduled], &RECOUNT_SCHEDULED),
     };
+    lock(tx).await?;
     for state in states {
         sql::execute(tx, CLEAR, vec![state.number().into()]).await?;
     }
