@@ -50,5 +50,13 @@ pub mod queue {
     }
 }
 
+/// Messages and service of `pannier.transaction.v1`.
+pub mod transaction {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("pannier.transaction.v1");
+    }
+}
+
 /// The encoded `google.protobuf.FileDescriptorSet` of all of Pannier's files and what they import.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -98,6 +98,13 @@ pub async fn delete(tx: &Tx<'_>, key: &str, condition: Condition, now_us: i64) -
     Ok(Some(state.revision + 1))
 }
 
+/// Checks a setting, and holds on to it until the commit. Errors: those of the condition.
+pub async fn check(tx: &Tx<'_>, key: &str, condition: Condition) -> Result<()> {
+    lock(tx).await?;
+    let live = settings::Entity::find_by_id(key).one(&**tx).await?.and_then(setting);
+    condition.check(live.map(|live| live.revision)).map_err(refused)
+}
+
 /// Settings by key, those after `after`, and whether there are more; and the revision at which they were read.
 pub async fn list(
     db: &Db<'_>,
