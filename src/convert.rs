@@ -6,7 +6,7 @@ use pannier_proto::durability::v1::Durability as PbDurability;
 use prost_types::{Duration, Timestamp};
 use uuid::Uuid;
 
-use crate::error::Violations;
+use crate::error::{Error, Result, Violations};
 use crate::settings::{Durability, ServerSettings};
 
 /// Bytes of an application's error code.
@@ -203,6 +203,20 @@ impl<'s, S> Parser<'s, S> {
             }
         }
     }
+}
+
+/// Requests whose values come to more than this are prepared away from the threads that serve calls: large values are compressed.
+const PREPARE_HERE_BYTES_MAX: usize = 256 * 1024;
+
+/// What `prepare` makes of a request whose values come to `bytes`.
+pub async fn prepared<T: Send + 'static>(
+    bytes: usize,
+    prepare: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    if bytes <= PREPARE_HERE_BYTES_MAX {
+        return prepare();
+    }
+    tokio::task::spawn_blocking(prepare).await.map_err(|error| Error::internal(error.to_string()))?
 }
 
 /// A time as the wire has it.
