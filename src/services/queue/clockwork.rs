@@ -123,12 +123,13 @@ impl Core {
         let _working = self.due.working.lock().await;
         while self.due.is_due(self.now()) {
             let mut begun = self.due.begin();
+            let now = self.now();
             let (next, count) = self.step().await?;
             begun.next = next;
             if count == 0 {
-                // What is still due is being done by another sidecar.
-                let now = self.now();
-                let later = |us: i64, now_us: i64| us.max(now_us.saturating_add(OTHERS_US));
+                // What was due and still is, is being done by another sidecar.
+                let later =
+                    |us: i64, now_us: i64| if us <= now_us { now_us.saturating_add(OTHERS_US) } else { us };
                 begun.next =
                     Times { due_us: later(next.due_us, now.us), run_us: later(next.run_us, now.wall_us) };
             }

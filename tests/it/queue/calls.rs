@@ -126,10 +126,15 @@ impl Pannier {
         waiter
     }
 
-    /// Gives spawned callers time to arrive and to begin to wait.
+    /// Gives spawned callers time to arrive, to have their writes done and to begin to wait.
     pub async fn let_arrive(&self) {
-        for _ in 0..30 {
-            let _ = self.try_task(0).await;
+        for _ in 0..5 {
+            for _ in 0..5 {
+                let _ = self.try_task(0).await;
+            }
+            // It stands in line behind their writes, and changes nothing.
+            let nothing = pb::Outcome { task_id: i64::MAX, token: 1, what: Some(completed()) };
+            self.settle_all(vec![nothing]).await;
         }
     }
 

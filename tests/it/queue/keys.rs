@@ -5,14 +5,14 @@ use pannier_proto::queue::v1 as pb;
 use pannier_proto::queue::v1::TaskState;
 use tonic::Code;
 
-use super::calls::{claiming, completed, failed, item, numbered, numbers, released, seconds};
+use super::calls::{claiming, completed, failed, item, numbered, numbers, outcome, released, seconds};
 use crate::harness::{Pannier, assert_status, pannier, pannier_with};
 
-fn keyed(kind: &str, key: &str, number: i64) -> pb::EnqueueItem {
+pub fn keyed(kind: &str, key: &str, number: i64) -> pb::EnqueueItem {
     pb::EnqueueItem { limit_key: key.into(), ..numbered(kind, number) }
 }
 
-fn at_once(held_max: i32) -> pb::KeyLimits {
+pub fn at_once(held_max: i32) -> pb::KeyLimits {
     pb::KeyLimits { held_max, ..Default::default() }
 }
 
@@ -20,7 +20,7 @@ fn in_a_minute(claims_max: i32) -> pb::KeyLimits {
     pb::KeyLimits { claims_max, claims_period: Some(seconds(60)), ..Default::default() }
 }
 
-async fn limit_all(pannier: &Pannier, limits: pb::KeyLimits) {
+pub async fn limit_all(pannier: &Pannier, limits: pb::KeyLimits) {
     let queue = pb::Queue { key_limits: Some(limits), ..Default::default() };
     pannier.update_queue(queue, &["key_limits"]).await;
 }
@@ -31,7 +31,7 @@ async fn limit(pannier: &Pannier, key: &str, limits: Option<pb::KeyLimits>) -> p
     pannier.queue().update_key(request).await.unwrap().into_inner().key.unwrap()
 }
 
-async fn keys(pannier: &Pannier) -> Vec<pb::Key> {
+pub async fn keys(pannier: &Pannier) -> Vec<pb::Key> {
     pannier.queue().list_keys(pb::ListKeysRequest::default()).await.unwrap().into_inner().keys
 }
 
@@ -223,4 +223,22 @@ async fn no_more_keys_are_made_than_may_and_unused_ones_are_forgotten() {
     assert_eq!(pannier.task(id).await.limit_key, "k");
     pannier.sweep_until(|pannier| async move { keys(pannier).await.len() == 1 }).await;
     pannier.enqueue(keyed("a", "l", 0)).await;
+}
+
+#[tokio::test]
+async fn an_exchange_finds_the_room_that_its_own_outcome_makes() {
+    let pannier = pannier().await;
+    limit_all(&pannier, at_once(1)).await;
+    pannier.enqueue_all((0..3).map(|number| keyed("a", "k", number)).collect()).await;
+    let mut task = pannier.claim_one().await;
+    for next in [1, 2] {
+        let request = pb::ExchangeRequest {
+            outcomes: vec![outcome(&task, completed())],
+            claiming: Some(claiming(&[], 10)),
+            ..Default::default()
+        };
+        let answer = pannier.queue().exchange(request).await.unwrap().into_inner();
+        assert_eq!(numbers(&answer.tasks), [next]);
+        task = answer.tasks[0].clone();
+    }
 }

@@ -10,6 +10,7 @@ mod list;
 mod order;
 mod request_id;
 mod schedules;
+mod shared;
 mod stats;
 mod unique;
 mod waits;

@@ -76,7 +76,7 @@ async fn counts_are_made_anew_after_a_crash() {
     one_of_each(&pannier).await;
     let before = pannier.queue_stats().await;
     // As if what was counted last had not been written, nor that the sidecar has ended.
-    let lost = "UPDATE queue_counts SET count = 1 WHERE type_id = 0; DELETE FROM queue_counts WHERE type_id = 1;\
+    let lost = "INSERT INTO queue_counts (type_id, state, count) VALUES (0, 0, 1); DELETE FROM queue_counts WHERE type_id = 1;\
         UPDATE queue_counts SET count = count + 5 WHERE type_id = 2 AND state IN (0, 3)";
     let pannier = pannier.restart_after(lost).await;
     for _ in 0..200 {

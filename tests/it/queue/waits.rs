@@ -6,7 +6,7 @@ use pannier_proto::errors::v1::ErrorReason;
 use pannier_proto::queue::v1 as pb;
 use tonic::{Code, Request};
 
-use super::calls::{claiming, item, numbered, outcome, released, seconds};
+use super::calls::{claiming, item, numbered, outcome, released, seconds, settled};
 use crate::harness::{Pannier, assert_status, pannier, pannier_with};
 
 fn waiting(types: &[&str], wait_s: i64) -> pb::Claiming {
@@ -124,6 +124,30 @@ async fn an_exchange_records_its_outcomes_before_it_waits() {
     let second = pannier.enqueue(item("a")).await;
     let answer = waiter.await.unwrap();
     assert_eq!((answer.results.len(), answer.tasks[0].id), (1, second));
+}
+
+#[tokio::test]
+async fn what_was_recorded_is_told_though_the_worker_is_lost_in_the_wait() {
+    let pannier = pannier().await;
+    let done = pannier.enqueue(item("a")).await;
+    let worker_id = pannier.worker("w").await;
+    let task = pannier.claim_for(worker_id).await.unwrap();
+    let request = pb::ExchangeRequest {
+        outcomes: vec![outcome(&task, super::calls::completed())],
+        claiming: Some(pb::Claiming { worker_id, ..waiting(&[], 60) }),
+        ..Default::default()
+    };
+    let mut queue = pannier.queue();
+    let waiter = tokio::spawn(async move { queue.exchange(request).await.unwrap().into_inner() });
+    pannier.let_arrive().await;
+    let leave = pb::UnregisterWorkerRequest { worker_id, ..Default::default() };
+    pannier.queue().unregister_worker(leave).await.unwrap();
+    let left = pannier.enqueue(item("a")).await;
+    let answer = waiter.await.unwrap();
+    assert!(settled(&answer.results[0]).is_ok());
+    assert!(answer.tasks.is_empty());
+    assert_eq!(pannier.state_of(done).await, pb::TaskState::Completed);
+    assert_eq!(pannier.claim_one().await.id, left);
 }
 
 #[tokio::test]

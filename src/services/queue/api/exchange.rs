@@ -37,7 +37,7 @@ struct Attempt {
     request: Option<RequestKey>,
     is_single: bool,
     /// What an earlier transaction of the same call has recorded.
-    recorded: Option<Vec<pb::OutcomeResult>>,
+    recorded: Option<Arc<Vec<pb::OutcomeResult>>>,
     chance: u64,
     taken: Arc<Taken>,
     runtime: Handle,
@@ -90,7 +90,6 @@ impl Core {
 
     /// Records the outcomes and claims, and if there is nothing to claim waits for it.
     pub(super) async fn run(self: &Arc<Self>, exchange: Exchange) -> Result<pb::ExchangeResponse> {
-        self.do_what_is_due().await?;
         let Exchange { mut outcomes, claiming, request, is_single } = exchange;
         let ticket = match &claiming {
             Some(claiming) if claiming.wait_us > 0 => {
@@ -100,7 +99,7 @@ impl Core {
         };
         let until_us = self.until_us(claiming.as_ref().map_or(0, |claiming| claiming.wait_us));
         let guard = Guard { core: self.clone(), taken: Arc::default(), is_armed: true };
-        let mut recorded = None;
+        let mut recorded: Option<Arc<Vec<pb::OutcomeResult>>> = None;
         loop {
             let attempt = Attempt {
                 core: self.clone(),
@@ -108,12 +107,15 @@ impl Core {
                 claiming: claiming.clone(),
                 request: request.clone(),
                 is_single,
-                recorded: recorded.take(),
+                recorded: recorded.clone(),
                 chance: self.clock.chance(),
                 taken: guard.taken.clone(),
                 runtime: Handle::current(),
             };
-            let done = self.storage.write(Durability::Full, attempt, |tx, it| Box::pin(it.run(tx))).await?;
+            let done = match self.attempt(attempt).await {
+                Ok(done) => done,
+                Err(error) => return after_recording(recorded, error),
+            };
             let is_late = self.clock.steady_us() >= until_us || *self.stopping.borrow();
             let wait = match &ticket {
                 _ if done.is_over || !done.answer.tasks.is_empty() => None,
@@ -125,7 +127,7 @@ impl Core {
                 guard.disarm();
                 return Ok(done.answer);
             };
-            recorded = Some(done.answer.results);
+            recorded.get_or_insert(Arc::new(done.answer.results));
             if let Some(ticket) = wait {
                 let mut stopping = self.stopping.subscribe();
                 tokio::select! {
@@ -134,9 +136,13 @@ impl Core {
                     _ = stopping.wait_for(|stopping| *stopping) => {}
                 }
                 ticket.follow();
-                self.do_what_is_due().await?;
             }
         }
+    }
+
+    async fn attempt(self: &Arc<Self>, attempt: Attempt) -> Result<Attempted> {
+        self.do_what_is_due().await?;
+        self.storage.write(Durability::Full, attempt, |tx, it| Box::pin(it.run(tx))).await
     }
 
     /// When a wait of `wait_us` ends, with the call's deadline in mind.
@@ -175,6 +181,20 @@ impl Core {
     }
 }
 
+/// The answer when a wait for tasks fails: outcomes that an earlier transaction has recorded are told, whatever became of the wait.
+fn after_recording(
+    recorded: Option<Arc<Vec<pb::OutcomeResult>>>,
+    error: Error,
+) -> Result<pb::ExchangeResponse> {
+    match recorded {
+        Some(results) if !results.is_empty() => {
+            tracing::debug!(error = %error, "a wait for tasks has failed after outcomes were recorded");
+            Ok(pb::ExchangeResponse { results: results.to_vec(), tasks: Vec::new() })
+        }
+        _ => Err(error),
+    }
+}
+
 impl Attempt {
     async fn run(&self, tx: &Tx<'_>) -> Result<Attempted> {
         let is_first = self.recorded.is_none();
@@ -184,7 +204,7 @@ impl Attempt {
         let core = &self.core;
         let mut step = store::Step::new(tx, &core.names, core.now());
         let results = match &self.recorded {
-            Some(recorded) => recorded.clone(),
+            Some(recorded) => recorded.to_vec(),
             None => self.record(&mut step).await?,
         };
         let (tasks, is_cut_short) = self.claim(&mut step).await?;

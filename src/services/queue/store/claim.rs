@@ -108,9 +108,14 @@ pub async fn claim(step: &mut Step<'_>, claim: &Claim) -> Result<Claimed> {
             blocked_left = blocked_left.saturating_sub(task_ids.len());
         }
         let found_nothing = round.taken.is_empty() && round.blocked.is_empty();
+        let has_left = round.has_left;
         left -= i64::try_from(round.taken.len()).unwrap_or(left);
         bytes_left = round.bytes_left;
         claimed.tasks.extend(take(step, claim, round.taken, &mut keys).await?);
+        if has_left {
+            claimed.is_cut_short = claimed.tasks.is_empty();
+            break;
+        }
         if found_nothing || round.is_full {
             break;
         }
@@ -136,12 +141,14 @@ struct Round {
     /// Whether nothing was taken before: one task is given, however large.
     is_first: bool,
     is_full: bool,
+    /// Whether a task was left in line because its key is locked by another transaction.
+    has_left: bool,
 }
 
 impl Round {
     async fn look(
         &mut self,
-        step: &Step<'_>,
+        step: &mut Step<'_>,
         claim: &Claim,
         type_id: i64,
         count: i64,
@@ -156,11 +163,13 @@ impl Round {
                 self.is_full = true;
                 break;
             }
-            if keys.admit(&found, step.now.us) {
-                self.bytes_left = self.bytes_left.saturating_sub(bytes);
-                self.taken.push(found);
-            } else {
-                self.blocked.entry(type_id).or_default().push(found.id);
+            match keys.admit(&found, step.now.us) {
+                Admission::Taken => {
+                    self.bytes_left = self.bytes_left.saturating_sub(bytes);
+                    self.taken.push(found);
+                }
+                Admission::Blocked => self.blocked.entry(type_id).or_default().push(found.id),
+                Admission::Left => self.has_left = true,
             }
         }
         Ok(())
@@ -323,9 +332,18 @@ async fn name(step: &Step<'_>, query: &str, id: i64) -> Result<Option<String>> {
     Ok(sql::one::<Name>(step.tx, query, vec![id.into()]).await?.map(|row| row.name))
 }
 
+/// What a claim does with a task in line.
+enum Admission {
+    Taken,
+    /// Its key has no room.
+    Blocked,
+    /// It stays in line: waiting for the lock of its key would be a wait out of order.
+    Left,
+}
+
 impl Keys {
     /// Locks the keys of those in line that were not met before.
-    async fn lock(&mut self, step: &Step<'_>, line: &[Candidate]) -> Result<()> {
+    async fn lock(&mut self, step: &mut Step<'_>, line: &[Candidate]) -> Result<()> {
         let mut new: Vec<(i64, i64)> = line
             .iter()
             .filter_map(|found| Some((found.key_id?, found.type_id)))
@@ -335,25 +353,25 @@ impl Keys {
         new.dedup_by_key(|(key_id, _)| *key_id);
         for (key_id, type_id) in new {
             let named = step.names.of_task(step.tx, type_id).await?;
-            let row = keys::find(step.tx, key_id).await?;
-            let limits = row.limits(&named.queue.rules.key_limits);
-            self.rows.insert(key_id, (row, limits));
+            if let Some(row) = keys::find_in_order(step, key_id).await? {
+                let limits = row.limits(&named.queue.rules.key_limits);
+                self.rows.insert(key_id, (row, limits));
+            }
         }
         Ok(())
     }
 
-    /// Counts a task against the limits of its key; false if there is no room. A task without a key has room.
-    fn admit(&mut self, found: &Candidate, now_us: i64) -> bool {
-        let Some((row, limits)) = found.key_id.and_then(|key_id| self.rows.get_mut(&key_id)) else {
-            return true;
-        };
-        let has_room = row.room(limits, now_us) > 0;
-        if has_room {
+    /// Counts a task against the limits of its key. A task without a key has room.
+    fn admit(&mut self, found: &Candidate, now_us: i64) -> Admission {
+        let Some(key_id) = found.key_id else { return Admission::Taken };
+        let Some((row, limits)) = self.rows.get_mut(&key_id) else { return Admission::Left };
+        if row.room(limits, now_us) > 0 {
             row.claim(limits, 1, now_us);
+            Admission::Taken
         } else {
             row.block(limits, 1, now_us);
+            Admission::Blocked
         }
-        has_room
     }
 
     /// Writes what was counted; where a key has room left, others of it come back.

@@ -4,7 +4,7 @@ use sea_orm::FromQueryResult;
 
 use super::ends::{Ending, Step};
 use super::rows::{CURRENT, Current};
-use super::{keys, schedules, sql};
+use super::{schedules, sql};
 use crate::error::Result;
 use crate::services::queue::domain::{EventKind, State, What};
 use crate::services::queue::effects::Times;
@@ -16,7 +16,7 @@ pub(super) const SCHEDULED: &str = r#"SELECT "id", "type_id" FROM "queue_tasks" 
 pub(super) const DEAD: &str = r#"SELECT "id" AS "number" FROM "queue_workers" WHERE "end_time" IS NULL AND "beat_time" <= $1
     ORDER BY "beat_time" LIMIT $2"#;
 const END: &str = r#"UPDATE "queue_workers" SET "end_time" = $1 WHERE "id" = $2"#;
-pub(super) const KEYS: &str = r#"SELECT "id" AS "number" FROM "queue_keys" WHERE "unblock_time" IS NOT NULL AND "unblock_time" <= $1
+pub(super) const KEYS: &str = r#"SELECT "id", "queue_id" FROM "queue_keys" WHERE "unblock_time" IS NOT NULL AND "unblock_time" <= $1
     ORDER BY "unblock_time" LIMIT $2"#;
 pub(super) const LOSSES: &str =
     r#"SELECT count(*) AS "number" FROM "queue_task_logs" WHERE "task_id" = $1 AND "kind" IN (9, 10)"#;
@@ -140,20 +140,21 @@ async fn orphans(step: &mut Step<'_>, limits: &Limits, chance: u64) -> Result<us
     Ok(count)
 }
 
+/// Keys whose rate has room again.
 async fn unblocked(step: &mut Step<'_>, limits: &Limits) -> Result<usize> {
     let values = vec![step.now.us.into(), limits.rows_max.into()];
-    let found = sql::all::<sql::Number>(step.tx, KEYS, values).await?;
-    let count = found.len();
-    let mut key_ids: Vec<i64> = found.into_iter().filter_map(|row| row.number).collect();
-    key_ids.sort_unstable();
-    for key_id in key_ids {
-        let mut key = keys::find(step.tx, key_id).await?;
-        let rules = step.names.rules(step.tx, key.queue_id).await?;
-        let limits = key.limits(&rules.key_limits);
-        keys::unblock(step, &mut key, &limits).await?;
-        keys::save(step, &key).await?;
+    let found = sql::all::<Unblocked>(step.tx, KEYS, values).await?;
+    for row in &found {
+        let rules = step.names.rules(step.tx, row.queue_id).await?;
+        step.look_at_key(row.id, rules.key_limits);
     }
-    Ok(count)
+    Ok(found.len())
+}
+
+#[derive(FromQueryResult)]
+struct Unblocked {
+    id: i64,
+    queue_id: i64,
 }
 
 /// Takes a held task away from its holder. If the attempt took too long it has failed; otherwise it takes its old place, unless it

@@ -38,6 +38,8 @@ pub struct Step<'t> {
     pub effects: Effects,
     /// How many keys there are, once they were counted.
     pub(super) key_count: Option<i64>,
+    /// The highest key that is locked.
+    pub(super) keys_locked_to: i64,
     /// Keys that may have more room now.
     released: BTreeMap<i64, Released>,
 }
@@ -74,19 +76,38 @@ impl Ending<'_> {
 impl<'t> Step<'t> {
     /// A step in `tx` at `now`.
     pub fn new(tx: &'t Tx<'t>, names: &'t Names, now: Now) -> Self {
-        Self { tx, names, now, effects: Effects::default(), key_count: None, released: BTreeMap::new() }
+        Self {
+            tx,
+            names,
+            now,
+            effects: Effects::default(),
+            key_count: None,
+            keys_locked_to: 0,
+            released: BTreeMap::new(),
+        }
     }
 
     /// To be said at the end of the transaction: gives the room of tasks that are held no more to others of their keys.
     pub async fn finish(mut self) -> Result<Effects> {
-        for (key_id, released) in std::mem::take(&mut self.released) {
-            keys::release(&mut self, key_id, released).await?;
-        }
+        self.release_keys().await?;
         for (type_id, _) in &self.effects.queued {
             // Known from now on: those who wait are called by the names of types.
             self.names.of_task(self.tx, *type_id).await?;
         }
         Ok(self.effects)
+    }
+
+    /// Gives the room of tasks that are held no more to others of their keys, in the order of the keys' ids.
+    pub(super) async fn release_keys(&mut self) -> Result<()> {
+        for (key_id, released) in std::mem::take(&mut self.released) {
+            keys::release(self, key_id, released).await?;
+        }
+        Ok(())
+    }
+
+    /// Has a key looked at when others release theirs.
+    pub(super) fn look_at_key(&mut self, key_id: i64, limits: KeyLimits) {
+        self.released.entry(key_id).or_insert(Released { held: 0, blocked: 0, limits });
     }
 
     /// What decides about a held task.

@@ -182,22 +182,16 @@ async fn former(step: &Step<'_>, queue_id: i64, unique: &Unique) -> Result<Optio
 }
 
 impl Keys {
-    /// Locks the keys of `tasks`, in the order of their names.
+    /// Locks the keys of `tasks`.
     async fn lock(step: &mut Step<'_>, queue: &Queue, tasks: &[NewTask], keys_max: i64) -> Result<Self> {
-        let names: BTreeSet<&String> = tasks.iter().filter_map(|task| task.limit_key.as_ref()).collect();
-        let mut by_name = BTreeMap::new();
-        for name in names {
-            let found = match keys::ensure(step, queue, name, keys_max).await {
-                Err(Error::TooManyKeys { .. }) => Err(()),
-                other => {
-                    let row = other?;
-                    let limits = row.limits(&queue.rules.key_limits);
-                    Ok(KeyUse { row, limits, lines: HashMap::new() })
-                }
-            };
-            by_name.insert(name.clone(), found);
-        }
-        Ok(Self { by_name, keys_max })
+        let names: BTreeSet<&str> = tasks.iter().filter_map(|task| task.limit_key.as_deref()).collect();
+        let locked = keys::ensure(step, queue, &names, keys_max).await?;
+        let with_limits = |row: KeyRow| {
+            let limits = row.limits(&queue.rules.key_limits);
+            KeyUse { row, limits, lines: HashMap::new() }
+        };
+        let by_name = locked.into_iter().map(|(name, row)| (name, row.map(with_limits).map_err(drop)));
+        Ok(Self { by_name: by_name.collect(), keys_max })
     }
 
     /// The id of a task's key. If enough of the key are queued to use all its room, the task is blocked: otherwise claims would

@@ -3,7 +3,9 @@
 //! What holds after every transaction: tasks of a key are blocked only while enough others of their type are queued to use all
 //! room there is, or there is no room; then a task of the key is held, or the time is noted at which the rate has room.
 
-use sea_orm::FromQueryResult;
+use std::collections::{BTreeMap, BTreeSet};
+
+use sea_orm::{FromQueryResult, Value};
 
 use super::ends::{Released, Step};
 use super::sql;
@@ -12,8 +14,8 @@ use crate::services::queue::domain::{KeyLimits, Queue, State};
 use crate::services::queue::rules::{KeyUse, ROOM_MAX};
 use crate::storage::Tx;
 
-const COLUMNS: &str = r#"SELECT "id", "queue_id", "has_own", "held_max", "claims_max", "claims_period_us", "held_count",
-    "blocked_count", "claims_time", "unblock_time" FROM "queue_keys""#;
+const BY_ID: &str = r#"SELECT "id", "queue_id", "name", "has_own", "held_max", "claims_max", "claims_period_us", "held_count",
+    "blocked_count", "claims_time", "unblock_time" FROM "queue_keys" WHERE "id" = $1"#;
 const SAVE: &str = r#"UPDATE "queue_keys" SET "held_count" = $1, "blocked_count" = $2, "claims_time" = $3,
     "unblock_time" = $4 WHERE "id" = $5"#;
 const INSERT: &str = r#"INSERT INTO "queue_keys" ("queue_id", "name", "has_own", "held_max", "claims_max",
@@ -28,6 +30,14 @@ pub(super) const BLOCKED_TYPES: &str = r#"SELECT y."id" AS "number" FROM "queue_
 pub(super) const BLOCKED: &str = r#"SELECT "id" AS "number" FROM "queue_tasks" WHERE "key_id" = $1
     AND "type_id" = $2 AND "state" = 7 ORDER BY "order_key", "id" LIMIT $3"#;
 
+static BY_NAMES: sql::Listed = sql::Listed::new(|| {
+    let by_names = r#"SELECT "id" AS "number" FROM "queue_keys" WHERE "queue_id" = $1 AND "name" IN"#;
+    sql::listed(by_names, 2, "")
+});
+static BY_IDS: sql::Listed = sql::Listed::new(|| {
+    let by_ids = BY_ID.strip_suffix("= $1").unwrap_or(BY_ID);
+    sql::listed(&format!("{by_ids}IN"), 1, r#" ORDER BY "id""#)
+});
 static UNBLOCK: sql::Listed =
     sql::Listed::new(|| sql::listed(r#"UPDATE "queue_tasks" SET "state" = 0 WHERE "id" IN"#, 1, ""));
 static BLOCK: sql::Listed =
@@ -38,6 +48,7 @@ static BLOCK: sql::Listed =
 pub(super) struct KeyRow {
     pub(super) id: i64,
     pub(super) queue_id: i64,
+    pub(super) name: String,
     has_own: bool,
     held_max: i64,
     claims_max: i64,
@@ -83,36 +94,70 @@ impl KeyRow {
     }
 }
 
-/// The key of that name, locked; made if there is none.
-pub(super) async fn ensure(step: &mut Step<'_>, queue: &Queue, name: &str, keys_max: i64) -> Result<KeyRow> {
-    let tx = step.tx;
-    let by_name = format!(r#"{COLUMNS} WHERE "queue_id" = $1 AND "name" = $2"#);
-    let values = || vec![queue.id.into(), name.into()];
-    if let Some(found) = sql::one::<KeyRow>(tx, &tx.locking(&by_name), values()).await? {
-        return Ok(found);
+/// The keys of those names, locked; those that are not there are made, as far as there may be more.
+pub(super) async fn ensure(
+    step: &mut Step<'_>,
+    queue: &Queue,
+    names: &BTreeSet<&str>,
+    keys_max: i64,
+) -> Result<BTreeMap<String, Result<KeyRow>>> {
+    let names: Vec<&str> = names.iter().copied().collect();
+    let mut key_ids = Vec::with_capacity(names.len());
+    for chunk in sql::chunks(&names) {
+        let mut values: Vec<Value> = vec![queue.id.into()];
+        values.extend(chunk.iter().map(|name| Value::from(*name)));
+        let found = sql::all::<sql::Number>(step.tx, BY_NAMES.text(chunk.len()), values).await?;
+        key_ids.extend(found.into_iter().filter_map(|row| row.number));
     }
-    let key_count = match step.key_count {
-        Some(count) => count,
-        None => sql::number(tx, COUNT, Vec::new()).await?.unwrap_or(0),
-    };
-    if key_count >= keys_max {
-        return Err(Error::TooManyKeys { keys_max });
+    key_ids.sort_unstable();
+    let mut keys = BTreeMap::new();
+    for chunk in sql::chunks(&key_ids) {
+        let values = chunk.iter().map(|id| (*id).into()).collect();
+        for key in sql::all::<KeyRow>(step.tx, &step.tx.locking(BY_IDS.text(chunk.len())), values).await? {
+            step.keys_locked_to = step.keys_locked_to.max(key.id);
+            keys.insert(key.name.clone(), Ok(key));
+        }
     }
-    step.key_count = Some(key_count + 1);
-    let id = tx.insert_written_out(INSERT, values()).await?;
-    find(tx, id).await
+    for name in names {
+        if !keys.contains_key(name) {
+            keys.insert(name.to_owned(), make(step, queue, name, keys_max).await?);
+        }
+    }
+    Ok(keys)
 }
 
-/// A key that a task has, locked.
-pub(super) async fn find(tx: &Tx<'_>, key_id: i64) -> Result<KeyRow> {
-    let by_id = format!(r#"{COLUMNS} WHERE "id" = $1"#);
-    let found = sql::one::<KeyRow>(tx, &tx.locking(&by_id), vec![key_id.into()]).await?;
+async fn make(step: &mut Step<'_>, queue: &Queue, name: &str, keys_max: i64) -> Result<Result<KeyRow>> {
+    let key_count = match step.key_count {
+        Some(count) => count,
+        None => sql::number(step.tx, COUNT, Vec::new()).await?.unwrap_or(0),
+    };
+    if key_count >= keys_max {
+        return Ok(Err(Error::TooManyKeys { keys_max }));
+    }
+    step.key_count = Some(key_count + 1);
+    let id = step.tx.insert_written_out(INSERT, vec![queue.id.into(), name.into()]).await?;
+    find(step, id).await.map(Ok)
+}
+
+/// A key that a task has, locked. Who locks several does so in ascending order: then no two transactions wait for each other.
+pub(super) async fn find(step: &mut Step<'_>, key_id: i64) -> Result<KeyRow> {
+    let found = sql::one::<KeyRow>(step.tx, &step.tx.locking(BY_ID), vec![key_id.into()]).await?;
+    step.keys_locked_to = step.keys_locked_to.max(key_id);
     found.ok_or_else(|| Error::CorruptRow {
         table: "queue_keys",
         column: "id",
         row: key_id,
         cause: "a task has this key and it is not there".into(),
     })
+}
+
+/// The same for those who cannot lock their keys in order, because they meet them one after the other: none if that would be a
+/// wait out of order.
+pub(super) async fn find_in_order(step: &mut Step<'_>, key_id: i64) -> Result<Option<KeyRow>> {
+    if key_id > step.keys_locked_to {
+        return find(step, key_id).await.map(Some);
+    }
+    sql::one::<KeyRow>(step.tx, &step.tx.competing(BY_ID), vec![key_id.into()]).await
 }
 
 /// Writes what was counted.
@@ -151,7 +196,7 @@ pub(super) async fn block(step: &mut Step<'_>, type_id: i64, task_ids: &[i64]) -
 
 /// Gives the room of tasks that are held no more to blocked ones.
 pub(super) async fn release(step: &mut Step<'_>, key_id: i64, released: Released) -> Result<()> {
-    let mut key = find(step.tx, key_id).await?;
+    let mut key = find(step, key_id).await?;
     key.held_count = (key.held_count - released.held).max(0);
     key.blocked_count = (key.blocked_count - released.blocked).max(0);
     let limits = key.limits(&released.limits);

@@ -1,5 +1,7 @@
 //! Queues as a whole: their rules, pausing, and their limit keys.
 
+use std::collections::BTreeSet;
+
 use sea_orm::sea_query::{Expr, LockType};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Set};
 
@@ -14,6 +16,8 @@ use crate::storage::{Db, Tx};
 const PAUSE: &str = r#"UPDATE "queue_types" SET "paused" = "paused" + $1 WHERE "id" = $2"#;
 const QUEUED: &str = r#"SELECT count(*) AS "number" FROM (SELECT 1 FROM "queue_tasks" WHERE "type_id" = $1
     AND "state" = 0 LIMIT $2) AS "some""#;
+const BLOCKED: &str = r#"SELECT "id" FROM "queue_keys" WHERE "queue_id" = $1 AND "has_own" = FALSE
+    AND "blocked_count" > 0 ORDER BY "id""#;
 const UNBLOCK_ALL: &str = r#"UPDATE "queue_keys" SET "unblock_time" = $1 WHERE "queue_id" = $2
     AND "has_own" = FALSE AND "blocked_count" > 0"#;
 
@@ -32,6 +36,7 @@ pub async fn update(step: &mut Step<'_>, name: &str, patch: &RulesPatch) -> Resu
     queues::Entity::update_many().set(row).filter(queues::Column::Id.eq(former.id)).exec(&**tx).await?;
     if rules.key_limits != former.rules.key_limits {
         // Blocked tasks are looked at again under the new limits.
+        tx.lock(BLOCKED, [former.id.into()]).await?;
         sql::execute(tx, UNBLOCK_ALL, vec![now.us.into(), former.id.into()]).await?;
         step.effects.due_at(now.us);
     }
@@ -115,7 +120,8 @@ pub async fn update_key(
     keys_max: i64,
 ) -> Result<Key> {
     let queue = step.names.queue(step.tx, queue_name).await?.ok_or(Error::QueueNotFound)?;
-    let id = keys::ensure(step, &queue, name, keys_max).await?.id;
+    let mut keys = keys::ensure(step, &queue, &BTreeSet::from([name]), keys_max).await?;
+    let id = keys.remove(name).ok_or_else(|| Error::internal("a key was asked for and not given"))??.id;
     let own = limits.unwrap_or_default();
     let row = key_rows::ActiveModel {
         has_own: Set(limits.is_some()),
@@ -125,7 +131,7 @@ pub async fn update_key(
         ..Default::default()
     };
     key_rows::Entity::update_many().set(row).filter(key_rows::Column::Id.eq(id)).exec(&**step.tx).await?;
-    let mut key = keys::find(step.tx, id).await?;
+    let mut key = keys::find(step, id).await?;
     let applied = key.limits(&queue.rules.key_limits);
     keys::unblock(step, &mut key, &applied).await?;
     keys::save(step, &key).await?;

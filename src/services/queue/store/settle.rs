@@ -27,6 +27,8 @@ pub async fn settle(step: &mut Step<'_>, outcomes: &[Outcome], chance: u64) -> R
         let chance = chance.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         results.push(Ok(record(step, row, &outcome.what, chance).await?));
     }
+    // Now and not at the end: a claim that follows in the same transaction finds what there is room for, and locks keys itself.
+    step.release_keys().await?;
     Ok(results)
 }
 

@@ -67,6 +67,8 @@ const RECOUNT_SCHEDULED: [&str; 2] = [
 ];
 const CLEAR: &str = r#"DELETE FROM "queue_counts" WHERE "state" = $1 AND "type_id" <> 0"#;
 
+const NONE_RUN: &str = r#"DELETE FROM "queue_counts" WHERE "type_id" = $1 AND "count" <= 0"#;
+
 /// Counts that belong to no type: how many sidecars have begun and not ended.
 const NO_TYPE: i64 = 0;
 
@@ -116,9 +118,10 @@ pub async fn note_begin(tx: &Tx<'_>, is_alone: bool) -> Result<i64> {
     Ok(running)
 }
 
-/// Notes that a sidecar ends in order.
+/// Notes that a sidecar ends in order. After the last one nothing of it is left, so that an empty database is empty.
 pub async fn note_end(tx: &Tx<'_>) -> Result<()> {
     sql::execute(tx, ADD_COUNT, vec![NO_TYPE.into(), 0_i64.into(), (-1_i64).into()]).await?;
+    sql::execute(tx, NONE_RUN, vec![NO_TYPE.into()]).await?;
     Ok(())
 }
 
