@@ -120,8 +120,33 @@ impl Storage {
     }
 }
 
-/// What a batch answers where an item that fails fails all of it: the results, or the first error with its place in `field`.
-pub fn all_or_first<T>(results: Vec<Result<T>>, field: &str) -> Result<Vec<T>> {
-    let results = results.into_iter().enumerate();
-    results.map(|(index, result)| result.map_err(|error| Error::at(format!("{field}[{index}]"), error))).collect()
+/// What becomes of a call in which an item fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failing {
+    /// The item is told of; the others are done.
+    Item,
+    /// The call fails with the error of its one item.
+    Single,
+    /// The call fails with the first error, which has the place of its item.
+    All,
+}
+
+impl Failing {
+    /// Of a batch, which in a commit is done as a whole or not at all.
+    pub fn of_batch(is_part: bool) -> Self {
+        if is_part { Self::All } else { Self::Item }
+    }
+
+    /// The results of the items of `field`, unless the call fails.
+    pub fn results<T>(self, results: Vec<Result<T>>, field: &str) -> Result<Vec<Result<T>>> {
+        let mut checked = Vec::with_capacity(results.len());
+        for (index, result) in results.into_iter().enumerate() {
+            checked.push(match result {
+                Err(error) if self == Self::Single => return Err(error),
+                Err(error) if self == Self::All => return Err(Error::at(format!("{field}[{index}]"), error)),
+                result => result,
+            });
+        }
+        Ok(checked)
+    }
 }

@@ -14,7 +14,7 @@ use super::super::store::{self, Deleted, Deletion};
 use super::only;
 use crate::convert::timestamp;
 use crate::error::{Error, Result};
-use crate::storage::{Operation, Tx, all_or_first};
+use crate::storage::{Failing, Operation, Tx};
 
 /// Rows that a put evicts beyond the ones that it brings, where limits were lowered; the rest is left to the upkeep.
 const EVICT_EXTRA_MAX: usize = 64;
@@ -27,24 +27,6 @@ struct Write {
     now_us: i64,
     first_revision: i64,
     failing: Failing,
-}
-
-/// What becomes of a call in which an item fails.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Failing {
-    /// The item is told of; the others are done.
-    Item,
-    /// It fails with the error of its one item.
-    Single,
-    /// It fails with the first error and the place of the item.
-    All,
-}
-
-impl Failing {
-    /// Of a batch: in a commit all is done or nothing.
-    fn of_batch(parser: &Parser<'_>) -> Self {
-        if parser.is_part() { Self::All } else { Self::Item }
-    }
 }
 
 impl Cache {
@@ -79,7 +61,7 @@ impl Cache {
         let durability = parser.durability("durability", request.durability);
         let items = parser.put_items("items", request.items);
         let count = items.len();
-        let write = self.write(parser, request.namespace, items, Failing::of_batch(parser));
+        let write = self.write(parser, request.namespace, items, Failing::of_batch(parser.is_part()));
         let operation =
             self.doubting(write.namespace.clone(), write, |tx, write| Box::pin(write.store(tx)));
         operation.surviving(durability).of_items(count)
@@ -94,7 +76,7 @@ impl Cache {
         let durability = parser.durability("durability", request.durability);
         let items = parser.delete_items(request.items);
         let (count, now_us) = (items.len(), self.clock.now_us());
-        let failing = Failing::of_batch(parser);
+        let failing = Failing::of_batch(parser.is_part());
         let operation = self.prepare_change(request.namespace, items, move |tx, cache, namespace, items| {
             Box::pin(async move {
                 let deletions = match &namespace {
@@ -104,7 +86,7 @@ impl Cache {
                 if failing == Failing::All {
                     let asked = items.iter().map(|(_, etag)| etag.is_some());
                     let results = asked.zip(&deletions).map(|(is_asked, deletion)| held(is_asked, deletion));
-                    all_or_first(results.collect(), "items")?;
+                    failing.results(results.collect(), "items")?;
                 }
                 if let Some(namespace) = namespace {
                     let ended = items.iter().zip(&deletions).filter(|(_, deletion)| deletion.ends_lease);
@@ -237,11 +219,7 @@ impl Write {
         let (namespace, before) = self.cache.ensure_namespace(tx, &self.namespace, self.now_us).await?;
         let (results, added) =
             store::put(tx, &namespace, &self.items, self.now_us, self.first_revision).await?;
-        let results: Vec<Result<Put>> = match self.failing {
-            Failing::Item => results,
-            Failing::Single => vec![Ok(only(results)??)],
-            Failing::All => all_or_first(results, "items")?.into_iter().map(Ok).collect(),
-        };
+        let results = self.failing.results(results, "items")?;
         let over = before.with(added).over(&namespace.limits);
         let answer = results.iter().map(convert::batch_put_result).collect();
         let puts: Vec<Put> = results.into_iter().flatten().collect();

@@ -33,7 +33,7 @@ pub use queues::{
     get as get_queue, list as list_queues, list_keys, pause, queued, types_of, update, update_key,
 };
 pub use remove::{Over, over, remove, remove_keys, remove_workers};
-pub use rows::get;
+pub use rows::{get, state_of};
 pub use schedules::{
     delete as delete_schedule, get as get_schedule, list as list_schedules, put as put_schedule,
 };

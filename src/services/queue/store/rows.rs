@@ -136,6 +136,11 @@ pub(super) async fn current(tx: &Tx<'_>, task_ids: &[i64]) -> Result<Vec<Current
     Ok(found)
 }
 
+/// Where a task stands, which holds until the commit.
+pub async fn state_of(tx: &Tx<'_>, task_id: i64) -> Result<Option<State>> {
+    current(tx, &[task_id]).await?.first().map(Current::state).transpose()
+}
+
 /// The state that a row has.
 fn state(task_id: i64, number: i64) -> Result<State> {
     State::of(number).ok_or_else(|| Error::CorruptRow {
