@@ -237,15 +237,15 @@ fn describe(error: &Error) -> Description {
             R::TooManySettings,
             &format!("{error}: delete some, or raise settings.settings_max"),
         ),
-        Error::CheckFailed { .. } => tell(
-            Code::FailedPrecondition,
-            R::CheckFailed,
-            &format!("{error}: read it again, then decide"),
-        ),
+        Error::CheckFailed { .. } => {
+            tell(Code::FailedPrecondition, R::CheckFailed, &format!("{error}: read it again, then decide"))
+        }
         Error::AnswerTooLarge { .. } => tell(
             Code::ResourceExhausted,
             R::AnswerTooLarge,
-            &format!("{error} (server.message_bytes_max), and nothing was changed: make several commits of it"),
+            &format!(
+                "{error} (server.message_bytes_max), and nothing was changed: make several commits of it"
+            ),
         ),
         Error::At { place, cause } => {
             let inner = describe(cause);

@@ -4,3 +4,4 @@ pub mod cache;
 pub mod jobs;
 pub mod queue;
 pub mod settings;
+pub mod transaction;

@@ -9,6 +9,7 @@ mod queue;
 mod server;
 mod settings_service;
 mod storage;
+mod transaction;
 
 use std::path::Path;
 
@@ -23,6 +24,7 @@ pub(crate) use queue::{BACKOFF_MS_MAX, RETRIES_MAX, TIME_MS_MAX};
 pub use server::ServerSettings;
 pub use settings_service::SettingsServiceSettings;
 pub use storage::{DatabaseUrl, StorageSettings};
+pub use transaction::TransactionSettings;
 
 /// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,6 +42,8 @@ pub struct Settings {
     pub settings: SettingsServiceSettings,
     /// The queue's limits and the defaults of its queues.
     pub queue: QueueSettings,
+    /// Commits of several services at once.
+    pub transaction: TransactionSettings,
     /// Repeated requests.
     pub idempotency: IdempotencySettings,
     /// The log on stderr.
@@ -95,6 +99,7 @@ impl Settings {
         self.jobs.check(&mut found, self.server.message_bytes_max);
         self.settings.check(&mut found, self.server.message_bytes_max);
         self.queue.check(&mut found);
+        self.transaction.check(&mut found, self.server.message_bytes_max);
         if !matches!(self.log.format.as_str(), "text" | "json") {
             found.push(("log.format", "must be text or json".into()));
         }

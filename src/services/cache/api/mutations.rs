@@ -62,8 +62,7 @@ impl Cache {
         let items = parser.put_items("items", request.items);
         let count = items.len();
         let write = self.write(parser, request.namespace, items, Failing::of_batch(parser.is_part()));
-        let operation =
-            self.doubting(write.namespace.clone(), write, |tx, write| Box::pin(write.store(tx)));
+        let operation = self.doubting(write.namespace.clone(), write, |tx, write| Box::pin(write.store(tx)));
         operation.surviving(durability).of_items(count)
     }
 

@@ -192,7 +192,8 @@ impl Cache {
             + Sync
             + 'static,
     {
-        let operation = self.prepare_change(name, work, |tx, cache, namespace, work| work(tx, cache, namespace));
+        let operation =
+            self.prepare_change(name, work, |tx, cache, namespace, work| work(tx, cache, namespace));
         self.storage.write_once(durability, request, operation).await
     }
 

@@ -2,9 +2,9 @@
 
 use pannier_proto::jobs::v1 as pb;
 
+use super::super::Jobs;
 use super::super::convert::{self, Parser};
 use super::super::store::{self, Filter, JobKey, Metadata, Page};
-use super::super::Jobs;
 use crate::error::{Error, Result};
 use crate::page::Query;
 use crate::storage::Durability;

@@ -2,15 +2,18 @@
 
 use pannier_proto::jobs::v1 as pb;
 
+use super::super::Jobs;
 use super::super::convert::{self, Parser};
 use super::super::store::{self, Metadata, Page};
-use super::super::Jobs;
 use crate::error::{Error, Result};
 use crate::page::Query;
 use crate::storage::Durability;
 
 impl Jobs {
-    pub(super) async fn update_status(&self, mut request: pb::UpdateStatusRequest) -> Result<pb::UpdateStatusResponse> {
+    pub(super) async fn update_status(
+        &self,
+        mut request: pb::UpdateStatusRequest,
+    ) -> Result<pb::UpdateStatusResponse> {
         let mut parser = Parser::new(&self.settings.jobs);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "UpdateStatus", &request);
@@ -46,7 +49,10 @@ impl Jobs {
         self.run(operation, Durability::Full, key).await
     }
 
-    pub(super) async fn report_progress(&self, mut request: pb::ReportProgressRequest) -> Result<pb::ReportProgressResponse> {
+    pub(super) async fn report_progress(
+        &self,
+        mut request: pb::ReportProgressRequest,
+    ) -> Result<pb::ReportProgressResponse> {
         let mut parser = Parser::new(&self.settings.jobs);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "ReportProgress", &request);
@@ -56,7 +62,10 @@ impl Jobs {
         self.run(operation, Durability::Relaxed, key).await
     }
 
-    pub(super) async fn add_results(&self, mut request: pb::AddResultsRequest) -> Result<pb::AddResultsResponse> {
+    pub(super) async fn add_results(
+        &self,
+        mut request: pb::AddResultsRequest,
+    ) -> Result<pb::AddResultsResponse> {
         let mut parser = Parser::new(&self.settings.jobs);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "AddResults", &request);

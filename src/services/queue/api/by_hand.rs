@@ -10,7 +10,10 @@ use crate::error::{Error, Result};
 use crate::storage::Durability;
 
 impl Core {
-    pub(super) async fn cancel(self: &Arc<Self>, mut request: pb::CancelRequest) -> Result<pb::CancelResponse> {
+    pub(super) async fn cancel(
+        self: &Arc<Self>,
+        mut request: pb::CancelRequest,
+    ) -> Result<pb::CancelResponse> {
         let mut parser = Parser::new(&self.settings.queue);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Cancel", &request);

@@ -53,8 +53,7 @@ impl Core {
         let key = self.request_key(id, "Claim", &request);
         let claiming = parser.claiming(request.claiming.unwrap_or_default());
         parser.violations.check()?;
-        let exchange =
-            Exchange { outcomes: Vec::new(), claiming: Some(claiming), request: key };
+        let exchange = Exchange { outcomes: Vec::new(), claiming: Some(claiming), request: key };
         Ok(pb::ClaimResponse { tasks: self.run(exchange).await?.tasks })
     }
 
@@ -140,11 +139,8 @@ impl Core {
     /// Gives tasks back that were claimed for a caller who has left.
     async fn give_back(self: &Arc<Self>, taken: Vec<(i64, i64)>) {
         let outcome = |(task_id, token)| Outcome { task_id, token, what: What::Release };
-        let exchange = Exchange {
-            outcomes: taken.into_iter().map(outcome).collect(),
-            claiming: None,
-            request: None,
-        };
+        let exchange =
+            Exchange { outcomes: taken.into_iter().map(outcome).collect(), claiming: None, request: None };
         // Not by way of `run`, which would make a guard of its own.
         let given = self
             .storage
