@@ -15,6 +15,7 @@ use pannier_proto::errors::v1::ErrorReason;
 use pannier_proto::jobs::v1::jobs_service_client::JobsServiceClient;
 use pannier_proto::queue::v1::queue_service_client::QueueServiceClient;
 use pannier_proto::settings::v1::settings_service_client::SettingsServiceClient;
+use pannier_proto::transaction::v1::transaction_service_client::TransactionServiceClient;
 use sqlx::{Connection as _, Row as _};
 use tempfile::TempDir;
 use tonic::transport::Channel;
@@ -30,6 +31,7 @@ pub struct Pannier {
     pub jobs: JobsServiceClient<Channel>,
     pub queue: QueueServiceClient<Channel>,
     pub settings: SettingsServiceClient<Channel>,
+    pub transaction: TransactionServiceClient<Channel>,
     pub clock: ManualClock,
     now_us: AtomicI64,
     configuration: Settings,
@@ -113,6 +115,7 @@ impl Pannier {
             jobs: JobsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             queue: QueueServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             settings: SettingsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            transaction: TransactionServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             clock,
             now_us: AtomicI64::new(now_us),
             configuration,

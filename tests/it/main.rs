@@ -10,3 +10,4 @@ mod queue;
 mod settings;
 mod storage;
 mod tables;
+mod transaction;

@@ -1,0 +1,24 @@
+//! Two sidecars on one database.
+
+use super::calls::{enqueue, put, set};
+use super::wake_ups::waiting;
+use crate::cache::items::value_of;
+use crate::exceptions::holds_here;
+use crate::harness::pannier;
+use crate::settings::calls::{next, told};
+
+#[tokio::test]
+async fn those_who_wait_at_another_sidecar_are_woken_by_a_commit() {
+    if !holds_here() {
+        return;
+    }
+    let first = pannier().await;
+    let second = first.beside().await;
+    let waiter = second.waiter(waiting(&["a"])).await;
+    let mut watch = second.watch_settings("", None).await;
+    next(&mut watch).await;
+    first.commit(vec![enqueue("a"), set("s", "1"), put("k", "v")]).await;
+    assert_eq!(waiter.await.unwrap().len(), 1);
+    assert_eq!(told(&next(&mut watch).await), [("s", Some("1"))]);
+    assert_eq!(value_of(&second.get("n", "k").await.unwrap()), b"v");
+}
