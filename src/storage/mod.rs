@@ -36,7 +36,7 @@ use crate::error::{Error, Result};
 use crate::settings::StorageSettings;
 
 pub use crate::settings::Durability;
-pub use operation::{Failing, Operation};
+pub use operation::{Failing, Operation, Rank, RowLock};
 pub use wake::{Wake, Wakened};
 
 /// A database to query: what SeaORM's entities and statements take.

@@ -2,6 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use prost::Message;
+use sea_orm::Value;
 
 use super::idempotency::{self, RequestKey};
 use super::{Durability, Storage, Tx};
@@ -14,8 +15,59 @@ pub struct Operation<T> {
     pub durability: Option<Durability>,
     /// Items that it changes.
     pub items: usize,
+    /// Rows that it locks, as far as they are known beforehand.
+    pub locks: Vec<RowLock>,
     work: Box<dyn Work<T>>,
     repeated: Option<Box<dyn Fn(&Tx<'_>) + Send + Sync>>,
+}
+
+/// A row that is to be locked. In a transaction of several operations all are locked before the first one is run, in the order of
+/// this type: then two such transactions do not wait for each other, whatever the order of their operations.
+#[derive(Clone, Debug)]
+pub struct RowLock {
+    rank: Rank,
+    key: Vec<u8>,
+    select: &'static str,
+    values: Vec<Value>,
+}
+
+/// The one order in which rows of different tables are locked. What one service's own calls lock one after the other stands here in
+/// the same order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// The one row of the settings' state.
+    Settings,
+    /// Namespaces of the cache, by name.
+    Namespaces,
+    /// Tasks, by id.
+    Tasks,
+    /// Limit keys of tasks, by queue and name.
+    Keys,
+    /// Jobs, by id.
+    Jobs,
+}
+
+impl RowLock {
+    /// The row that `select` finds by `values`; `key` orders rows of one rank.
+    pub fn new(rank: Rank, key: impl Into<Vec<u8>>, select: &'static str, values: Vec<Value>) -> Self {
+        Self { rank, key: key.into(), select, values }
+    }
+
+    /// Brings locks into their order, each once.
+    pub fn in_order(mut locks: Vec<Self>) -> Vec<Self> {
+        locks.sort_by(|one, other| one.place().cmp(&other.place()));
+        locks.dedup_by(|one, other| one.place() == other.place());
+        locks
+    }
+
+    fn place(&self) -> (Rank, &[u8]) {
+        (self.rank, &self.key)
+    }
+
+    /// Locks the row, if it is there; costs nothing where there is one writer.
+    pub async fn take(&self, tx: &Tx<'_>) -> Result<()> {
+        tx.lock(self.select, self.values.iter().cloned()).await
+    }
 }
 
 trait Work<T>: Send + Sync {
@@ -55,7 +107,13 @@ impl<T: Send + 'static> Operation<T> {
         I: Send + Sync + 'static,
         F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
     {
-        Self { durability: None, items: 1, work: Box::new(Prepared { input, op }), repeated: None }
+        Self {
+            durability: None,
+            items: 1,
+            locks: Vec::new(),
+            work: Box::new(Prepared { input, op }),
+            repeated: None,
+        }
     }
 
     /// With what the acknowledged write shall survive, if that is said.
@@ -70,6 +128,12 @@ impl<T: Send + 'static> Operation<T> {
         Self { items, ..self }
     }
 
+    /// With rows that it locks.
+    #[must_use]
+    pub fn locking(self, locks: impl IntoIterator<Item = RowLock>) -> Self {
+        Self { locks: locks.into_iter().collect(), ..self }
+    }
+
     /// With what is to be done when the request turns out to have been answered before; see [`Tx::is_repeat`].
     #[must_use]
     pub fn when_repeated(self, repeated: impl Fn(&Tx<'_>) + Send + Sync + 'static) -> Self {
@@ -79,8 +143,8 @@ impl<T: Send + 'static> Operation<T> {
     /// With another answer, made of its own.
     #[must_use]
     pub fn map<U: Send + 'static>(self, map: fn(T) -> U) -> Operation<U> {
-        let Self { durability, items, work, repeated } = self;
-        Operation { durability, items, work: Box::new(Mapped { work, map }), repeated }
+        let Self { durability, items, locks, work, repeated } = self;
+        Operation { durability, items, locks, work: Box::new(Mapped { work, map }), repeated }
     }
 
     /// Runs it inside a transaction. Errors: its own, after which the transaction must not be committed.

@@ -11,7 +11,7 @@ use sea_orm::{
 use super::domain::{Change, Condition, News, Refusal, Setting};
 use super::entity::{settings, state};
 use crate::error::{Error, Result};
-use crate::storage::{Db, Tx};
+use crate::storage::{Db, Rank, RowLock, Tx};
 
 /// The id of the one row of `settings_state`.
 const STATE: i64 = 1;
@@ -224,6 +224,16 @@ const FIRST: state::Model = state::Model { id: STATE, revision: 0, forgotten_rev
 
 async fn state(db: &Db<'_>) -> Result<state::Model> {
     Ok(state::Entity::find_by_id(STATE).one(db).await?.unwrap_or(FIRST))
+}
+
+/// The lock that every change begins with.
+pub fn lock_of_state() -> RowLock {
+    RowLock::new(
+        Rank::Settings,
+        [],
+        r#"SELECT "id" FROM "settings_state" WHERE "id" = $1"#,
+        vec![STATE.into()],
+    )
 }
 
 async fn lock(tx: &Tx<'_>) -> Result<state::Model> {

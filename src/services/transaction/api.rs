@@ -17,7 +17,7 @@ use crate::convert::{Parser, prepared};
 use crate::error::{Error, Result, Violations};
 use crate::status::{Reply, reply};
 use crate::storage::idempotency::{self, RequestKey};
-use crate::storage::{Durability, Operation, Tx};
+use crate::storage::{Durability, Operation, RowLock, Tx};
 
 /// The service's full name.
 pub const NAME: &str = SERVICE_NAME;
@@ -113,6 +113,8 @@ struct Part {
 /// A commit that is prepared.
 struct Commit {
     parts: Vec<Part>,
+    /// Rows that are locked before the first part is run.
+    locks: Vec<RowLock>,
     durability: Durability,
     request: Option<RequestKey>,
     answer_bytes_max: u64,
@@ -152,9 +154,11 @@ impl Transaction {
             request.mutations.clear();
         }
         let has_tasks = request.mutations.iter().any(|mutation| looks_at_tasks(mutation.what.as_ref()));
-        let parts = self.parts(request.mutations, parser.violations)?;
+        let mut parts = self.parts(request.mutations, parser.violations)?;
+        let locks = parts.iter_mut().flat_map(|part| std::mem::take(&mut part.operation.locks));
+        let locks = RowLock::in_order(locks.collect());
         let answer_bytes_max = self.configuration.server.message_bytes_max;
-        Ok(Commit { parts, durability, request: key, answer_bytes_max, has_tasks })
+        Ok(Commit { parts, locks, durability, request: key, answer_bytes_max, has_tasks })
     }
 
     /// Has all mutations prepared. Error: all that is wrong with them.
@@ -201,6 +205,12 @@ impl Commit {
     }
 
     async fn run_all(&self, tx: &Tx<'_>) -> Result<pb::CommitResponse> {
+        // A single lock is taken by the one that needs it.
+        if self.locks.len() > 1 {
+            for lock in &self.locks {
+                lock.take(tx).await?;
+            }
+        }
         let mut answer = pb::CommitResponse::default();
         let mut bytes: u64 = 0;
         for part in &self.parts {

@@ -187,8 +187,9 @@ impl Cache {
         T: Send + 'static,
         F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
     {
-        let cache = self.clone();
-        Operation::new(input, op).when_repeated(move |tx| cache.doubt_after_commit(tx, &namespace))
+        let (cache, lock) = (self.clone(), store::lock_of(&namespace));
+        let operation = Operation::new(input, op).locking([lock]);
+        operation.when_repeated(move |tx| cache.doubt_after_commit(tx, &namespace))
     }
 
     /// A put of `items`, which are compressed unless something is wrong with the request.

@@ -24,7 +24,7 @@ pub use evict::{Recency, Room, evict, make_room, sweep};
 pub use leases::{Claim, claim, release};
 pub use list::{Filter, add_values, list};
 pub use namespaces::{
-    add_reads, create, delete, due, find, find_all, find_with_usage, finish_deletions, stats, update,
+    add_reads, create, delete, due, find, find_all, find_with_usage, finish_deletions, lock_of, stats, update,
 };
 pub use put::{check, put};
 

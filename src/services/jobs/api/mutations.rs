@@ -117,7 +117,7 @@ impl Jobs {
                 Ok(pb::AddResultsResponse { outcomes, job: Some(convert::job(job)) })
             })
         });
-        operation.surviving(durability).of_items(items)
+        operation.surviving(durability).of_items(items).locking([store::lock_of(job_id)])
     }
 
     pub(in crate::services) fn prepare_delete(
@@ -134,7 +134,7 @@ impl Jobs {
                 Ok(pb::DeleteResponse { deleted })
             })
         });
-        operation.surviving(durability)
+        operation.surviving(durability).locking([store::lock_of(job_id)])
     }
 
     pub(in crate::services) fn prepare_check(
@@ -149,7 +149,7 @@ impl Jobs {
         let numbered = check.statuses.into_iter().enumerate();
         let statuses: Vec<Status> =
             numbered.map(|(index, status)| parser.status(&format!("statuses[{index}]"), status)).collect();
-        Operation::new(statuses, move |tx, statuses| {
+        let operation = Operation::new(statuses, move |tx, statuses| {
             Box::pin(async move {
                 let job = store::lock(tx, job_id, Metadata::Left).await?;
                 if !statuses.contains(&job.status) {
@@ -157,7 +157,8 @@ impl Jobs {
                 }
                 Ok(CheckResult {})
             })
-        })
+        });
+        operation.locking([store::lock_of(job_id)])
     }
 
     /// The one way from status to status.
@@ -172,14 +173,15 @@ impl Jobs {
         C: Fn(&mut Job, i64) -> Result<(), Refusal> + Send + Sync + 'static,
     {
         let now_us = self.clock.now_us();
-        Operation::new(change, move |tx, change| {
+        let operation = Operation::new(change, move |tx, change| {
             Box::pin(async move {
                 let change = |job: &mut Job| change(job, now_us);
                 let job = store::change(tx, job_id, metadata, now_us, change).await?;
                 tx.wake(wake_topic(job_id));
                 Ok(convert::job(job))
             })
-        })
+        });
+        operation.locking([store::lock_of(job_id)])
     }
 }
 

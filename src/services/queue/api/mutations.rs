@@ -73,6 +73,7 @@ impl Core {
         failing: Failing,
     ) -> Operation<Vec<pb::OutcomeResult>> {
         let (items, chance) = (outcomes.len(), self.clock.chance());
+        let locks: Vec<_> = outcomes.iter().map(|outcome| store::lock_of(outcome.task_id)).collect();
         let operation = self.prepare_step(outcomes, move |step, _, outcomes| {
             Box::pin(async move {
                 let results = store::settle(step, outcomes, chance).await?;
@@ -80,7 +81,7 @@ impl Core {
                 Ok(results.into_iter().map(convert::outcome_result).collect())
             })
         });
-        operation.of_items(items)
+        operation.of_items(items).locking(locks)
     }
 
     pub(in crate::services) fn prepare_enqueue(
@@ -125,6 +126,8 @@ impl Core {
     ) -> Operation<Vec<pb::BatchEnqueueResult>> {
         let items = tasks.len();
         let first_us = self.clock.steady_range_us(items);
+        let keys = tasks.iter().filter_map(|task| task.limit_key.as_ref());
+        let locks: Vec<_> = keys.map(|key| store::lock_of_key(&queue, key)).collect();
         let batch = Batch { queue, tasks, first_us, failing };
         let operation = self.prepare_step(batch, |step, core, batch| {
             Box::pin(async move {
@@ -135,7 +138,7 @@ impl Core {
                 Ok(results.into_iter().map(convert::batch_enqueue_result).collect())
             })
         });
-        operation.of_items(items)
+        operation.of_items(items).locking(locks)
     }
 
     pub(in crate::services) fn prepare_cancel(
@@ -144,6 +147,7 @@ impl Core {
         request: pb::CancelRequest,
     ) -> Operation<pb::CancelResponse> {
         self.check_task_ids(parser, &request.task_ids);
+        let locks: Vec<_> = request.task_ids.iter().map(|task_id| store::lock_of(*task_id)).collect();
         let (items, failing) = (request.task_ids.len(), Failing::of_batch(parser.is_part()));
         let operation = self.prepare_step(request.task_ids, move |step, _, task_ids| {
             Box::pin(async move {
@@ -151,7 +155,7 @@ impl Core {
                 Ok(pb::CancelResponse { results: results.into_iter().map(convert::task_result).collect() })
             })
         });
-        operation.of_items(items)
+        operation.of_items(items).locking(locks)
     }
 
     pub(in crate::services) fn prepare_retry(
@@ -160,6 +164,7 @@ impl Core {
         request: pb::RetryRequest,
     ) -> Operation<pb::RetryResponse> {
         self.check_task_ids(parser, &request.task_ids);
+        let locks: Vec<_> = request.task_ids.iter().map(|task_id| store::lock_of(*task_id)).collect();
         let (items, failing) = (request.task_ids.len(), Failing::of_batch(parser.is_part()));
         let first_us = self.clock.steady_range_us(items);
         let operation = self.prepare_step(request.task_ids, move |step, _, task_ids| {
@@ -168,7 +173,7 @@ impl Core {
                 Ok(pb::RetryResponse { results: results.into_iter().map(convert::task_result).collect() })
             })
         });
-        operation.of_items(items)
+        operation.of_items(items).locking(locks)
     }
 
     fn check_task_ids(&self, parser: &mut Parser<'_>, task_ids: &[i64]) {
@@ -193,7 +198,7 @@ impl Core {
             }
         }
         let task_id = check.task_id;
-        Operation::new(states, move |tx, states| {
+        let operation = Operation::new(states, move |tx, states| {
             Box::pin(async move {
                 let state = store::state_of(tx, task_id).await?.ok_or(Error::TaskNotFound)?;
                 if !states.contains(&state) {
@@ -201,7 +206,8 @@ impl Core {
                 }
                 Ok(CheckResult {})
             })
-        })
+        });
+        operation.locking([store::lock_of(task_id)])
     }
 
     /// An operation that changes tasks, with what follows its commit.

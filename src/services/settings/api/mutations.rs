@@ -28,7 +28,7 @@ impl Settings {
                 Ok(pb::SetResponse { setting: Some(convert::setting(setting)), created })
             })
         });
-        operation.surviving(durability)
+        operation.surviving(durability).locking([store::lock_of_state()])
     }
 
     pub(in crate::services) fn prepare_delete(
@@ -54,7 +54,7 @@ impl Settings {
                 Ok(pb::DeleteResponse { deleted: deleted.is_some(), revision })
             })
         });
-        operation.surviving(durability)
+        operation.surviving(durability).locking([store::lock_of_state()])
     }
 
     pub(in crate::services) fn prepare_check(
@@ -75,11 +75,12 @@ impl Settings {
                 Condition::Always
             }
         };
-        Operation::new(check.key, move |tx, key| {
+        let operation = Operation::new(check.key, move |tx, key| {
             Box::pin(async move {
                 store::check(tx, key, condition).await?;
                 Ok(CheckResult {})
             })
-        })
+        });
+        operation.locking([store::lock_of_state()])
     }
 }
