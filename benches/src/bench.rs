@@ -1,4 +1,4 @@
-//! What all workloads share: where the binaries and the databases are, servers with a prefilled cache, progress.
+//! What all workloads share: where the binaries and the databases are, how servers are started, progress.
 
 use std::cell::Cell;
 use std::io::{IsTerminal, Write as _};
@@ -6,13 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use pannier_proto::cache::v1::{Entry, PutResult};
-use pannier_proto::durability::v1::Durability;
-use prost::Message as _;
+use tonic::transport::Channel;
 
-use crate::floor::{ENTRY_FILE, PUT_FILE};
-use crate::material::{Material, stored_key};
-use crate::operations::{Caller, Operation};
+use crate::material::Material;
 use crate::postgres::Postgres;
 use crate::sidecar::{Launch, Sidecar, Via};
 use crate::{Fallible, RunArguments};
@@ -21,8 +17,8 @@ use crate::{Fallible, RunArguments};
 pub(crate) const VALUE_BYTES: usize = 1024;
 /// The progress line that is shown on what is not a terminal, too.
 const STARTING: &str = "starting";
-/// Entries a BatchPut of the preparation carries.
-const FILL: usize = 1000;
+/// The variable that has the sidecar store in PostgreSQL.
+pub(crate) const URL: &str = "PANNIER_STORAGE__URL";
 
 /// One run.
 pub(crate) struct Bench {
@@ -115,100 +111,49 @@ impl Bench {
         Launch { program: self.pannier.clone(), arguments, variables: Vec::new() }
     }
 
-    /// A sidecar with `stored` entries that have all been read once, a floor that answers as it does, and such a sidecar on
-    /// PostgreSQL if there is one.
-    pub(crate) async fn pair(&self, name: &str, settings: &[&str], stored: usize) -> Fallible<Pair> {
-        let pannier = Sidecar::start(&self.launch(&self.folder(name), settings)).await?;
-        let mut caller = self.prefill(&pannier, stored).await?;
-        let answers = record(&mut caller, &mut self.material(VALUE_BYTES, stored)).await?;
+    /// A sidecar on SQLite.
+    pub(crate) async fn sidecar(&self, name: &str, settings: &[&str]) -> Fallible<Sidecar> {
+        Sidecar::start(&self.launch(&self.folder(name), settings)).await
+    }
+
+    /// How to start a sidecar on PostgreSQL, in a schema of its own, if there is one.
+    pub(crate) async fn launch_on_postgres(&self, name: &str, settings: &[&str]) -> Fallible<Option<Launch>> {
+        let Some(postgres) = &self.postgres else { return Ok(None) };
+        let mut launch = self.launch(&self.folder(&format!("{name}-unused")), settings);
+        launch.variables.push((URL, postgres.schema().await?));
+        Ok(Some(launch))
+    }
+
+    /// A floor that answers with these messages, by their names.
+    pub(crate) async fn floor(&self, name: &str, answers: &[(&str, Vec<u8>)]) -> Fallible<Sidecar> {
         let folder = self.folder(&format!("{name}-answers"));
         std::fs::create_dir_all(&folder)?;
-        std::fs::write(folder.join(ENTRY_FILE), answers.0.encode_to_vec())?;
-        std::fs::write(folder.join(PUT_FILE), answers.1.encode_to_vec())?;
-        let floor = self.floor(&folder).await?;
-        let sizes = same_sizes(&floor, &answers, self.material(VALUE_BYTES, stored)).await?;
-        let postgres = match &self.postgres {
-            Some(postgres) => {
-                let mut launch = self.launch(&self.folder(&format!("{name}-unused")), settings);
-                launch.variables.push(("PANNIER_STORAGE__URL", postgres.schema().await?));
-                let sidecar = Sidecar::start(&launch).await?;
-                self.prefill(&sidecar, stored).await?;
-                postgres.analyze().await?;
-                Some(sidecar)
-            }
-            None => None,
-        };
-        Ok(Pair { pannier, floor, postgres, sizes })
-    }
-
-    async fn prefill(&self, sidecar: &Sidecar, stored: usize) -> Fallible<Caller> {
-        let mut caller = Caller::new(sidecar.connect(Via::Tcp).await?, self.material(VALUE_BYTES, stored));
-        fill(&mut caller, &mut self.material(VALUE_BYTES, stored), stored).await?;
-        for from in (0..stored).step_by(FILL) {
-            caller.read_all((from..(from + FILL).min(stored)).map(stored_key).collect()).await?;
+        for (message, bytes) in answers {
+            std::fs::write(folder.join(message), bytes)?;
         }
-        Ok(caller)
-    }
-
-    async fn floor(&self, answers: &Path) -> Fallible<Sidecar> {
-        let arguments = vec!["floor".into(), "--answers".into(), answers.into()];
+        let arguments = vec!["floor".into(), "--answers".into(), folder.into()];
         Sidecar::start(&Launch { program: std::env::current_exe()?, arguments, variables: Vec::new() }).await
     }
 
-    /// One worker for each call in flight, spread over the connections.
-    pub(crate) async fn workers(
+    /// Has PostgreSQL take note of what its tables hold.
+    pub(crate) async fn analyze(&self) -> Fallible<()> {
+        match &self.postgres {
+            Some(postgres) => postgres.analyze().await,
+            None => Ok(()),
+        }
+    }
+
+    /// A channel for each call in flight, spread over the connections.
+    pub(crate) async fn channels(
         &self,
         server: &Sidecar,
         via: Via,
         in_flight: usize,
-        stored: usize,
-        operation: impl Fn(Caller) -> Operation,
-    ) -> Fallible<Vec<Operation>> {
+    ) -> Fallible<Vec<Channel>> {
         let mut channels = Vec::new();
         for _ in 0..self.arguments.connections {
             channels.push(server.connect(via).await?);
         }
-        let channel = |index: usize| channels[index % channels.len()].clone();
-        let caller = |index| Caller::new(channel(index), self.material(VALUE_BYTES, stored));
-        Ok((0..in_flight).map(|index| operation(caller(index))).collect())
+        Ok((0..in_flight).map(|index| channels[index % channels.len()].clone()).collect())
     }
-}
-
-/// The servers, with the same answers.
-pub(crate) struct Pair {
-    pub(crate) pannier: Sidecar,
-    pub(crate) floor: Sidecar,
-    pub(crate) postgres: Option<Sidecar>,
-    /// Encoded sizes of the answers, for the report.
-    pub(crate) sizes: String,
-}
-
-/// Puts the stored entries.
-pub(crate) async fn fill(caller: &mut Caller, material: &mut Material, stored: usize) -> Fallible<()> {
-    for from in (0..stored).step_by(FILL) {
-        let keys = from..(from + FILL).min(stored);
-        let items = keys.map(|index| material.item_of(stored_key(index))).collect();
-        caller.write_all(items).await?;
-    }
-    Ok(())
-}
-
-/// What the sidecar answers to a Put and to a Get.
-async fn record(caller: &mut Caller, material: &mut Material) -> Fallible<(Entry, PutResult)> {
-    let put = caller.write(material.item_of(stored_key(0)), Durability::Full).await?;
-    Ok((caller.read(stored_key(0)).await?, put))
-}
-
-/// The floor's answers must be as long as the sidecar's, or the comparison means nothing.
-async fn same_sizes(floor: &Sidecar, of: &(Entry, PutResult), material: Material) -> Fallible<String> {
-    let mut material = material;
-    let item = material.item();
-    let mut caller = Caller::new(floor.connect(Via::Tcp).await?, material);
-    let entry = caller.read(stored_key(0)).await?;
-    let put = caller.write(item, Durability::Full).await?;
-    let (theirs, ours) = ((entry.encoded_len(), put.encoded_len()), (of.0.encoded_len(), of.1.encoded_len()));
-    if theirs != ours {
-        return Err(format!("the floor answers {theirs:?} bytes, the sidecar {ours:?}").into());
-    }
-    Ok(format!("answers on both sides: an entry of {} bytes, a put result of {} bytes", ours.0, ours.1))
 }

@@ -6,15 +6,18 @@ mod bench;
 mod ceiling;
 mod contest;
 mod floor;
+mod lane;
 mod load;
 mod material;
-mod operations;
+mod pair;
 mod postgres;
 mod proc;
+mod queue;
 mod report;
 mod sidecar;
 mod statistics;
 mod table;
+mod workers;
 mod workloads;
 
 use std::path::PathBuf;
@@ -53,13 +56,16 @@ pub(crate) struct RunArguments {
     /// Write the results as JSON to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// A PostgreSQL, as postgres://user:password@host:port/database: the cache's workloads are measured on it as well, in
+    /// A PostgreSQL, as postgres://user:password@host:port/database: all but the clients' workloads are measured on it as well, in
     /// schemas that are made for it and removed. Give it by the variable if other users of the machine can list processes.
     #[arg(long, value_name = "URL", env = "PANNIER_BENCH_URL", hide_env_values = true)]
     pub(crate) url: Option<String>,
     /// Only this workload. May be given several times.
     #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(workloads::names()))]
     pub(crate) only: Vec<String>,
+    /// The queue's workloads at full size: a million tasks, five million finished ones. It takes minutes.
+    #[arg(long)]
+    pub(crate) large: bool,
     /// How long each side is measured in each round.
     #[arg(long, value_name = "N", default_value_t = 0.3, value_parser = seconds)]
     pub(crate) seconds: f64,

@@ -83,10 +83,20 @@ impl Postgres {
     }
 
     async fn run(&self, sql: &str) -> Fallible<()> {
-        let mut connection = PgConnection::connect_with(&self.options).await?;
-        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await?;
-        Ok(connection.close().await?)
+        run_with(&self.options, sql.to_owned()).await
     }
+}
+
+/// Runs statements at a URL, such as that of a schema.
+pub(crate) async fn run_at(url: &str, sql: String) -> Fallible<()> {
+    let options: PgConnectOptions = url.parse()?;
+    run_with(&options.disable_statement_logging(), sql).await
+}
+
+async fn run_with(options: &PgConnectOptions, sql: String) -> Fallible<()> {
+    let mut connection = PgConnection::connect_with(options).await?;
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
+    Ok(connection.close().await?)
 }
 
 async fn facts(connection: &mut PgConnection, place: String) -> Fallible<Facts> {

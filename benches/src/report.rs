@@ -2,9 +2,13 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::contest::{ON_POSTGRES, ON_SQLITE};
+use crate::contest::ON_SQLITE;
 use crate::postgres::Facts;
 use crate::statistics::{median, spread};
+
+/// What the labels of the sidecar's sides begin with.
+const SQLITE: &str = "pannier";
+const POSTGRES: &str = "PostgreSQL";
 
 /// One run.
 #[derive(Serialize)]
@@ -67,7 +71,8 @@ pub(crate) struct SideReport {
     pub(crate) p50: f64,
     pub(crate) p95: f64,
     pub(crate) p99: f64,
-    pub(crate) server_cpu_per_call: Option<f64>,
+    /// Of the server's process, for a call or a row, whichever is counted.
+    pub(crate) server_cpu_each: Option<f64>,
     pub(crate) flushes_per_second: Option<f64>,
     /// `per_second` of each round, in order.
     pub(crate) rounds: Vec<f64>,
@@ -107,14 +112,25 @@ pub(crate) enum Verdict {
 }
 
 impl Section {
-    /// What it says of SQLite and PostgreSQL, if both were measured.
-    pub(crate) fn on_both(&self) -> Option<OnBoth> {
-        let side = |label: &str| self.sides.iter().find(|side| side.side == label);
-        let (sqlite, postgres) = (side(ON_SQLITE)?, side(ON_POSTGRES)?);
+    /// What it says of SQLite and PostgreSQL, for each side that was measured on both.
+    pub(crate) fn on_both(&self) -> Vec<OnBoth> {
+        let pair = |sqlite: &SideReport| {
+            let way = sqlite.side.strip_prefix(SQLITE)?;
+            let postgres = self.sides.iter().find(|side| side.side.strip_prefix(POSTGRES) == Some(way))?;
+            let is_only = sqlite.side == ON_SQLITE;
+            let title = if is_only { self.title.clone() } else { format!("{}:{way}", self.title) };
+            Some(OnBoth::of(title, sqlite, postgres))
+        };
+        self.sides.iter().filter_map(pair).collect()
+    }
+}
+
+impl OnBoth {
+    fn of(title: String, sqlite: &SideReport, postgres: &SideReport) -> Self {
         let ratios: Vec<f64> =
             postgres.rounds.iter().zip(&sqlite.rounds).map(|(postgres, sqlite)| postgres / sqlite).collect();
-        Some(OnBoth {
-            title: self.title.clone(),
+        Self {
+            title,
             unit: sqlite.unit,
             sqlite_per_second: sqlite.per_second,
             postgres_per_second: postgres.per_second,
@@ -124,7 +140,7 @@ impl Section {
             postgres_p50: postgres.p50,
             sqlite_p99: sqlite.p99,
             postgres_p99: postgres.p99,
-        })
+        }
     }
 }
 
@@ -191,6 +207,7 @@ impl Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contest::ON_POSTGRES;
 
     #[test]
     fn both_databases_are_compared_round_by_round() {
@@ -202,16 +219,19 @@ mod tests {
             p50: 1.0,
             p95: 2.0,
             p99: 3.0,
-            server_cpu_per_call: None,
+            server_cpu_each: None,
             flushes_per_second: None,
             rounds: rounds.to_vec(),
         };
         let mut section =
             Section { sides: vec![side(ON_SQLITE, [100.0, 200.0, 400.0])], ..Section::default() };
-        assert!(section.on_both().is_none());
+        assert!(section.on_both().is_empty());
+        section.sides.push(side("PostgreSQL unix", [1.0, 1.0, 1.0]));
         section.sides.push(side(ON_POSTGRES, [50.0, 20.0, 80.0]));
-        let both = section.on_both().map(|both| (both.ratio, both.spread, both.sqlite_per_second));
-        assert_eq!(both, Some((0.2, (0.1, 0.5), 200.0)));
+        let both = section.on_both();
+        let both: Vec<_> =
+            both.iter().map(|both| (both.ratio, both.spread, both.sqlite_per_second)).collect();
+        assert_eq!(both, [(0.2, (0.1, 0.5), 200.0)]);
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn section_text(section: &Section) -> String {
     }
     if !section.sides.is_empty() {
         let head =
-            ["", "in flight", "per second", "p50 µs", "p95 µs", "p99 µs", "server CPU µs/call", "flushes/s"];
+            ["", "in flight", "per second", "p50 µs", "p95 µs", "p99 µs", "server CPU µs each", "flushes/s"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         rows.extend(section.sides.iter().map(side_cells));
         text.push_str(&aligned(&rows));
@@ -77,7 +77,7 @@ fn side_cells(side: &SideReport) -> Vec<String> {
         grouped(side.p50, 0),
         grouped(side.p95, 0),
         grouped(side.p99, 0),
-        optional(side.server_cpu_per_call),
+        optional(side.server_cpu_each),
         optional(side.flushes_per_second),
     ]
 }

@@ -1,9 +1,14 @@
 //! The workloads by name, and the run of all of them.
 
 mod clients;
+mod depth;
+mod dispatch;
 mod idle;
+mod jobs;
 mod memory;
+mod queue;
 mod read;
+mod size;
 mod write;
 
 use std::sync::Arc;
@@ -14,7 +19,7 @@ use crate::postgres::Postgres;
 use crate::report::{Report, Section};
 use crate::{Fallible, RunArguments, proc};
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 16] = [
     "hot-get",
     "cold-get",
     "batch-get",
@@ -25,6 +30,12 @@ const NAMES: [&str; 10] = [
     "clients",
     "idle",
     "memory",
+    "queue-work",
+    "queue-enqueue",
+    "queue-dispatch",
+    "queue-depth",
+    "queue-size",
+    "jobs",
 ];
 
 pub(crate) fn names() -> [&'static str; NAMES.len()] {
@@ -43,6 +54,12 @@ async fn workload(name: &str, bench: &Bench) -> Fallible<Vec<Section>> {
         "clients" => clients::run(bench).await,
         "idle" => idle::run(bench).await,
         "memory" => memory::run(bench).await,
+        "queue-work" => queue::work(bench).await,
+        "queue-enqueue" => queue::enqueue(bench).await,
+        "queue-dispatch" => dispatch::run(bench).await,
+        "queue-depth" => depth::run(bench).await,
+        "queue-size" => size::run(bench).await,
+        "jobs" => jobs::run(bench).await,
         other => Err(format!("there is no workload {other}").into()),
     }
 }
@@ -80,7 +97,7 @@ pub(crate) async fn run_all(arguments: RunArguments, postgres: Option<Arc<Postgr
         seconds_a_round: arguments.seconds,
         connections_a_side: arguments.connections,
         postgres: bench.postgres.as_ref().map(|postgres| postgres.facts.clone()),
-        on_both: sections.iter().filter_map(Section::on_both).collect(),
+        on_both: sections.iter().flat_map(Section::on_both).collect(),
         notes: notes(&bench),
         sections,
     })
@@ -97,10 +114,11 @@ fn notes(bench: &Bench) -> Vec<String> {
     let mut notes = vec![
         "closed loop: each call in flight waits for its answer; load generator and server share the machine's cores"
             .to_owned(),
-        "times are of calls, in µs; server CPU has a resolution of 10 ms a round".to_owned(),
+        "times are of calls, in µs; server CPU is for one call, or one row or task where those are counted, at 10 ms a round".to_owned(),
         "floor: a tonic server in a process of its own that answers at once, with the sidecar's own recorded answers"
             .to_owned(),
-        "ceiling: rusqlite in this process, no gRPC; 'cache' has indexes for expiry and least-recently-used, 'lean' has none"
+        "ceiling: rusqlite in this process, no gRPC; 'cache' has indexes for expiry and least-recently-used, 'queue' for tasks that \
+         are held and that are finished, 'lean' none but those its statements go by"
             .to_owned(),
         format!(
             "{} gRPC channel(s) a side, the same for floor and sidecar: an application opens one and multiplexes on it",
@@ -112,6 +130,11 @@ fn notes(bench: &Bench) -> Vec<String> {
         "flushes/s are those the busiest disk completed meanwhile, the whole machine's; durable puts with none were not durable"
             .to_owned(),
         "the last acknowledged put of each worker is read back after its contest".to_owned(),
+        "after each contest of the queue its Stats must agree with the tasks that were counted, added and completed; each job must \
+         have the counts that were acknowledged"
+            .to_owned(),
+        "workers of the queue register anew for each round; tasks are there before each round, twice what it can use up"
+            .to_owned(),
         "a ratio is the median over the rounds of one round's rate against the same round's rate of the other side; (lowest to highest)"
             .to_owned(),
     ];

@@ -91,6 +91,7 @@ enum QueueTasks {
     KeyId,
     ScheduleId,
     JobId,
+    JobItemKey,
     Error,
     Parameters,
     Result,
@@ -294,6 +295,8 @@ fn tasks() -> TableCreateStatement {
         .col(maybe(C::KeyId))
         .col(maybe(C::ScheduleId))
         .col(ColumnDef::new(C::JobId).uuid())
+        // None: the task's id.
+        .col(maybe_text(C::JobItemKey))
         .col(maybe_text(C::Error))
         // JSON, checked before it is stored. None: empty.
         .col(maybe_text(C::Parameters))

@@ -172,8 +172,10 @@ async fn kill_and_look(launch: &Launch, chance: &mut Chance, kills: u64, span_mi
             writers.spawn(writer.until_cut_off(channels[number as usize % 2].clone(), round));
         }
         let moment = Duration::from_micros(chance.below(span_micros));
-        let early = tokio::time::timeout(moment, writers.join_next()).await;
-        assert!(early.is_err(), "a writer ended before the kill:\n{}", sidecar.log());
+        if let Ok(early) = tokio::time::timeout(moment, writers.join_next()).await {
+            let status = early.map(|cut| cut.map(|cut| cut.status));
+            panic!("round {round}: a writer ended before the kill: {status:?}\n{}", sidecar.log());
+        }
         sidecar.kill();
         sidecar = launch.start().await;
         let channel = channel(&sidecar).await;

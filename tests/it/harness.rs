@@ -3,6 +3,7 @@
 //! Every case runs on SQLite, and again on PostgreSQL when `PANNIER_TEST_STORAGE` is `postgres`; `exceptions.rs` names the
 //! few that hold on one of them only.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -176,6 +177,11 @@ impl Pannier {
     /// Another sidecar on the same database, with a clock of its own that shows the same time.
     pub async fn beside(&self) -> Self {
         self.beside_at(self.configuration.storage.url.expose()).await
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.running.as_ref().unwrap().address.unwrap()
     }
 
     /// A schema that is empty.

@@ -162,7 +162,7 @@ fn side_report(label: &str, results: &[Measured]) -> SideReport {
         p50: of(|measured| measured.p50_us),
         p95: of(|measured| measured.p95_us),
         p99: of(|measured| measured.p99_us),
-        server_cpu_per_call: None,
+        server_cpu_each: None,
         flushes_per_second: None,
         rounds: results.iter().map(|measured| measured.calls_per_second).collect(),
     }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::bench::{Bench, VALUE_BYTES, fill};
+use crate::bench::{Bench, VALUE_BYTES};
 use crate::material::stored_key;
-use crate::operations::Caller;
+use crate::pair::fill;
 use crate::report::{Finding, Section, Target};
 use crate::sidecar::{Launch, Sidecar, Via};
+use crate::workers::cache::Caller;
 use crate::{Fallible, proc};
 
 const STARTS: usize = 5;

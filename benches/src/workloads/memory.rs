@@ -14,9 +14,9 @@ use tonic::transport::Channel;
 
 use crate::bench::Bench;
 use crate::material::{Material, NAMESPACE};
-use crate::operations::Caller;
 use crate::report::{Finding, Section, Target};
 use crate::sidecar::{Sidecar, Via};
+use crate::workers::cache::Caller;
 use crate::{Fallible, proc};
 
 const KEPT: i64 = 100_000;

@@ -1,13 +1,15 @@
 //! Reads: from memory, from the database, and many at once.
 
 use crate::Fallible;
-use crate::bench::{Bench, Pair};
-use crate::ceiling::{self, Shape, Sync};
+use crate::bench::Bench;
+use crate::ceiling::Sync;
+use crate::ceiling::cache::{self, Shape};
 use crate::contest::{Contest, Side};
 use crate::material::Material;
-use crate::operations::{Caller, Operation};
+use crate::pair::Pair;
 use crate::report::{Section, Target};
 use crate::sidecar::{Sidecar, Via};
+use crate::workers::cache::{Caller, Operation};
 
 use super::VALUE_BYTES;
 
@@ -96,6 +98,6 @@ async fn lone_caller(
 /// Reads by key on one thread.
 fn ceiling_reads(bench: &Bench, folder: &str, count: usize) -> Fallible<Side> {
     let mut material: Material = bench.material(VALUE_BYTES, STORED);
-    let inline = ceiling::open(&bench.folder(folder), Shape::Cache, Sync::Full, &mut material, STORED)?;
+    let inline = cache::open(&bench.folder(folder), Shape::Cache, Sync::Full, &mut material, STORED)?;
     Ok(Side::ceiling("rusqlite", vec![Operation::CeilingGet(inline, material, count)]))
 }

@@ -3,12 +3,14 @@
 use pannier_proto::durability::v1::Durability;
 
 use crate::Fallible;
-use crate::bench::{Bench, Pair};
-use crate::ceiling::{self, Shape, Sync};
+use crate::bench::Bench;
+use crate::ceiling::Sync;
+use crate::ceiling::cache::{self, Shape};
 use crate::contest::{Contest, Side};
-use crate::operations::{Caller, Operation};
+use crate::pair::Pair;
 use crate::report::{Section, Target};
 use crate::sidecar::Via;
+use crate::workers::cache::{Caller, Operation};
 
 use super::VALUE_BYTES;
 use super::read::{against_floor, four_sides};
@@ -121,7 +123,7 @@ async fn two_sides(
 /// A writer thread with group commit and so many callers.
 fn group_commit(bench: &Bench, label: &str, shape: Shape, sync: Sync, callers: usize) -> Fallible<Side> {
     let mut material = bench.material(VALUE_BYTES, STORED);
-    let writer = ceiling::open(&fresh(bench, label), shape, sync, &mut material, STORED)?.into_writer();
+    let writer = cache::open(&fresh(bench, label), shape, sync, &mut material, STORED)?.into_writer();
     let worker = |_| Operation::CeilingPut(writer.clone(), bench.material(VALUE_BYTES, STORED));
     Ok(Side::ceiling(label, (0..callers).map(worker).collect()))
 }
@@ -129,7 +131,7 @@ fn group_commit(bench: &Bench, label: &str, shape: Shape, sync: Sync, callers: u
 /// One caller that writes and commits `count` rows by itself.
 fn inline(bench: &Bench, label: &str, shape: Shape, count: usize) -> Fallible<Side> {
     let mut material = bench.material(VALUE_BYTES, STORED);
-    let inline = ceiling::open(&fresh(bench, label), shape, Sync::Full, &mut material, STORED)?;
+    let inline = cache::open(&fresh(bench, label), shape, Sync::Full, &mut material, STORED)?;
     Ok(Side::ceiling(label, vec![Operation::CeilingBatchPut(inline, material, count)]))
 }
 

@@ -324,6 +324,12 @@ impl Job {
         }
     }
 
+    /// Refuses unless it takes results of items.
+    pub fn refuse_unless_open(&self) -> Result<(), Refusal> {
+        self.refuse_if_ended()?;
+        self.refuse_unless_counted_by(CountedBy::Results)
+    }
+
     fn refuse_if_ended(&self) -> Result<(), Refusal> {
         if self.status.is_end() { Err(Refusal::Ended(self.status)) } else { Ok(()) }
     }

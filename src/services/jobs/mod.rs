@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::settings::Settings;
-use crate::storage::{Storage, Tx};
+use crate::storage::{Db, Storage, Tx};
 
 pub use api::{NAME, server};
 pub use domain::{AddOutcome, Failure, Job, NewResult, Status};
@@ -67,6 +67,12 @@ pub async fn add_results_in(
     let added = store::add_results(tx, job_id, results, replace_failed, now_us).await?;
     tx.wake(wake_topic(job_id));
     Ok(added)
+}
+
+/// Refuses, as [`add_results_in`] would, a job that takes no results of items. Errors: JobNotFound, JobEnded, JobCountedOtherwise.
+pub async fn refuse_unless_open(db: &Db<'_>, job_id: Uuid) -> Result<()> {
+    let job = store::find(db, job_id, store::Metadata::Left).await?;
+    store::refuse_unless_open(&job)
 }
 
 /// Wakes those who watch a job.

@@ -2,6 +2,8 @@
 //!
 //! Times named `_us` are by the steady clock, but for those named `run_us`, which are by the wall clock.
 
+use uuid::Uuid;
+
 pub use super::rules::{KeyLimits, Rules, RulesPatch};
 
 /// A level of priority counts as much as so much waiting. Never to be changed: the time a task was enqueued at is
@@ -163,6 +165,17 @@ pub struct NewTask {
     pub unique: Option<Unique>,
     /// The schedule that adds it.
     pub schedule_id: Option<i64>,
+    /// The item of a job that it is.
+    pub job_item: Option<JobItem>,
+}
+
+/// An item of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobItem {
+    /// The job.
+    pub job_id: Uuid,
+    /// What it is called there; none: the task's id.
+    pub key: Option<String>,
 }
 
 /// When a task counts as one that is there already.
@@ -298,6 +311,8 @@ pub struct Task {
     pub error: Option<String>,
     /// The schedule that added it.
     pub schedule: Option<String>,
+    /// The item of a job that it is.
+    pub job_item: Option<JobItem>,
 }
 
 /// What to claim.

@@ -21,6 +21,9 @@ use crate::storage::counters::Counters;
 /// The database itself ends a statement in time; only if its word does not come, the connection is given up.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// Operations after which a session's plans are kept.
+const PLANNED_ANEW_TO: u64 = 1 << 16;
+
 /// An operation that waits for a session.
 pub(super) struct Queued {
     pub(super) deadline: Option<Instant>,
@@ -40,6 +43,14 @@ pub(super) struct Session {
     outage: Arc<Outage>,
     pub(super) wake: Wake,
     open: Option<Open>,
+    /// So many were begun, over all its connections.
+    operations: u64,
+}
+
+/// PostgreSQL keeps the plan of a statement until the table is analysed, and one made for an empty table may read all of it when
+/// it is full. So in a session's first operations its plans are made anew, ever more seldom; later autovacuum sees to it.
+fn is_time_to_plan_anew(operations: u64) -> bool {
+    operations <= PLANNED_ANEW_TO && operations.is_power_of_two()
 }
 
 struct Open {
@@ -51,7 +62,7 @@ struct Open {
 
 impl Session {
     pub(super) fn new(place: Place, counters: Arc<Counters>, outage: Arc<Outage>, wake: Wake) -> Self {
-        Self { place, counters, outage, wake, open: None }
+        Self { place, counters, outage, wake, open: None, operations: 0 }
     }
 
     /// Serves until the queue is closed and empty.
@@ -119,7 +130,15 @@ impl Session {
         };
         let patience = Duration::from_millis(self.place.settings.statement_ms_max) + GRACE;
         open.executor.set_patience(patience);
-        Ok((open.executor.clone(), open.database.clone()))
+        let (executor, database) = (open.executor.clone(), open.database.clone());
+        self.operations += 1;
+        if is_time_to_plan_anew(self.operations)
+            && let Err(failure) = executor.run("DISCARD PLANS").await
+        {
+            self.give_up(&failure);
+            return Err(failure);
+        }
+        Ok((executor, database))
     }
 
     async fn connect(&mut self) -> Result<Open, Failure> {

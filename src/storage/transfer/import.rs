@@ -173,6 +173,7 @@ impl<'s> Target<'s> {
         let numbers = trailer.tables.iter().zip(&self.shapes);
         let numbers = numbers.filter_map(|(totals, shape)| Some((shape.clone(), totals.identity?)));
         rows::set_identities(self.storage, numbers.collect()).await?;
+        rows::analyze(self.storage, &self.shapes).await?;
         self.compare(trailer, tell).await
     }
 

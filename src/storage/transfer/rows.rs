@@ -118,6 +118,22 @@ pub(super) async fn set_identities(storage: &Storage, numbers: Vec<(Arc<Shape>, 
         .await
 }
 
+/// Has the database look at what it holds: until then PostgreSQL plans as if the tables were empty.
+pub(super) async fn analyze(storage: &Storage, shapes: &[Arc<Shape>]) -> Result<()> {
+    if !storage.is_shared() {
+        return Ok(());
+    }
+    for shape in shapes {
+        let analyze = format!("ANALYZE {}", quoted(shape.table.name));
+        storage
+            .write(Durability::Relaxed, analyze, |tx, analyze| {
+                Box::pin(async move { Ok(tx.execute_unprepared(analyze).await.map(drop)?) })
+            })
+            .await?;
+    }
+    Ok(())
+}
+
 const SET_IDENTITY_POSTGRES: &str =
     "SELECT setval(CAST(pg_get_serial_sequence($1, $2) AS regclass), $3, $4) AS number";
 

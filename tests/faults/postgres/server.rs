@@ -154,7 +154,7 @@ impl Server {
     }
 
     /// What it has to say.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.data().join("server.log")).unwrap_or_default()
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 
 use super::recorder::Recorder;
 use super::wire::Client;
@@ -74,8 +74,13 @@ impl Fleet {
         running.sidecar.kill();
     }
 
-    /// A connection to a sidecar, when it is there.
+    /// The queue of a sidecar, when it is there.
     pub(crate) async fn connect(&self, post: usize) -> Client {
+        Client::new(self.channel(post).await).max_decoding_message_size(usize::MAX)
+    }
+
+    /// A connection to a sidecar, when it is there.
+    pub(crate) async fn channel(&self, post: usize) -> Channel {
         let mut address = self.posts[post].address.subscribe();
         loop {
             let there =
@@ -83,7 +88,7 @@ impl Fleet {
             let endpoint =
                 Endpoint::from_shared(format!("http://{}", there.expect("waited for"))).expect("an address");
             match endpoint.connect().await {
-                Ok(channel) => return Client::new(channel).max_decoding_message_size(usize::MAX),
+                Ok(channel) => return channel,
                 // It was killed just now: the next address is another.
                 Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
             }

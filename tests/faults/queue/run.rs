@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pannier_proto::jobs::v1 as jobs;
+use pannier_proto::jobs::v1::jobs_service_client::JobsServiceClient;
 use pannier_proto::queue::v1 as pb;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -14,7 +16,7 @@ use super::history::*;
 use super::producer;
 use super::recorder::Recorder;
 use super::survey::{first_unfinished, survey};
-use super::wire::{QUEUE, duration};
+use super::wire::{JOB, QUEUE, duration, is_of_job};
 use super::worker::{WORKER_TIMEOUT, Worker};
 use super::{checker, tally};
 use crate::chance::Chance;
@@ -118,6 +120,7 @@ pub(crate) async fn run(plan: Plan, launches: Vec<Launch>, mut chance: Chance) {
     tally::tell(plan, &history, took);
     let unexpected = tally::unexpected(&history, &recorder.troubles());
     assert!(findings.is_empty() && unexpected.is_empty(), "{}", report(&findings, &unexpected));
+    assert_the_job_agrees(&fleet, &history.found).await;
     tally::assert_it_was_a_storm(plan, &history);
     fleet.stop().await;
 }
@@ -134,6 +137,21 @@ async fn set_up(fleet: &Fleet) {
     };
     let request = pb::UpdateQueueRequest { queue: Some(queue), ..Default::default() };
     fleet.connect(0).await.update_queue(request).await.expect("a queue");
+    let job =
+        jobs::CreateRequest { r#type: "chaos".to_owned(), job_id: JOB.to_owned(), ..Default::default() };
+    JobsServiceClient::new(fleet.channel(0).await).create(job).await.expect("a job");
+}
+
+/// That the job has counted each of its tasks once, as it has ended.
+async fn assert_the_job_agrees(fleet: &Fleet, found: &BTreeMap<i64, Found>) {
+    let request = jobs::GetRequest { job_id: JOB.to_owned() };
+    let answer = JobsServiceClient::new(fleet.channel(0).await).get(request).await.expect("an answer");
+    let job = answer.into_inner().job.expect("the job");
+    let states = found.values().filter(|task| is_of_job(task.ticket)).map(|task| task.state);
+    let (completed, others): (Vec<_>, Vec<_>) = states.partition(|state| *state == TaskState::Completed);
+    let counted = (job.processed_count, job.successful_count, job.failed_count);
+    let ended = (completed.len() + others.len(), completed.len(), others.len());
+    assert_eq!(counted, (ended.0 as i64, ended.1 as i64, ended.2 as i64), "what the job counts");
 }
 
 /// Spreads the kills over the work, not over the time: so there are as many on a slow machine.

@@ -14,6 +14,8 @@ use super::recorder::Recorder;
 pub(crate) type Client = QueueServiceClient<Channel>;
 
 /// The queue of a run.
+/// The job that some of the tasks are items of.
+pub(crate) const JOB: &str = "0198c5a0-6d1e-7aaa-8bbb-3c3c3c3c3c3c";
 pub(crate) const QUEUE: &str = "chaos";
 /// Types of its tasks.
 pub(crate) const TYPES: [&str; 3] = ["a", "b", "c"];
@@ -21,6 +23,11 @@ pub(crate) const TYPES: [&str; 3] = ["a", "b", "c"];
 pub(crate) fn duration(micros: u64) -> Option<prost_types::Duration> {
     let duration = Duration::from_micros(micros);
     Some(prost_types::Duration { seconds: duration.as_secs() as i64, nanos: duration.subsec_nanos() as i32 })
+}
+
+/// Whether a task is an item of the run's job.
+pub(crate) fn is_of_job(ticket: u64) -> bool {
+    ticket % 3 == 1
 }
 
 /// A task to add. What is not judged follows from the ticket.
@@ -34,7 +41,8 @@ pub(crate) fn item(spec: &Spec) -> pb::EnqueueItem {
         timeout: spec.timeout.and_then(duration),
         when: (spec.delay > 0).then(|| duration(spec.delay)).flatten().map(pb::enqueue_item::When::Delay),
         limit_key: if mark.is_multiple_of(16) { format!("key {}", mark % 3) } else { String::new() },
-        unique: None,
+        job_id: if is_of_job(mark) { JOB.to_owned() } else { String::new() },
+        ..Default::default()
     }
 }
 

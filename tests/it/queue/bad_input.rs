@@ -43,11 +43,15 @@ async fn a_wrong_task_is_told_whole() {
             states: vec![pb::TaskState::Queued.into(), 0, 99],
             period: Some(seconds(-5)),
         }),
+        job_id: "a job".into(),
+        job_item_key: "k".repeat(1_025),
     };
     let request =
         pb::EnqueueRequest { queue: "ü".into(), item: Some(wrong.clone()), request_id: NOT_A_UUID.into() };
     let expected = [
         "item.delay",
+        "item.job_id",
+        "item.job_item_key",
         "item.limit_key",
         "item.max_retries",
         "item.parameters_json",

@@ -3,6 +3,7 @@
 mod bad_input;
 mod by_hand;
 pub(crate) mod calls;
+mod jobs;
 mod keys;
 mod leases;
 mod life;

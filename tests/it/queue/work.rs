@@ -3,8 +3,11 @@
 use pannier_proto::errors::v1::ErrorReason;
 use pannier_proto::queue::v1 as pb;
 use pannier_proto::queue::v1::TaskState;
+use pannier_proto::queue::v1::queue_service_client::QueueServiceClient;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 use super::calls::{completed, failed, item, numbered, numbers, outcome, settled};
@@ -22,9 +25,13 @@ fn open(worker_name: &str) -> pb::WorkOpen {
 }
 
 async fn try_stream(pannier: &Pannier, first: pb::WorkRequest) -> Result<Stream, Status> {
+    stream_by(pannier.queue(), first).await
+}
+
+async fn stream_by(mut queue: QueueServiceClient<Channel>, first: pb::WorkRequest) -> Result<Stream, Status> {
     let (requests, receiver) = mpsc::unbounded_channel();
     requests.send(first).unwrap();
-    let mut answers = pannier.queue().work(UnboundedReceiverStream::new(receiver)).await?.into_inner();
+    let mut answers = queue.work(UnboundedReceiverStream::new(receiver)).await?.into_inner();
     let opened = answers.message().await?.unwrap().opened.unwrap();
     assert!(opened.beat_interval.unwrap().seconds > 0);
     Ok(Stream { requests, answers, worker_id: opened.worker_id })
@@ -156,6 +163,36 @@ async fn a_registered_worker_keeps_other_tasks_when_its_stream_is_closed() {
     assert!(answers.message().await.unwrap().is_none());
     assert_eq!(numbers(&pannier.claim(&[], 5).await), [1]);
     pannier.try_complete(&claimed).await.unwrap();
+}
+
+#[tokio::test]
+async fn after_a_broken_connection_a_worker_goes_on_with_another_stream() {
+    let pannier = pannier().await;
+    pannier.enqueue_all((0..2).map(|number| numbered("a", number)).collect()).await;
+    // A connection by way of this test, which can break it.
+    let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", relay.local_addr().unwrap());
+    let address = pannier.address();
+    let relaying = tokio::spawn(async move {
+        let (mut caller, _) = relay.accept().await.unwrap();
+        let mut sidecar = TcpStream::connect(address).await.unwrap();
+        tokio::io::copy_bidirectional(&mut caller, &mut sidecar).await
+    });
+    let queue = QueueServiceClient::connect(url).await.unwrap();
+    let first = pb::WorkRequest { open: Some(open("w")), credit: 1, ..Default::default() };
+    let mut worker = stream_by(queue, first).await.unwrap();
+    let task = worker.tasks().await.remove(0);
+    relaying.abort();
+    worker.answers.message().await.unwrap_err();
+    pannier.let_arrive().await;
+
+    assert_eq!(pannier.state_of(task.id).await, TaskState::Claimed);
+    let again = pb::WorkOpen { worker_id: worker.worker_id, ..Default::default() };
+    let mut worker = stream(&pannier, again, 0).await;
+    worker.say(1, vec![outcome(&task, completed())]);
+    let answer = worker.hear().await;
+    assert!(settled(&answer.results[0]).is_ok());
+    assert_eq!(numbers(&answer.tasks), [1]);
 }
 
 #[tokio::test]

@@ -56,6 +56,11 @@ pub async fn find(db: &Db<'_>, id: Uuid, metadata: Metadata) -> Result<Job> {
     rows::job(row.ok_or(Error::JobNotFound)?)
 }
 
+/// Refuses a job that takes no results of items. Errors: JobEnded, JobCountedOtherwise.
+pub fn refuse_unless_open(job: &Job) -> Result<()> {
+    job.refuse_unless_open().map_err(rows::refused)
+}
+
 /// The same, locked until the end of the transaction, to be changed.
 pub async fn lock(tx: &Tx<'_>, id: Uuid, metadata: Metadata) -> Result<Job> {
     let row = match metadata {

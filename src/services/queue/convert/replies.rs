@@ -29,6 +29,10 @@ fn small(number: i64) -> i32 {
 
 /// A task as the wire has it; what it does not say itself is its queue's.
 pub(in super::super) fn task(task: Task, named: &Named) -> pb::Task {
+    let (job_id, job_item_key) = match task.job_item {
+        Some(item) => (item.job_id.to_string(), item.key.unwrap_or_default()),
+        None => Default::default(),
+    };
     let rules = &named.queue.rules;
     let timeout_us = task.timeout_us.unwrap_or(rules.timeout_us);
     let is_held = task.state.is_held();
@@ -54,6 +58,8 @@ pub(in super::super) fn task(task: Task, named: &Named) -> pb::Task {
         result_json: task.result.unwrap_or_default(),
         error: task.error.unwrap_or_default(),
         schedule: task.schedule.unwrap_or_default(),
+        job_id,
+        job_item_key,
     }
 }
 

@@ -5,8 +5,8 @@ use pannier_proto::queue::v1::TaskState as PbState;
 use prost_types::Duration;
 
 use super::super::domain::{
-    Claiming, Holder, NewTask, Outcome, PRIORITY_DEFAULT, PRIORITY_MAX, QUEUE_DEFAULT, State, Unique, What,
-    When,
+    Claiming, Holder, JobItem, NewTask, Outcome, PRIORITY_DEFAULT, PRIORITY_MAX, QUEUE_DEFAULT, State,
+    Unique, What, When,
 };
 use super::Parser;
 use crate::clock::ms_to_us;
@@ -18,6 +18,9 @@ const NAME_BYTES_MAX: usize = 128;
 
 /// Bytes of a limit key, a unique key or a worker's name.
 const KEY_BYTES_MAX: u64 = 256;
+
+/// Bytes of an item's key in its job.
+const ITEM_KEY_BYTES_MAX: u64 = 1_024;
 
 /// Types that one request may name.
 const TYPES_MAX: usize = 256;
@@ -131,8 +134,23 @@ impl Parser<'_> {
             limit_key: Some(item.limit_key).filter(|key| !key.is_empty()),
             unique: item.unique.map(|unique| self.unique(&at, unique)),
             schedule_id: None,
+            job_item: self.job_item(&at, &item.job_id, item.job_item_key),
             type_name: item.r#type,
         }
+    }
+
+    fn job_item(&mut self, at: &dyn Fn(&str) -> String, job_id: &str, key: String) -> Option<JobItem> {
+        if job_id.is_empty() {
+            if !key.is_empty() {
+                self.violations.add(at("job_item_key"), "belongs to a job_id: give both, or neither");
+            }
+            return None;
+        }
+        if key.len() as u64 > ITEM_KEY_BYTES_MAX || key.contains('\0') {
+            self.text(&at("job_item_key"), &key, 0, ITEM_KEY_BYTES_MAX, "");
+        }
+        let job_id = self.uuid(&at("job_id"), job_id);
+        Some(JobItem { job_id, key: Some(key).filter(|key| !key.is_empty()) })
     }
 
     fn when(&mut self, at: &dyn Fn(&str) -> String, when: Option<pb::enqueue_item::When>) -> When {

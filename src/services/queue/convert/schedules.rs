@@ -18,7 +18,12 @@ impl Parser<'_> {
         if item.when.is_some() {
             self.violations.add("schedule.item.when", "must be absent: the schedule says when");
         }
-        let item = pb::EnqueueItem { when: None, ..item };
+        if !item.job_id.is_empty() || !item.job_item_key.is_empty() {
+            let message = "must be empty: a job counts an item once, and a schedule enqueues many tasks";
+            self.violations.add("schedule.item.job_id", message);
+        }
+        let (job_id, job_item_key) = Default::default();
+        let item = pb::EnqueueItem { when: None, job_id, job_item_key, ..item };
         if schedule.cron.len() as u64 > CRON_BYTES_MAX {
             self.text("schedule.cron", &schedule.cron, 1, CRON_BYTES_MAX, "");
         } else {
@@ -73,6 +78,7 @@ pub(in super::super) fn schedule(schedule: Schedule) -> pb::Schedule {
             timeout: put.task.timeout_us.map(duration),
             limit_key: put.task.limit_key.unwrap_or_default(),
             unique: put.task.unique.map(unique),
+            ..Default::default()
         }),
         cron: put.cron,
         time_zone: put.time_zone,

@@ -5,17 +5,18 @@
 use std::collections::HashMap;
 
 use sea_orm::{FromQueryResult, Value};
+use uuid::Uuid;
 
 use super::ends::Step;
 use super::keys::{self, KeyRow};
-use super::sql;
+use super::{rows, sql};
 use crate::error::{Error, Result};
 use crate::services::queue::domain::{Holder, KeyLimits, State, Task, ready_us};
 
 /// What the claim reads of a task. The type is given by a subquery, so that nothing of a paused one is found; the same for a
 /// worker that is not alive.
 pub(super) const LINE: &str = r#"SELECT "id", "type_id", "priority", "token", "failure_count", "order_key", "create_time", "run_time",
-    "retries_max", "timeout_us", "key_id", "schedule_id", "error", "parameters" FROM "queue_tasks"
+    "retries_max", "timeout_us", "key_id", "schedule_id", "job_id", "job_item_key", "error", "parameters" FROM "queue_tasks"
     WHERE "state" = 0 AND "type_id" = (SELECT y."id" FROM "queue_types" y WHERE y."id" = $1 AND y."paused" = 0)
     AND ($2 = 0 OR EXISTS (SELECT 1 FROM "queue_workers" w WHERE w."id" = $2 AND w."end_time" IS NULL))
     ORDER BY "order_key", "id" LIMIT $3"#;
@@ -73,6 +74,8 @@ struct Candidate {
     timeout_us: Option<i64>,
     key_id: Option<i64>,
     schedule_id: Option<i64>,
+    job_id: Option<Uuid>,
+    job_item_key: Option<String>,
     error: Option<String>,
     parameters: Option<String>,
 }
@@ -321,6 +324,7 @@ async fn task(
         result: None,
         error: found.error,
         schedule,
+        job_item: rows::job_item(found.job_id, found.job_item_key),
     })
 }
 

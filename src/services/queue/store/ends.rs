@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use sea_orm::Value;
 
+use super::job_results::JobResults;
 use super::names::{Named, Names};
 use super::rows::Current;
 use super::{Now, keys, sql};
@@ -42,6 +43,8 @@ pub struct Step<'t> {
     pub(super) keys_locked_to: i64,
     /// Keys that may have more room now.
     released: BTreeMap<i64, Released>,
+    /// What jobs are told of tasks that have ended.
+    job_results: JobResults,
 }
 
 /// What has become less with a key.
@@ -84,12 +87,16 @@ impl<'t> Step<'t> {
             key_count: None,
             keys_locked_to: 0,
             released: BTreeMap::new(),
+            job_results: JobResults::default(),
         }
     }
 
-    /// To be said at the end of the transaction: gives the room of tasks that are held no more to others of their keys.
+    /// To be said at the end of the transaction: gives the room of tasks that are held no more to others of their keys, and tells jobs of
+    /// tasks that have ended.
     pub async fn finish(mut self) -> Result<Effects> {
         self.release_keys().await?;
+        // The locks of jobs come last, behind those of tasks and keys.
+        std::mem::take(&mut self.job_results).record(self.tx, self.now.wall_us).await?;
         for (type_id, _) in &self.effects.queued {
             // Known from now on: those who wait are called by the names of types.
             self.names.of_task(self.tx, *type_id).await?;
@@ -179,6 +186,7 @@ impl<'t> Step<'t> {
             row.id.into(),
         ];
         sql::execute(self.tx, FINISH, values).await?;
+        self.job_results.note(row, state, ending, self.now.us);
         self.count(row, from, state, ending);
         self.release_key(row, from, named);
         row.state = state.number();

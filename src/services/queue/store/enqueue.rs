@@ -6,13 +6,13 @@ use sea_orm::{FromQueryResult, Value};
 
 use super::ends::Step;
 use super::keys::{self, KeyRow};
-use super::sql;
+use super::{job_results, sql};
 use crate::error::{Error, Result};
 use crate::services::queue::domain::{Enqueued, KeyLimits, NewTask, Queue, State, Unique, When, order_key};
 
 const INSERT: &str = r#"INSERT INTO "queue_tasks" ("type_id", "state", "priority", "token", "failure_count", "is_cancelling",
-    "order_key", "create_time", "run_time", "expire_time", "retries_max", "timeout_us", "key_id", "schedule_id", "parameters")
-    VALUES ($1, $2, $3, 0, 0, FALSE, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#;
+    "order_key", "create_time", "run_time", "expire_time", "retries_max", "timeout_us", "key_id", "schedule_id", "job_id", "job_item_key",
+    "parameters") VALUES ($1, $2, $3, 0, 0, FALSE, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"#;
 pub(super) const UNIQUE: &str =
     r#"SELECT "task_id", "create_time" FROM "queue_uniques" WHERE "queue_id" = $1 AND "key" = $2"#;
 const STATE: &str = r#"SELECT "state" AS "number" FROM "queue_tasks" WHERE "id" = $1"#;
@@ -53,7 +53,17 @@ pub async fn enqueue(
 ) -> Result<Vec<Result<Enqueued>>> {
     let mut keys = Keys::lock(step, queue, tasks, keys_max).await?;
     let mut results = Vec::with_capacity(tasks.len());
+    let mut open_jobs = BTreeSet::new();
     for (create_us, task) in (first_us..).zip(tasks) {
+        if let Some(item) = &task.job_item
+            && !open_jobs.contains(&item.job_id)
+        {
+            if let Some(error) = job_results::refusal(step.tx, item.job_id).await? {
+                results.push(Err(error));
+                continue;
+            }
+            open_jobs.insert(item.job_id);
+        }
         let result = match add(step, queue, task, create_us, &mut keys).await {
             Err(error @ (Error::TooManyTypes { .. } | Error::TooManyKeys { .. })) => Err(error),
             other => Ok(other?),
@@ -101,6 +111,8 @@ async fn add(
         task.timeout_us.into(),
         key_id.into(),
         task.schedule_id.into(),
+        task.job_item.as_ref().map(|item| item.job_id).into(),
+        task.job_item.as_ref().and_then(|item| item.key.clone()).into(),
         task.parameters.clone().into(),
     ];
     let task_id = step.tx.insert_written_out(INSERT, values).await?;

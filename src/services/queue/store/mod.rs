@@ -1,6 +1,6 @@
 //! The queue's queries: one function is one step inside a transaction.
 //!
-//! Locks are taken in one order: queues, types, workers, tasks by id, keys by id. Where tasks are looked for after a key was locked,
+//! Locks are taken in one order: queues, types, workers, tasks by id, keys by id, jobs by id. Where tasks are looked for after a key was locked,
 //! those that others have locked are left out.
 
 mod by_hand;
@@ -8,6 +8,7 @@ mod claim;
 mod due;
 mod ends;
 mod enqueue;
+mod job_results;
 mod keys;
 mod list;
 mod names;

@@ -1,16 +1,17 @@
 //! Rows of `queue_tasks` and what they mean.
 
 use sea_orm::FromQueryResult;
+use uuid::Uuid;
 
 use super::sql;
 use crate::error::{Error, Result};
-use crate::services::queue::domain::{State, Task, ready_us};
+use crate::services::queue::domain::{JobItem, State, Task, ready_us};
 use crate::storage::{Db, Rank, RowLock, Tx};
 
 /// All of a task, with the names of its key and schedule.
 const TASK: &str = r#"SELECT t."id", t."type_id", t."state", t."priority", t."token", t."failure_count", t."is_cancelling",
     t."order_key", t."create_time", t."run_time", t."claim_time", t."expire_time", t."finish_time", t."worker_id",
-    t."retries_max", t."timeout_us", t."error", t."parameters", t."result",
+    t."retries_max", t."timeout_us", t."error", t."parameters", t."result", t."job_id", t."job_item_key",
     (SELECT k."name" FROM "queue_keys" k WHERE k."id" = t."key_id") AS "key_name",
     (SELECT s."name" FROM "queue_schedules" s WHERE s."id" = t."schedule_id") AS "schedule_name"
     FROM "queue_tasks" t"#;
@@ -37,6 +38,8 @@ pub(super) struct TaskRow {
     error: Option<String>,
     parameters: Option<String>,
     result: Option<String>,
+    job_id: Option<Uuid>,
+    job_item_key: Option<String>,
     key_name: Option<String>,
     schedule_name: Option<String>,
 }
@@ -71,6 +74,7 @@ impl TaskRow {
             result: self.result,
             error: self.error,
             schedule: self.schedule_name,
+            job_item: job_item(self.job_id, self.job_item_key),
         })
     }
 }
@@ -100,12 +104,14 @@ pub(super) struct Current {
     pub(super) retries_max: Option<i64>,
     pub(super) timeout_us: Option<i64>,
     pub(super) key_id: Option<i64>,
+    pub(super) job_id: Option<Uuid>,
+    pub(super) job_item_key: Option<String>,
 }
 
 /// Its columns.
 pub(super) const CURRENT: &str = r#"SELECT "id", "type_id", "state", "priority", "token", "failure_count", "is_cancelling",
-    "order_key", "create_time", "run_time", "claim_time", "expire_time", "worker_id", "retries_max", "timeout_us", "key_id"
-    FROM "queue_tasks""#;
+    "order_key", "create_time", "run_time", "claim_time", "expire_time", "worker_id", "retries_max", "timeout_us", "key_id",
+    "job_id", "job_item_key" FROM "queue_tasks""#;
 
 static CURRENT_BY_ID: sql::Listed =
     sql::Listed::new(|| sql::listed(&format!(r#"{CURRENT} WHERE "id" IN"#), 1, r#" ORDER BY "id""#));
@@ -120,6 +126,11 @@ impl Current {
     pub(super) fn create_us(&self) -> i64 {
         self.create_time.unwrap_or_else(|| ready_us(self.order_key, self.priority))
     }
+}
+
+/// The item of a job that a task is.
+pub(super) fn job_item(job_id: Option<Uuid>, key: Option<String>) -> Option<JobItem> {
+    job_id.map(|job_id| JobItem { job_id, key })
 }
 
 /// The rows of some tasks, locked, by id; each once.

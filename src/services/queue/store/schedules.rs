@@ -172,6 +172,7 @@ fn task_of(row: &schedules::Model, type_name: String) -> NewTask {
         limit_key: row.limit_key.clone(),
         unique,
         schedule_id: Some(row.id),
+        job_item: None,
     }
 }
 

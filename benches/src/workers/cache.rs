@@ -1,4 +1,4 @@
-//! What one in-flight worker does, call after call: over gRPC, or straight on SQLite.
+//! What the cache's workers do: over gRPC, or straight on SQLite.
 
 use pannier_proto::cache::v1::cache_service_client::CacheServiceClient;
 use pannier_proto::cache::v1::{
@@ -8,9 +8,12 @@ use pannier_proto::cache::v1::{
 use pannier_proto::durability::v1::Durability;
 use tonic::transport::Channel;
 
+use super::refused;
+use crate::Fallible;
+use crate::ceiling::cache::Entries;
 use crate::ceiling::{Inline, Writer};
+use crate::load::{Done, Worker};
 use crate::material::{Material, NAMESPACE};
-use crate::{Failure, Fallible};
 
 /// One worker's operation with all it needs.
 pub(crate) enum Operation {
@@ -25,28 +28,28 @@ pub(crate) enum Operation {
     /// Nine Gets to one Put.
     Mixed(Caller),
     /// An upsert through the ceiling's writer thread, grouped with the others'.
-    CeilingPut(Writer, Material),
+    CeilingPut(Writer<Entries>, Material),
     /// So many upserts in one commit, where it stands: no thread in between.
-    CeilingBatchPut(Inline, Material, usize),
+    CeilingBatchPut(Inline<Entries>, Material, usize),
     /// So many reads by key, where it stands.
-    CeilingGet(Inline, Material, usize),
+    CeilingGet(Inline<Entries>, Material, usize),
 }
 
-impl Operation {
-    /// Performs the operation once and gives the rows handled. Whatever is not the expected answer is a failure.
-    pub(crate) async fn perform(&mut self) -> Fallible<u64> {
-        match self {
+#[tonic::async_trait]
+impl Worker for Operation {
+    async fn perform(&mut self) -> Fallible<Done> {
+        let rows = match self {
             Self::Get(caller) => caller.get().await,
             Self::Put(caller, durability) => caller.put(*durability).await,
             Self::BatchPut(caller, count) => caller.batch_put(*count).await,
             Self::BatchGet(caller, count) => caller.batch_get(*count).await,
             Self::Mixed(caller) => caller.get_or_put().await,
             Self::CeilingPut(writer, material) => {
-                writer.put(material.key_to_write(), material.value()).await.map(|()| 1)
+                writer.run((material.key_to_write(), material.value())).await.map(|()| 1)
             }
             Self::CeilingBatchPut(inline, material, count) => {
-                let rows: Vec<_> = (0..*count).map(|_| (material.key_to_write(), material.value())).collect();
-                inline.put(&rows)?;
+                let rows = (0..*count).map(|_| (material.key_to_write(), material.value())).collect();
+                inline.commit(rows)?;
                 Ok(*count as u64)
             }
             Self::CeilingGet(inline, material, count) => {
@@ -54,11 +57,12 @@ impl Operation {
                 inline.get(&keys)?;
                 Ok(*count as u64)
             }
-        }
+        }?;
+        Ok(Done::rows(rows))
     }
 
     /// For workers that put over gRPC: reads the last acknowledged value back. The floor keeps nothing and is not asked.
-    pub(crate) async fn verify(&mut self) -> Fallible<()> {
+    async fn verify(&mut self) -> Fallible<()> {
         match self {
             Self::Put(caller, _) | Self::Mixed(caller) | Self::BatchPut(caller, _) => caller.verify().await,
             _ => Ok(()),
@@ -169,8 +173,4 @@ impl Caller {
             _ => Err("an acknowledged Put reads back another value".into()),
         }
     }
-}
-
-fn refused(status: tonic::Status) -> Failure {
-    format!("{:?}: {}", status.code(), status.message()).into()
 }
