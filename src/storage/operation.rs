@@ -18,8 +18,11 @@ pub struct Operation<T> {
     /// Rows that it locks, as far as they are known beforehand.
     pub locks: Vec<RowLock>,
     work: Box<dyn Work<T>>,
-    repeated: Option<Box<dyn Fn(&Tx<'_>) + Send + Sync>>,
+    repeated: Option<Repeated>,
 }
+
+/// What is to be done when the request was answered before.
+type Repeated = Box<dyn Fn(&Tx<'_>) + Send + Sync>;
 
 /// A row that is to be locked. In a transaction of several operations all are locked before the first one is run, in the order of
 /// this type: then two such transactions do not wait for each other, whatever the order of their operations.
