@@ -175,8 +175,12 @@ impl Transaction {
             let contradicted =
                 convert::steps(&what).into_iter().find_map(|step| sequence.follow(index, step).err());
             if let Some(by) = contradicted {
-                let message =
-                    format!("cannot succeed after mutations[{by}], which rules out what it asks for");
+                let message = match by {
+                    by if by == index => {
+                        "has items of which one rules out what a later one asks for".to_owned()
+                    }
+                    by => format!("cannot succeed after mutations[{by}], which rules out what it asks for"),
+                };
                 violations.add(place.as_str(), message);
             }
             let part;

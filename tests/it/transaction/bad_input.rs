@@ -228,6 +228,12 @@ async fn mutations_that_contradict_each_other_are_refused_and_named() {
         assert_eq!(violated_fields(&status), ["mutations[3]"], "{first:?} {second:?}");
         assert!(status.message().contains("mutations[1]"), "{}", status.message());
     }
+    let batch = What::CacheBatchPut(cache::BatchPutRequest {
+        namespace: "n".into(),
+        items: vec![cache::PutItem { condition: Some(absent()), ..value_item("x", "v") }; 2],
+        ..Default::default()
+    });
+    assert_eq!(violations(&pannier, vec![batch]).await, ["mutations[0]"], "of one batch");
     assert_eq!((pannier.setting("s").await, pannier.keys("n").await), ("1".into(), vec!["k".into()]));
 }
 

@@ -65,14 +65,19 @@ async fn transfer(pannier: &Pannier, random: &mut Random) -> bool {
 
 #[tokio::test]
 async fn transfers_between_services_lose_and_make_nothing() {
-    let pannier = Arc::new(pannier().await);
+    transfers(&[Arc::new(pannier().await)]).await;
+}
+
+/// Has clients of several sidecars on one database make transfers, and adds up.
+pub async fn transfers(sidecars: &[Arc<Pannier>]) {
+    let pannier = &sidecars[0];
     for account in 0..ACCOUNTS {
         let name = format!("account{account}");
         pannier.commit(vec![set(&name, "100"), put(&name, "100"), create(account)]).await;
     }
     let mut clients = JoinSet::new();
     for client in 0..CLIENTS {
-        let pannier = pannier.clone();
+        let pannier = sidecars[usize::try_from(client).unwrap() % sidecars.len()].clone();
         clients.spawn(async move {
             let mut random = Random::new(client + 1);
             let mut done = 0;

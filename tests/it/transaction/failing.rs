@@ -207,6 +207,19 @@ async fn names_made_by_a_commit_that_failed_are_not_remembered() {
 }
 
 #[tokio::test]
+async fn what_memory_has_is_as_before_a_commit_that_failed() {
+    let pannier = pannier().await;
+    pannier.put_all("n", vec![value_item("k", "v"), value_item("l", "v")]).await;
+    let before = pannier.get("n", "k").await.unwrap();
+    let whats = vec![put("k", "w"), delete("l", None), put("m", "w"), unset("z", 1)];
+    pannier.try_commit(whats).await.unwrap_err();
+    let after = pannier.get("n", "k").await.unwrap();
+    assert_eq!((value_of(&after), &after.etag), (&b"v"[..], &before.etag));
+    assert!(pannier.get("n", "l").await.is_some() && pannier.get("n", "m").await.is_none());
+    assert_eq!(pannier.stats("n").await.entry_count, 2);
+}
+
+#[tokio::test]
 async fn an_answer_that_would_be_too_large_is_told_before_anything_is_changed() {
     let pannier = pannier_with(|settings| {
         settings.server.message_bytes_max = 300_000;
