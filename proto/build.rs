@@ -6,12 +6,13 @@ use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=pannier");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // As it is now, not as it was when this was compiled: checkouts may share a target directory.
+    let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?);
     let mut files = Vec::new();
     collect(&root.join("pannier"), &mut files)?;
     files.sort();
 
-    let descriptors = protox::Compiler::new([root])?
+    let descriptors = protox::Compiler::new([&root])?
         .include_source_info(true)
         .include_imports(true)
         .open_files(&files)?

@@ -70,7 +70,7 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "N", default_value_t = 0.3, value_parser = seconds)]
     pub(crate) seconds: f64,
     /// How many interleaved rounds; the medians are reported.
-    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
     /// gRPC channels per side. One is what an application opens: gRPC multiplexes all its calls on one connection.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]

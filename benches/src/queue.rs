@@ -69,7 +69,7 @@ pub(crate) fn parameters(number: u64) -> String {
 /// Keeps more tasks queued than a round can use up, and checks the counts at the end.
 pub(crate) struct Stock<Q> {
     queue: Q,
-    /// The most that was completed in a second of a round so far; at first what may be expected at most.
+    /// What may be expected at most, or the most that was completed in a second of a round so far, if that is more.
     /// None: nothing is to be there.
     per_second: Option<f64>,
     /// What was completed when the last round began, and how long that was.
@@ -84,6 +84,12 @@ impl<Q: Queue> Stock<Q> {
     /// For sides that bring their tasks with them: only the counts are checked.
     pub(crate) fn untouched(queue: Q) -> Self {
         Self { queue, per_second: None, before: None }
+    }
+
+    /// Has some tasks there before the first round, for a database that is to take note of what its tables hold.
+    pub(crate) async fn begun(mut self) -> Fallible<Self> {
+        self.fill(AT_ONCE).await?;
+        Ok(self)
     }
 
     /// Adds tasks until so many are queued.
@@ -105,10 +111,7 @@ impl<Q: Queue> Supply for Stock<Q> {
         let Some(mut per_second) = self.per_second else { return Ok(()) };
         let completed = self.queue.counts().states().completed;
         if let Some((before, seconds)) = self.before {
-            let rate = (completed - before) as f64 / seconds;
-            // The first figure was a guess, all others are measured.
-            let is_first = before == 0;
-            per_second = if is_first { rate } else { per_second.max(rate) };
+            per_second = per_second.max((completed - before) as f64 / seconds);
         }
         self.per_second = Some(per_second);
         self.before = Some((completed, seconds));

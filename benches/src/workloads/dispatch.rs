@@ -16,6 +16,8 @@ use crate::workers::dispatch::{Pacer, WaitingClaimer, WaitingStream};
 /// A task every so often: workers wait most of the time.
 const PACE: Duration = Duration::from_millis(4);
 const WAITING: usize = 8;
+/// Fewer and longer than others, so that each has enough tasks for a p99.
+const ROUNDS: u32 = 3;
 const IN_TIME: Option<Target> = Some(Target::Below(5.0));
 
 pub(super) async fn run(bench: &Bench) -> Fallible<Vec<Section>> {
@@ -28,12 +30,13 @@ pub(super) async fn run(bench: &Bench) -> Fallible<Vec<Section>> {
     let mut contest = Contest::new("queue-dispatch", title)
         .by("tasks")
         .stretched(3.0)
+        .rounds_max(ROUNDS)
         .note("times: from the start of the Enqueue, which is on disk before the task is given out, to the task's arrival");
     let servers = [("pannier", Some(&pannier), IN_TIME), ("PostgreSQL", postgres.as_ref(), None)];
     for (name, server, target) in servers {
         let Some(server) = server else { continue };
         for (way, waiting) in [("claims", WAITING), ("streams", WAITING), ("claims", 1), ("streams", 1)] {
-            let label = format!("{name}, {waiting} {way}");
+            let label = format!("{name} {waiting} {way}");
             contest = contest.side(side(bench, &label, server, way, waiting).await?);
             for quantile in [Quantile::P50, Quantile::P95] {
                 contest = contest.latency(&label, quantile, None);

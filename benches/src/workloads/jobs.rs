@@ -11,7 +11,7 @@ use crate::workers::jobs::{Doing, JobsCaller};
 
 const IN_FLIGHT: usize = 16;
 /// Nothing here has a target: fewer rounds.
-const ROUNDS: u32 = 3;
+const ROUNDS: u32 = 2;
 const DOINGS: [(&str, Doing); 5] = [
     ("Create of a job, durability full", Doing::Create),
     ("Get of a job", Doing::Get),

@@ -20,10 +20,12 @@ use crate::workers::tasks::{Claimer, Enqueuer, Exchanger};
 /// Tasks of a batch.
 const BATCH: usize = 100;
 /// What may be expected at most, in tasks a second: so many are there before the first round.
-const SINGLE_EXPECTED: f64 = 30_000.0;
-const BATCH_EXPECTED: f64 = 120_000.0;
-/// Where there is no target.
-const ROUNDS: u32 = 3;
+const SINGLE_EXPECTED: f64 = 20_000.0;
+const BATCH_EXPECTED: f64 = 80_000.0;
+const CEILING_SINGLE_EXPECTED: f64 = 60_000.0;
+const CEILING_BATCH_EXPECTED: f64 = 250_000.0;
+/// Where there is no target, because there are many sides.
+const ROUNDS: u32 = 2;
 const OF_CEILING: Option<Target> = Some(Target::AtLeast(0.6));
 const OF_SINGLE: Option<Target> = Some(Target::AtLeast(3.0));
 
@@ -71,10 +73,9 @@ async fn floor(bench: &Bench, name: &str, pannier: &Sidecar) -> Fallible<Sidecar
 pub(super) async fn enqueue(bench: &Bench) -> Fallible<Vec<Section>> {
     let servers = servers(bench, "queue-enqueue").await?;
     let mut sections = Vec::new();
-    for in_flight in [8, 1, 32] {
-        for count in [1, BATCH, 1000] {
-            sections.push(enqueue_of(bench, &servers, in_flight, count).await?);
-        }
+    let cases = [(8, 1), (8, BATCH), (8, 1000), (1, 1), (1, BATCH), (1, 1000), (32, 1), (32, BATCH)];
+    for (in_flight, count) in cases {
+        sections.push(enqueue_of(bench, &servers, in_flight, count).await?);
     }
     Ok(sections)
 }
@@ -85,9 +86,6 @@ async fn enqueue_of(bench: &Bench, servers: &Servers, in_flight: usize, count: u
     let mut contest = Contest::new("queue-enqueue", format!("{call}, {in_flight} in flight"))
         .by("tasks")
         .rounds_max(ROUNDS);
-    if count > BATCH {
-        contest = contest.stretched(2.0);
-    }
     if count == 1 {
         let lanes = lanes(bench, &servers.floor, Via::Tcp, &queue, in_flight).await?;
         contest = contest.side(Side::floor("floor TCP", servers.floor.pid(), enqueuers(lanes, count))).ratio(
@@ -206,6 +204,7 @@ async fn work_of(bench: &Bench, servers: &Servers, workers: usize) -> Fallible<S
             contest = contest.side(side).ratio(&of, &to, None);
         }
     }
+    bench.analyze().await?;
     if is_main {
         contest = more_sides(bench, servers, contest, workers).await?;
     }
@@ -253,7 +252,7 @@ async fn work_side(
 ) -> Fallible<Side> {
     let queue = format!("{workers}-{}", name.replace([' ', ','], "-"));
     let lanes = lanes(bench, server, via, &queue, workers).await?;
-    let stock = Stock::new(lanes[0].clone(), way.expected());
+    let stock = Stock::new(lanes[0].clone(), way.expected()).begun().await?;
     let workers: Vec<_> = lanes.into_iter().map(|lane| way.worker(lane)).collect();
     Ok(Side::pannier(format!("{what} {name}"), server.pid(), workers).supplied(stock))
 }
@@ -263,6 +262,6 @@ fn ceiling(bench: &Bench, label: &str, shape: Shape, workers: usize, count: usiz
     let queue = CeilingQueue::open(&folder, shape)?;
     let claimers =
         (1..=workers as i64).map(|worker| Claimer { queue: queue.of_worker(worker), count }).collect();
-    let expected = if count == 1 { SINGLE_EXPECTED } else { BATCH_EXPECTED };
+    let expected = if count == 1 { CEILING_SINGLE_EXPECTED } else { CEILING_BATCH_EXPECTED };
     Ok(Side::ceiling(label, claimers).supplied(Stock::new(queue, expected)))
 }
