@@ -155,6 +155,58 @@ pub enum Error {
         /// The limit.
         schedules_max: i64,
     },
+    /// There is no such upload session.
+    #[error("no such upload session")]
+    UploadSessionNotFound,
+    /// There is an upload session with this id.
+    #[error("an upload session has this id")]
+    UploadSessionExists,
+    /// The session's status does not lead to the other.
+    #[error("an upload session that is {from} cannot become {to}")]
+    UploadTransitionIllegal {
+        /// What it is.
+        from: &'static str,
+        /// What it was to become.
+        to: &'static str,
+    },
+    /// The session has ended.
+    #[error("the upload session is finished: it is {status}")]
+    UploadSessionFinished {
+        /// How it has ended.
+        status: &'static str,
+    },
+    /// The total would be below what is processed.
+    #[error("{processed} files are processed, more than the total that was given")]
+    UploadTotalTooSmall {
+        /// What is processed.
+        processed: i64,
+    },
+    /// The reservation is no longer held.
+    #[error("the reservation is not held any more")]
+    UploadReservationLost,
+    /// Another holds a reservation of the file.
+    #[error("another holds a reservation of the file")]
+    UploadFileReserved,
+    /// A line of an index is wrong.
+    #[error("line {line} of the index {problem}")]
+    IndexLineInvalid {
+        /// The line, from 1, over all messages.
+        line: i64,
+        /// What is wrong with it.
+        problem: String,
+        /// Files that were taken from earlier messages.
+        taken: i64,
+    },
+    /// No further name may be made.
+    #[error("there are {names_max} {what}, as many as may be")]
+    TooManyUploadNames {
+        /// What is named.
+        what: &'static str,
+        /// The limit.
+        names_max: i64,
+        /// The setting that holds it.
+        setting: &'static str,
+    },
     /// A check of a commit does not hold.
     #[error("a {thing} that is {is} is not as the check asks")]
     CheckFailed {

@@ -237,6 +237,51 @@ fn describe(error: &Error) -> Description {
             R::TooManySettings,
             &format!("{error}: delete some, or raise settings.settings_max"),
         ),
+        Error::UploadSessionNotFound => tell(
+            Code::NotFound,
+            R::UploadSessionNotFound,
+            "there is no such upload session: the id is wrong, or it was deleted",
+        ),
+        Error::UploadSessionExists => tell(
+            Code::AlreadyExists,
+            R::UploadSessionExists,
+            "there is an upload session with this id: read it, or leave session_id empty to have one made",
+        ),
+        Error::UploadTransitionIllegal { .. } => tell(
+            Code::FailedPrecondition,
+            R::UploadTransitionIllegal,
+            &format!("{error}: read it, then decide; docs/uploads.md draws the legal transitions"),
+        ),
+        Error::UploadSessionFinished { .. } => tell(
+            Code::FailedPrecondition,
+            R::UploadSessionFinished,
+            &format!("{error}, and takes nothing more: begin another session"),
+        ),
+        Error::UploadTotalTooSmall { .. } => tell(
+            Code::FailedPrecondition,
+            R::UploadCountInvalid,
+            &format!("{error}: give a total of at least as many"),
+        ),
+        Error::UploadReservationLost => tell(
+            Code::Aborted,
+            R::UploadReservationLost,
+            "the reservation is not held any more: it ran out, was released, or another has the file since; ask with CheckFiles what became of it",
+        ),
+        Error::UploadFileReserved => tell(
+            Code::Aborted,
+            R::UploadFileReserved,
+            "another holds a reservation of the file: register it with its token, or wait until it is uploaded",
+        ),
+        Error::IndexLineInvalid { taken, .. } => tell(
+            Code::InvalidArgument,
+            R::IndexLineInvalid,
+            &format!(
+                "{error}; of its message nothing was stored, of those before it all {taken} files: mend the line and import again"
+            ),
+        ),
+        Error::TooManyUploadNames { setting, .. } => {
+            tell(Code::ResourceExhausted, R::TooManyUploadNames, &format!("{error}: raise {setting}"))
+        }
         Error::CheckFailed { .. } => {
             tell(Code::FailedPrecondition, R::CheckFailed, &format!("{error}: read it again, then decide"))
         }

@@ -11,6 +11,8 @@ mod m20261122_jobs_tables;
 mod m20261123_settings_tables;
 mod m20261124_queue_tables;
 mod m20261124_queue_views;
+mod m20261125_uploads_tables;
+mod m20261125_uploads_views;
 pub mod tables;
 
 pub use tables::TABLES;
@@ -37,6 +39,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261123_settings_tables::Migration),
             Box::new(m20261124_queue_tables::Migration),
             Box::new(m20261124_queue_views::Migration),
+            Box::new(m20261125_uploads_tables::Migration),
+            Box::new(m20261125_uploads_views::Migration),
         ]
     }
 }

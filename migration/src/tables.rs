@@ -34,4 +34,10 @@ pub const TABLES: &[Table] = &[
     Table { name: "queue_schedules", key: &["id"], identity: Some("id") },
     Table { name: "queue_counts", key: &["type_id", "state"], identity: None },
     Table { name: "queue_minutes", key: &["type_id", "minute"], identity: None },
+    Table { name: "upload_names", key: &["id"], identity: Some("id") },
+    Table { name: "upload_sessions", key: &["row_id"], identity: Some("row_id") },
+    Table { name: "upload_files", key: &["id"], identity: Some("id") },
+    Table { name: "upload_reservations", key: &["service_id", "hash"], identity: None },
+    Table { name: "upload_errors", key: &["session_row_id", "path"], identity: None },
+    Table { name: "upload_remains", key: &["session_row_id"], identity: None },
 ];

@@ -58,5 +58,13 @@ pub mod transaction {
     }
 }
 
+/// Messages and service of `pannier.uploads.v1`.
+pub mod uploads {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("pannier.uploads.v1");
+    }
+}
+
 /// The encoded `google.protobuf.FileDescriptorSet` of all of Pannier's files and what they import.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

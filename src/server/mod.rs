@@ -22,7 +22,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::services::{cache, jobs, queue, settings as application_settings, transaction};
+use crate::services::{cache, jobs, queue, settings as application_settings, transaction, uploads};
 use crate::settings::{Settings, StorageSettings};
 use crate::storage::{Durability, Storage, idempotency, migrate};
 
@@ -92,6 +92,7 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
     let application_settings =
         application_settings::SettingsService::new(storage.clone(), clock.clone(), settings);
     let queue = queue::QueueService::new(storage.clone(), clock.clone(), settings);
+    let uploads = uploads::UploadsService::new(storage.clone(), clock.clone(), settings);
     let composed = transaction::Services {
         cache: cache.clone(),
         jobs: jobs.clone(),
@@ -124,6 +125,7 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
         .add_service(jobs::server(jobs.clone()))
         .add_service(application_settings::server(application_settings.clone()))
         .add_service(queue::server(queue.clone()))
+        .add_service(uploads::server(uploads.clone()))
         .add_service(transaction::server(transaction));
     let (grpc, http) = listeners.split(settings.server.connections_max);
     let mut stop = is_stopping.clone();
@@ -142,6 +144,7 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
         tokio::spawn(jobs::upkeep(jobs, is_stopping.clone())),
         tokio::spawn(application_settings::upkeep(application_settings, is_stopping.clone())),
         tokio::spawn(queue::upkeep(queue, is_stopping.clone())),
+        tokio::spawn(uploads::upkeep(uploads, is_stopping.clone())),
         tokio::spawn(forget_old_answers(storage.clone(), clock, is_stopping.clone())),
     ];
     if let Some(http) = http {
@@ -206,7 +209,15 @@ impl Running {
 }
 
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in ["", cache::NAME, jobs::NAME, application_settings::NAME, queue::NAME, transaction::NAME] {
+    for service in [
+        "",
+        cache::NAME,
+        jobs::NAME,
+        application_settings::NAME,
+        queue::NAME,
+        uploads::NAME,
+        transaction::NAME,
+    ] {
         health.set_service_status(service, status).await;
     }
 }

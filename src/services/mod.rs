@@ -5,3 +5,4 @@ pub mod jobs;
 pub mod queue;
 pub mod settings;
 pub mod transaction;
+pub mod uploads;

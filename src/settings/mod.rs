@@ -10,6 +10,7 @@ mod server;
 mod settings_service;
 mod storage;
 mod transaction;
+mod uploads;
 
 use std::path::Path;
 
@@ -25,6 +26,7 @@ pub use server::ServerSettings;
 pub use settings_service::SettingsServiceSettings;
 pub use storage::{DatabaseUrl, StorageSettings};
 pub use transaction::TransactionSettings;
+pub use uploads::UploadsSettings;
 
 /// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -44,6 +46,8 @@ pub struct Settings {
     pub queue: QueueSettings,
     /// Commits of several services at once.
     pub transaction: TransactionSettings,
+    /// Uploads: sessions, files, reservations, errors.
+    pub uploads: UploadsSettings,
     /// Repeated requests.
     pub idempotency: IdempotencySettings,
     /// The log on stderr.
@@ -100,6 +104,7 @@ impl Settings {
         self.settings.check(&mut found, self.server.message_bytes_max);
         self.queue.check(&mut found);
         self.transaction.check(&mut found, self.server.message_bytes_max);
+        self.uploads.check(&mut found, self.server.message_bytes_max);
         if !matches!(self.log.format.as_str(), "text" | "json") {
             found.push(("log.format", "must be text or json".into()));
         }

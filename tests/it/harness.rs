@@ -17,6 +17,7 @@ use pannier_proto::jobs::v1::jobs_service_client::JobsServiceClient;
 use pannier_proto::queue::v1::queue_service_client::QueueServiceClient;
 use pannier_proto::settings::v1::settings_service_client::SettingsServiceClient;
 use pannier_proto::transaction::v1::transaction_service_client::TransactionServiceClient;
+use pannier_proto::uploads::v1::uploads_service_client::UploadsServiceClient;
 use sqlx::{Connection as _, Row as _};
 use tempfile::TempDir;
 use tonic::transport::Channel;
@@ -33,6 +34,7 @@ pub struct Pannier {
     pub queue: QueueServiceClient<Channel>,
     pub settings: SettingsServiceClient<Channel>,
     pub transaction: TransactionServiceClient<Channel>,
+    pub uploads: UploadsServiceClient<Channel>,
     pub clock: ManualClock,
     now_us: AtomicI64,
     configuration: Settings,
@@ -47,6 +49,13 @@ pub async fn pannier() -> Pannier {
 
 /// A sidecar whose settings `change` has changed.
 pub async fn pannier_with(change: impl FnOnce(&mut Settings)) -> Pannier {
+    let (mut settings, directory) = fresh_settings().await;
+    change(&mut settings);
+    Pannier::start(settings, START_US, directory).await
+}
+
+/// The settings of a sidecar on a database of its own, and where that is.
+pub async fn fresh_settings() -> (Settings, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let mut settings = Settings::default();
     settings.server.listen = "127.0.0.1:0".into();
@@ -56,8 +65,7 @@ pub async fn pannier_with(change: impl FnOnce(&mut Settings)) -> Pannier {
         settings.storage.url = new_schema().await.into();
         settings.storage.connections = 4;
     }
-    change(&mut settings);
-    Pannier::start(settings, START_US, directory).await
+    (settings, directory)
 }
 
 /// Whether this run is the one on PostgreSQL.
@@ -117,6 +125,7 @@ impl Pannier {
             queue: QueueServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             settings: SettingsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             transaction: TransactionServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            uploads: UploadsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             clock,
             now_us: AtomicI64::new(now_us),
             configuration,
@@ -182,6 +191,12 @@ impl Pannier {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.running.as_ref().unwrap().address.unwrap()
+    }
+
+    /// A connection of its own to the same sidecar.
+    pub async fn another_connection(&self) -> Channel {
+        let url = format!("http://{}", self.address());
+        Channel::from_shared(url).unwrap().connect().await.unwrap()
     }
 
     /// A schema that is empty.

@@ -11,3 +11,4 @@ mod settings;
 mod storage;
 mod tables;
 mod transaction;
+mod uploads;

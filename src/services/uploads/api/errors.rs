@@ -1,0 +1,128 @@
+//! RecordError, ListErrors, ListRetryable.
+
+use futures_util::future::BoxFuture;
+use pannier_proto::uploads::v1 as pb;
+use uuid::Uuid;
+
+use super::super::Uploads;
+use super::super::convert::{self, Parser};
+use super::super::domain::UploadError;
+use super::super::store::{self, ErrorFilter, NewError};
+use super::steps::{Context, Step};
+use crate::clock::Clock;
+use crate::convert::ERROR_MESSAGE_BYTES_MAX;
+use crate::error::Result;
+use crate::page::Query;
+use crate::storage::Tx;
+
+/// RecordError.
+#[derive(Clone, Debug)]
+pub struct RecordError {
+    session_id: Uuid,
+    new: NewError,
+    resume_at: Option<String>,
+}
+
+impl Step for RecordError {
+    type Request = pb::RecordErrorRequest;
+    type Response = pb::RecordErrorResponse;
+    const METHOD: &'static str = "RecordError";
+
+    fn header(request: &mut Self::Request) -> (String, i32) {
+        (std::mem::take(&mut request.request_id), request.durability)
+    }
+
+    fn parse(parser: &mut Parser<'_>, _clock: &Clock, request: Self::Request) -> Self {
+        let session_id = parser.uuid("session_id", &request.session_id);
+        parser.path(&|| "path".to_owned(), &request.path, 1);
+        parser.error_type(&|| "type".to_owned(), &request.r#type, 1);
+        parser.text("message", &request.message, 0, ERROR_MESSAGE_BYTES_MAX, "");
+        parser.resume_at(request.last_processed_file.as_deref());
+        let new = NewError { path: request.path, error_type: request.r#type, message: request.message };
+        Self { session_id, new, resume_at: request.last_processed_file }
+    }
+
+    fn run<'t>(
+        &'t self,
+        tx: &'t Tx<'t>,
+        context: &'t Context,
+        now_us: i64,
+    ) -> BoxFuture<'t, Result<Self::Response>> {
+        Box::pin(async move {
+            let resume_at = self.resume_at.as_deref();
+            let (error, session) =
+                store::record_error(tx, &context.names, self.session_id, &self.new, resume_at, now_us)
+                    .await?;
+            Ok(pb::RecordErrorResponse {
+                error: Some(convert::error(error)),
+                session: Some(convert::session(session)),
+            })
+        })
+    }
+}
+
+/// A page of errors that is asked for.
+struct Asked {
+    session_id: Uuid,
+    filter: ErrorFilter,
+    rows_max: u64,
+}
+
+impl Uploads {
+    pub(super) async fn list_errors(&self, request: pb::ListErrorsRequest) -> Result<pb::ListErrorsResponse> {
+        let mut parser = Parser::new(&self.settings.uploads);
+        let session_id = parser.uuid("session_id", &request.session_id);
+        parser.error_type(&|| "type".to_owned(), &request.r#type, 0);
+        let rows_max = parser.page_rows(&self.settings.server, request.page_size);
+        parser.violations.check()?;
+        let resolved = if request.include_resolved { "all" } else { "open" };
+        let id = session_id.to_string();
+        let query = Query::of("uploads.ListErrors", &[&id, &request.r#type, resolved]);
+        let filter = ErrorFilter::All(request.r#type, request.include_resolved);
+        let asked = Asked { session_id, filter, rows_max };
+        let (errors, next_page_token) = self.errors(asked, query, &request.page_token).await?;
+        Ok(pb::ListErrorsResponse {
+            errors: errors.into_iter().map(convert::error).collect(),
+            next_page_token,
+        })
+    }
+
+    pub(super) async fn list_retryable(
+        &self,
+        request: pb::ListRetryableRequest,
+    ) -> Result<pb::ListRetryableResponse> {
+        let mut parser = Parser::new(&self.settings.uploads);
+        let session_id = parser.uuid("session_id", &request.session_id);
+        let policy = parser.policy(request.policy.unwrap_or_default());
+        let rows_max = parser.page_rows(&self.settings.server, request.page_size);
+        parser.violations.check()?;
+        let numbers = [policy.attempts_max, policy.backoff_us, policy.backoff_us_max].map(|n| n.to_string());
+        let id = session_id.to_string();
+        let mut parts = vec![id.as_str(), &numbers[0], &numbers[1], &numbers[2]];
+        parts.extend(policy.types.iter().map(String::as_str));
+        let query = Query::of("uploads.ListRetryable", &parts);
+        let asked = Asked { session_id, filter: ErrorFilter::Due(policy, self.clock.now_us()), rows_max };
+        let (errors, next_page_token) = self.errors(asked, query, &request.page_token).await?;
+        Ok(pb::ListRetryableResponse {
+            errors: errors.into_iter().map(convert::error).collect(),
+            next_page_token,
+        })
+    }
+
+    async fn errors(
+        &self,
+        asked: Asked,
+        query: Query,
+        page_token: &str,
+    ) -> Result<(Vec<UploadError>, String)> {
+        let page = self.page(query.key_of(page_token)?, asked.rows_max);
+        let input = (self.context.names.reading(), asked, page);
+        let (errors, next) = self
+            .storage
+            .read(input, |db, (names, asked, page)| {
+                Box::pin(store::list_errors(db, names, asked.session_id, &asked.filter, page))
+            })
+            .await?;
+        Ok((errors, next.map(|key| query.token(&key)).unwrap_or_default()))
+    }
+}

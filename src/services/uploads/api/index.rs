@@ -1,0 +1,147 @@
+//! ExportIndex and ImportIndex: the known files as newline-delimited JSON, a bounded piece at a time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+use pannier_proto::uploads::v1 as pb;
+use tokio::sync::OwnedSemaphorePermit;
+use tonic::{Status, Streaming};
+
+use super::super::Uploads;
+use super::super::convert::{self, Parser};
+use super::super::file::{File, NewFile, Outcome, Sha256};
+use super::super::store::{self, Page};
+use crate::clock;
+use crate::deadline;
+use crate::error::{Error, Result};
+use crate::status;
+use crate::storage::Durability;
+
+/// The messages of an export.
+pub(super) type Messages = BoxStream<'static, std::result::Result<pb::ExportIndexResponse, Status>>;
+
+/// An export that runs. It holds no transaction: each message is a read of its own, from where the last one ended.
+struct Export {
+    uploads: Arc<Uploads>,
+    /// Services that are not read yet, the present one first.
+    services: VecDeque<String>,
+    after: Option<Sha256>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Uploads {
+    pub(super) async fn export_index(self: &Arc<Self>, request: pb::ExportIndexRequest) -> Result<Messages> {
+        let mut parser = Parser::new(&self.settings.uploads);
+        if !request.service.is_empty() {
+            parser.service(&|| "service".to_owned(), &request.service);
+        }
+        parser.violations.check()?;
+        let permit = self.exports.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| Error::Overloaded { setting: "uploads.exports_max" })?;
+        let services = match request.service.is_empty() {
+            true => self.storage.read((), |db, ()| Box::pin(store::services(db))).await?,
+            false => vec![request.service],
+        };
+        let export =
+            Export { uploads: self.clone(), services: services.into(), after: None, _permit: permit };
+        let messages = stream::unfold(Some(export), |export| async move {
+            let mut export = export?;
+            match export.next().await {
+                Ok(Some(ndjson)) => Some((Ok(pb::ExportIndexResponse { ndjson }), Some(export))),
+                Ok(None) => None,
+                Err(error) => Some((Err(status::of(error)), None)),
+            }
+        });
+        Ok(messages.boxed())
+    }
+
+    /// The next files of a service, read within the time that a call has.
+    async fn index_page(&self, service: String, after: Option<Sha256>) -> Result<(Vec<File>, bool)> {
+        let until = clock::instant() + Duration::from_millis(self.settings.server.deadline_ms);
+        let bytes_max = usize::try_from(self.settings.uploads.index_bytes_max).unwrap_or(usize::MAX);
+        let page = Page { after, rows_max: usize::MAX, bytes_max };
+        let input = (self.context.names.reading(), service, page);
+        let read = self
+            .storage
+            .read(input, |db, (names, service, page)| Box::pin(store::index(db, names, service, page)));
+        deadline::scope(until, read).await
+    }
+
+    /// Takes an index, a message at a time.
+    pub(super) async fn import_index(
+        &self,
+        mut messages: Streaming<pb::ImportIndexRequest>,
+    ) -> std::result::Result<pb::ImportIndexResponse, Status> {
+        let mut answer = pb::ImportIndexResponse::default();
+        let mut line = 1;
+        while let Some(message) = messages.message().await? {
+            let files = self.lines(&message.ndjson, line).map_err(|error| match error {
+                Error::IndexLineInvalid { line, problem, .. } => {
+                    Error::IndexLineInvalid { line, problem, taken: answer.line_count }
+                }
+                other => other,
+            });
+            let files = files.map_err(status::of)?;
+            line += i64::try_from(message.ndjson.lines().count()).unwrap_or(i64::MAX);
+            let lines_max = usize::try_from(self.settings.uploads.import_lines_max).unwrap_or(usize::MAX);
+            for batch in files.chunks(lines_max) {
+                let (added, known) = self.import(batch.to_vec()).await.map_err(status::of)?;
+                answer.line_count += added + known;
+                answer.added_count += added;
+                answer.duplicate_count += known;
+            }
+        }
+        Ok(answer)
+    }
+
+    fn lines(&self, text: &str, first: i64) -> Result<Vec<NewFile>> {
+        let parser = || Parser::new(&self.settings.uploads);
+        convert::lines(parser, text, first, self.clock.now_us())
+    }
+
+    /// Registers files of an index; tells how many were added and how many were known.
+    async fn import(&self, files: Vec<NewFile>) -> Result<(i64, i64)> {
+        let now_us = self.clock.now_us();
+        let input = (self.context.names.clone(), files);
+        self.storage
+            .write(Durability::Full, input, move |tx, (names, files)| {
+                Box::pin(async move {
+                    let registered = store::register(tx, names, None, files, None, now_us).await?;
+                    let (mut added, mut known) = (0, 0);
+                    for outcome in registered.outcomes {
+                        match outcome? {
+                            Outcome::Registered => added += 1,
+                            Outcome::Duplicate(_) => known += 1,
+                        }
+                    }
+                    Ok((added, known))
+                })
+            })
+            .await
+    }
+}
+
+impl Export {
+    /// The next piece; none at the end.
+    async fn next(&mut self) -> Result<Option<String>> {
+        while let Some(service) = self.services.front().cloned() {
+            let (files, more) = self.uploads.index_page(service, self.after).await?;
+            self.after = files.last().map(|file| file.hash);
+            if !more {
+                self.services.pop_front();
+                self.after = None;
+            }
+            if !files.is_empty() {
+                let mut ndjson = String::new();
+                for file in files {
+                    convert::line(&mut ndjson, file)?;
+                }
+                return Ok(Some(ndjson));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,112 @@
+//! What is known of hashes.
+
+use std::collections::{HashMap, HashSet};
+
+use sea_orm::FromQueryResult;
+
+use super::names::Names;
+use super::rows::{self, FILE_COLUMNS, FileRow};
+use super::{reserve, sql};
+use crate::error::Result;
+use crate::services::uploads::domain::NameKind;
+use crate::services::uploads::file::{FileState, Sha256};
+use crate::storage::{Db, Tx, chunks};
+
+#[derive(FromQueryResult)]
+struct Known {
+    hash: Vec<u8>,
+}
+
+/// What is known of each hash, in their order; of those that are there the file, unless only their state is asked for.
+pub async fn check(
+    db: &Db<'_>,
+    names: &Names,
+    service: &str,
+    hashes: &[Sha256],
+    states_only: bool,
+    now_us: i64,
+) -> Result<Vec<FileState>> {
+    let Some(service_number) = names.number(db, NameKind::Service, service).await? else {
+        return Ok(vec![FileState::Unknown; hashes.len()]);
+    };
+    let mut states: HashMap<Sha256, FileState> = HashMap::with_capacity(hashes.len());
+    if states_only {
+        for hash in known(db, service_number, hashes).await? {
+            states.insert(hash, FileState::Uploaded(None));
+        }
+    } else {
+        for (hash, row) in look(db, service_number, hashes).await? {
+            let file = row.file(db, names).await?;
+            states.insert(hash, FileState::Uploaded(Some(Box::new(file))));
+        }
+    }
+    let unknown: Vec<Sha256> = hashes.iter().filter(|hash| !states.contains_key(hash)).copied().collect();
+    for (hash, reservation) in reserve::held(db, service_number, &unknown).await? {
+        if reservation.expire_us > now_us {
+            states.insert(hash, FileState::Reserved(reservation.expire_us));
+        }
+    }
+    Ok(hashes.iter().map(|hash| states.get(hash).cloned().unwrap_or(FileState::Unknown)).collect())
+}
+
+/// The rows of those hashes that are known.
+pub(super) async fn look(
+    db: &Db<'_>,
+    service_number: i64,
+    hashes: &[Sha256],
+) -> Result<HashMap<Sha256, FileRow>> {
+    let mut found = HashMap::new();
+    for chunk in chunks(hashes) {
+        let values = sql::of_hashes(service_number, chunk);
+        for row in sql::all::<FileRow>(db, &look_query(chunk.len()), values).await? {
+            found.insert(row.hash()?, row);
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn look_query(hashes: usize) -> String {
+    format!(
+        r#"SELECT {FILE_COLUMNS} FROM "upload_files" f LEFT JOIN "upload_sessions" s ON s."row_id" = f."session_row_id"
+        WHERE f."service_id" = $1 AND f."hash" IN ({})"#,
+        sql::places(2, hashes)
+    )
+}
+
+/// Those hashes that are known: answered by the index alone.
+pub(super) async fn known(db: &Db<'_>, service_number: i64, hashes: &[Sha256]) -> Result<HashSet<Sha256>> {
+    let mut found = HashSet::new();
+    for chunk in chunks(hashes) {
+        let values = sql::of_hashes(service_number, chunk);
+        for row in sql::all::<Known>(db, &known_query(chunk.len()), values).await? {
+            found.insert(rows::hash("upload_files", 0, &row.hash)?);
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn known_query(hashes: usize) -> String {
+    let places = sql::places(2, hashes);
+    format!(r#"SELECT "hash" FROM "upload_files" WHERE "service_id" = $1 AND "hash" IN ({places})"#)
+}
+
+/// Deletes what is known of hashes; tells how many were known.
+pub async fn forget(tx: &Tx<'_>, names: &Names, service: &str, hashes: &[Sha256]) -> Result<i64> {
+    let Some(service_number) = names.number(tx, NameKind::Service, service).await? else { return Ok(0) };
+    let mut sorted = hashes.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let mut forgotten = 0;
+    for chunk in chunks(&sorted) {
+        let values = || sql::of_hashes(service_number, chunk);
+        // Locked in their order: two that forget the same files do not wait for one another in a circle.
+        tx.lock(&format!("{} ORDER BY \"hash\"", known_query(chunk.len())), values()).await?;
+        forgotten += sql::execute(tx, &forget_query(chunk.len()), values()).await?;
+    }
+    Ok(i64::try_from(forgotten).unwrap_or(i64::MAX))
+}
+
+pub(super) fn forget_query(hashes: usize) -> String {
+    let places = sql::places(2, hashes);
+    format!(r#"DELETE FROM "upload_files" WHERE "service_id" = $1 AND "hash" IN ({places})"#)
+}
