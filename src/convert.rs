@@ -6,7 +6,7 @@ use pannier_proto::durability::v1::Durability as PbDurability;
 use prost_types::{Duration, Timestamp};
 use uuid::Uuid;
 
-use crate::error::Violations;
+use crate::error::{Error, Result, Violations};
 use crate::settings::{Durability, ServerSettings};
 
 /// Bytes of an application's error code.
@@ -35,8 +35,22 @@ impl<'s, S> Parser<'s, S> {
         Self { violations: Violations::default(), settings }
     }
 
+    /// A parser of a part of a request, which goes on with what was found wrong in the others.
+    pub fn of_part(settings: &'s S, violations: Violations) -> Self {
+        Self { violations, settings }
+    }
+
+    /// Whether it is a mutation of a commit that is being looked at.
+    pub fn is_part(&self) -> bool {
+        self.violations.is_of_part()
+    }
+
     /// The `request_id`, if there is one.
     pub fn request_id(&mut self, text: &str) -> Option<Uuid> {
+        if self.is_part() && !text.is_empty() {
+            self.violations.add("request_id", "must be empty in a mutation: the commit has its own");
+            return None;
+        }
         self.optional_uuid("request_id", text)
     }
 
@@ -123,6 +137,10 @@ impl<'s, S> Parser<'s, S> {
 
     /// What an acknowledged write shall survive, if that is said.
     pub fn durability(&mut self, field: &str, value: i32) -> Option<Durability> {
+        if self.is_part() && value != 0 {
+            self.violations.add(field, "must be left out in a mutation: the commit has its own");
+            return None;
+        }
         match PbDurability::try_from(value) {
             Ok(PbDurability::Unspecified) => None,
             Ok(PbDurability::Full) => Some(Durability::Full),
@@ -132,6 +150,14 @@ impl<'s, S> Parser<'s, S> {
                 None
             }
         }
+    }
+
+    /// What a check asks for, which must be said with true where it is said.
+    pub fn expects<T>(&mut self, field: &str, said: bool, meaning: T) -> T {
+        if !said {
+            self.violations.add(field, "must be true where it is given: give another expectation otherwise");
+        }
+        meaning
     }
 
     /// A duration in microseconds, which lies within the bounds.
@@ -177,6 +203,20 @@ impl<'s, S> Parser<'s, S> {
             }
         }
     }
+}
+
+/// Requests whose values come to more than this are prepared away from the threads that serve calls: large values are compressed.
+const PREPARE_HERE_BYTES_MAX: usize = 256 * 1024;
+
+/// What `prepare` makes of a request whose values come to `bytes`.
+pub async fn prepared<T: Send + 'static>(
+    bytes: usize,
+    prepare: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    if bytes <= PREPARE_HERE_BYTES_MAX {
+        return prepare();
+    }
+    tokio::task::spawn_blocking(prepare).await.map_err(|error| Error::internal(error.to_string()))?
 }
 
 /// A time as the wire has it.

@@ -207,6 +207,28 @@ pub enum Error {
         /// The setting that holds it.
         setting: &'static str,
     },
+    /// A check of a commit does not hold.
+    #[error("a {thing} that is {is} is not as the check asks")]
+    CheckFailed {
+        /// What was checked.
+        thing: &'static str,
+        /// Where it stands.
+        is: &'static str,
+    },
+    /// The answer of a commit would be too large.
+    #[error("the answer would be larger than {bytes_max} bytes")]
+    AnswerTooLarge {
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// One part of a request that is done as a whole, or not at all.
+    #[error("{place}: {cause}")]
+    At {
+        /// Where it is in the request, such as `mutations[3].cache_put`.
+        place: String,
+        /// What is wrong there.
+        cause: Box<Error>,
+    },
     /// More at once than the settings allow.
     #[error("the limit {setting} is reached")]
     Overloaded {
@@ -273,6 +295,16 @@ impl Error {
     pub fn internal(cause: impl Into<String>) -> Self {
         Self::Internal { cause: cause.into() }
     }
+
+    /// `cause`, at a place of the request: one within the place that it has, if it has one. What the database said is left as it
+    /// is: the engine makes something of it.
+    pub fn at(place: String, cause: Self) -> Self {
+        match cause {
+            Self::Database(_) => cause,
+            Self::At { place: within, cause } => Self::At { place: format!("{place}.{within}"), cause },
+            cause => Self::At { place, cause: Box::new(cause) },
+        }
+    }
 }
 
 /// One wrong field.
@@ -286,7 +318,11 @@ pub struct Violation {
 
 /// Gathers all violations of a request before it is refused.
 #[derive(Debug, Default)]
-pub struct Violations(Vec<Violation>);
+pub struct Violations {
+    found: Vec<Violation>,
+    /// The part of the request that is being looked at, such as `mutations[3].cache_put`; empty: all of it.
+    part: String,
+}
 
 /// At most so many violations are told; a batch of thousands of wrong items needs no more to be mended.
 const VIOLATIONS_MAX: usize = 100;
@@ -294,14 +330,31 @@ const VIOLATIONS_MAX: usize = 100;
 impl Violations {
     /// Notes one.
     pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        if self.0.len() < VIOLATIONS_MAX {
-            self.0.push(Violation { field: field.into(), description: description.into() });
+        if self.found.len() < VIOLATIONS_MAX {
+            let field = field.into();
+            let field = if self.part.is_empty() { field } else { format!("{}.{field}", self.part) };
+            self.found.push(Violation { field, description: description.into() });
         }
+    }
+
+    /// From here on fields are those of a part of the request; empty: of the request.
+    pub fn look_at(&mut self, part: String) {
+        self.part = part;
+    }
+
+    /// Whether a part of the request is being looked at.
+    pub fn is_of_part(&self) -> bool {
+        !self.part.is_empty()
+    }
+
+    /// Whether nothing is wrong so far.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
     }
 
     /// An error if there were any.
     pub fn check(self) -> Result<()> {
-        if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
+        if self.found.is_empty() { Ok(()) } else { Err(Error::Invalid(self.found)) }
     }
 }
 

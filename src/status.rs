@@ -2,6 +2,7 @@
 //!
 //! The one place where errors meet the transport. Causes, rows and statements stay in the log.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use pannier_proto::errors::v1::{ErrorReason, ItemError};
@@ -39,7 +40,7 @@ pub fn of(error: Error) -> Status {
     log(&error);
     let description = describe(&error);
     let reason = reason_name(description.reason);
-    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, []);
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, place(&error));
     if let Error::Invalid(violations) = &error {
         for violation in violations {
             details.add_bad_request_violation(&violation.field, &violation.description);
@@ -49,6 +50,14 @@ pub fn of(error: Error) -> Status {
         details.set_retry_info(Some(after));
     }
     Status::with_error_details(description.code, description.message, details)
+}
+
+/// Where in the request the error is, as ErrorInfo carries it: the place, and of a commit the number of the mutation.
+fn place(error: &Error) -> HashMap<String, String> {
+    let Error::At { place, .. } = error else { return HashMap::new() };
+    let index = place.strip_prefix("mutations[").and_then(|rest| rest.split(']').next());
+    let index = index.map(|index| ("mutation".to_owned(), index.to_owned()));
+    index.into_iter().chain([("field".to_owned(), place.clone())]).collect()
 }
 
 /// The error of one item of a batch.
@@ -273,6 +282,20 @@ fn describe(error: &Error) -> Description {
         Error::TooManyUploadNames { setting, .. } => {
             tell(Code::ResourceExhausted, R::TooManyUploadNames, &format!("{error}: raise {setting}"))
         }
+        Error::CheckFailed { .. } => {
+            tell(Code::FailedPrecondition, R::CheckFailed, &format!("{error}: read it again, then decide"))
+        }
+        Error::AnswerTooLarge { .. } => tell(
+            Code::ResourceExhausted,
+            R::AnswerTooLarge,
+            &format!(
+                "{error} (server.message_bytes_max), and nothing was changed: make several commits of it"
+            ),
+        ),
+        Error::At { place, cause } => {
+            let inner = describe(cause);
+            Description { message: format!("{place}: {}; nothing was changed", inner.message), ..inner }
+        }
         Error::Overloaded { setting } => retry(
             RETRY_SOON,
             tell(
@@ -327,7 +350,8 @@ fn describe(error: &Error) -> Description {
 }
 
 fn log(error: &Error) {
-    match error {
+    let root = if let Error::At { cause, .. } = error { cause } else { error };
+    match root {
         Error::StorageUnavailable { .. }
         | Error::ConstraintViolated { .. }
         | Error::CorruptRow { .. }

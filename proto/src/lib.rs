@@ -50,6 +50,14 @@ pub mod queue {
     }
 }
 
+/// Messages and service of `pannier.transaction.v1`.
+pub mod transaction {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("pannier.transaction.v1");
+    }
+}
+
 /// Messages and service of `pannier.uploads.v1`.
 pub mod uploads {
     /// Version 1.

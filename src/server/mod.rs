@@ -22,7 +22,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::services::{cache, jobs, queue, settings as application_settings, uploads};
+use crate::services::{cache, jobs, queue, settings as application_settings, transaction, uploads};
 use crate::settings::{Settings, StorageSettings};
 use crate::storage::{Durability, Storage, idempotency, migrate};
 
@@ -93,6 +93,14 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
         application_settings::SettingsService::new(storage.clone(), clock.clone(), settings);
     let queue = queue::QueueService::new(storage.clone(), clock.clone(), settings);
     let uploads = uploads::UploadsService::new(storage.clone(), clock.clone(), settings);
+    let composed = transaction::Services {
+        cache: cache.clone(),
+        jobs: jobs.clone(),
+        queue: queue.clone(),
+        settings: application_settings.clone(),
+    };
+    let transaction =
+        transaction::TransactionService::new(storage.clone(), clock.clone(), settings, composed);
     let gate = Gate::new(&settings.server);
     let metrics = Arc::new(Metrics::new(&storage, &cache, &gate)?);
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -117,7 +125,8 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
         .add_service(jobs::server(jobs.clone()))
         .add_service(application_settings::server(application_settings.clone()))
         .add_service(queue::server(queue.clone()))
-        .add_service(uploads::server(uploads.clone()));
+        .add_service(uploads::server(uploads.clone()))
+        .add_service(transaction::server(transaction));
     let (grpc, http) = listeners.split(settings.server.connections_max);
     let mut stop = is_stopping.clone();
     let transport = tokio::spawn(async move {
@@ -200,7 +209,15 @@ impl Running {
 }
 
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in ["", cache::NAME, jobs::NAME, application_settings::NAME, queue::NAME, uploads::NAME] {
+    for service in [
+        "",
+        cache::NAME,
+        jobs::NAME,
+        application_settings::NAME,
+        queue::NAME,
+        uploads::NAME,
+        transaction::NAME,
+    ] {
         health.set_service_status(service, status).await;
     }
 }

@@ -4,4 +4,5 @@ pub mod cache;
 pub mod jobs;
 pub mod queue;
 pub mod settings;
+pub mod transaction;
 pub mod uploads;

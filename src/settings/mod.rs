@@ -9,6 +9,7 @@ mod queue;
 mod server;
 mod settings_service;
 mod storage;
+mod transaction;
 mod uploads;
 
 use std::path::Path;
@@ -24,6 +25,7 @@ pub(crate) use queue::{BACKOFF_MS_MAX, RETRIES_MAX, TIME_MS_MAX};
 pub use server::ServerSettings;
 pub use settings_service::SettingsServiceSettings;
 pub use storage::{DatabaseUrl, StorageSettings};
+pub use transaction::TransactionSettings;
 pub use uploads::UploadsSettings;
 
 /// All settings.
@@ -42,6 +44,8 @@ pub struct Settings {
     pub settings: SettingsServiceSettings,
     /// The queue's limits and the defaults of its queues.
     pub queue: QueueSettings,
+    /// Commits of several services at once.
+    pub transaction: TransactionSettings,
     /// Uploads: sessions, files, reservations, errors.
     pub uploads: UploadsSettings,
     /// Repeated requests.
@@ -99,6 +103,7 @@ impl Settings {
         self.jobs.check(&mut found, self.server.message_bytes_max);
         self.settings.check(&mut found, self.server.message_bytes_max);
         self.queue.check(&mut found);
+        self.transaction.check(&mut found, self.server.message_bytes_max);
         self.uploads.check(&mut found, self.server.message_bytes_max);
         if !matches!(self.log.format.as_str(), "text" | "json") {
             found.push(("log.format", "must be text or json".into()));

@@ -11,6 +11,7 @@ mod counters;
 pub mod examine;
 pub mod idempotency;
 pub mod migrate;
+mod operation;
 mod postgres;
 #[cfg(test)]
 mod round_trip;
@@ -19,6 +20,7 @@ pub mod transfer;
 mod wake;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +36,7 @@ use crate::error::{Error, Result};
 use crate::settings::StorageSettings;
 
 pub use crate::settings::Durability;
+pub use operation::{Failing, Operation, Rank, RowLock};
 pub use wake::{Wake, Wakened};
 
 /// A database to query: what SeaORM's entities and statements take.
@@ -43,7 +46,7 @@ pub type Db<'t> = DatabaseExecutor<'t>;
 pub struct Tx<'t> {
     db: Db<'t>,
     follow_ups: Mutex<Vec<FollowUp>>,
-    topics: Mutex<Vec<String>>,
+    topics: Mutex<BTreeSet<String>>,
     is_repeat: AtomicBool,
 }
 
@@ -71,7 +74,7 @@ impl<'t> Tx<'t> {
 
     /// Has all who wait for `topic` woken after the commit, in every process on this database.
     pub fn wake(&self, topic: String) {
-        self.topics.lock().unwrap_or_else(PoisonError::into_inner).push(topic);
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner).insert(topic);
     }
 
     /// A SELECT that is written out, with a lock on its rows until the commit. What is read in order to be changed is read
@@ -136,7 +139,7 @@ impl<'t> Tx<'t> {
         let inner = PoisonError::into_inner;
         (
             self.follow_ups.into_inner().unwrap_or_else(inner),
-            self.topics.into_inner().unwrap_or_else(PoisonError::into_inner),
+            self.topics.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().collect(),
         )
     }
 }

@@ -19,6 +19,7 @@
 
 mod calls;
 mod chance;
+mod commits;
 mod configuration;
 mod database_full;
 mod doctor;

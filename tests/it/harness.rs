@@ -16,6 +16,7 @@ use pannier_proto::errors::v1::ErrorReason;
 use pannier_proto::jobs::v1::jobs_service_client::JobsServiceClient;
 use pannier_proto::queue::v1::queue_service_client::QueueServiceClient;
 use pannier_proto::settings::v1::settings_service_client::SettingsServiceClient;
+use pannier_proto::transaction::v1::transaction_service_client::TransactionServiceClient;
 use pannier_proto::uploads::v1::uploads_service_client::UploadsServiceClient;
 use sqlx::{Connection as _, Row as _};
 use tempfile::TempDir;
@@ -32,6 +33,7 @@ pub struct Pannier {
     pub jobs: JobsServiceClient<Channel>,
     pub queue: QueueServiceClient<Channel>,
     pub settings: SettingsServiceClient<Channel>,
+    pub transaction: TransactionServiceClient<Channel>,
     pub uploads: UploadsServiceClient<Channel>,
     pub clock: ManualClock,
     now_us: AtomicI64,
@@ -122,6 +124,7 @@ impl Pannier {
             jobs: JobsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             queue: QueueServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             settings: SettingsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            transaction: TransactionServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             uploads: UploadsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             clock,
             now_us: AtomicI64::new(now_us),

@@ -10,4 +10,5 @@ mod queue;
 mod settings;
 mod storage;
 mod tables;
+mod transaction;
 mod uploads;

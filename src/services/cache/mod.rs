@@ -25,9 +25,10 @@ pub use upkeep::run as upkeep;
 
 /// The cache service, cheap to clone.
 #[derive(Clone)]
-pub struct CacheService(Arc<Cache>);
+pub struct CacheService(pub(super) Arc<Cache>);
 
-struct Cache {
+/// What it owns.
+pub(super) struct Cache {
     storage: Storage,
     clock: Clock,
     settings: Settings,

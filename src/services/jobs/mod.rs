@@ -27,9 +27,10 @@ pub use upkeep::run as upkeep;
 
 /// The jobs service, cheap to clone.
 #[derive(Clone)]
-pub struct JobsService(Arc<Jobs>);
+pub struct JobsService(pub(super) Arc<Jobs>);
 
-struct Jobs {
+/// What it owns.
+pub(super) struct Jobs {
     storage: Storage,
     clock: Clock,
     settings: Settings,

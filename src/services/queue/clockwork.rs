@@ -116,7 +116,7 @@ impl Core {
     }
 
     /// Does all that is due now, if anything is.
-    pub(super) async fn do_what_is_due(self: &Arc<Self>) -> Result<()> {
+    pub(in crate::services) async fn do_what_is_due(self: &Arc<Self>) -> Result<()> {
         if !self.due.is_due(self.now()) {
             return Ok(());
         }

@@ -41,9 +41,10 @@ const RULES_TOPIC: &str = "queue/rules";
 
 /// The queue service, cheap to clone.
 #[derive(Clone)]
-pub struct QueueService(Arc<Core>);
+pub struct QueueService(pub(super) Arc<Core>);
 
-struct Core {
+/// What it owns.
+pub(super) struct Core {
     storage: Storage,
     clock: Clock,
     settings: Settings,

@@ -22,6 +22,8 @@ pub enum Condition {
     Always,
     /// There is no such setting.
     IfAbsent,
+    /// There is such a setting.
+    IfPresent,
     /// The setting has this revision.
     IfRevision(i64),
 }
@@ -41,9 +43,9 @@ impl Condition {
     /// Whether the condition holds for a setting of `revision`; none: there is none.
     pub fn check(self, revision: Option<i64>) -> Result<(), Refusal> {
         match (self, revision) {
-            (Self::Always, _) | (Self::IfAbsent, None) => Ok(()),
+            (Self::Always, _) | (Self::IfAbsent, None) | (Self::IfPresent, Some(_)) => Ok(()),
             (Self::IfAbsent, Some(_)) => Err(Refusal::Exists),
-            (Self::IfRevision(_), None) => Err(Refusal::NotFound),
+            (Self::IfPresent | Self::IfRevision(_), None) => Err(Refusal::NotFound),
             (Self::IfRevision(asked), Some(revision)) if asked == revision => Ok(()),
             (Self::IfRevision(_), Some(_)) => Err(Refusal::Changed),
         }

@@ -25,9 +25,10 @@ const WAKE_TOPIC: &str = "settings";
 
 /// The settings service, cheap to clone.
 #[derive(Clone)]
-pub struct SettingsService(Arc<Settings>);
+pub struct SettingsService(pub(super) Arc<Settings>);
 
-struct Settings {
+/// What it owns.
+pub(super) struct Settings {
     storage: Storage,
     clock: Clock,
     configuration: Configuration,

@@ -11,7 +11,7 @@ use sea_orm::{
 use super::domain::{Change, Condition, News, Refusal, Setting};
 use super::entity::{settings, state};
 use crate::error::{Error, Result};
-use crate::storage::{Db, Tx};
+use crate::storage::{Db, Rank, RowLock, Tx};
 
 /// The id of the one row of `settings_state`.
 const STATE: i64 = 1;
@@ -96,6 +96,13 @@ pub async fn delete(tx: &Tx<'_>, key: &str, condition: Condition, now_us: i64) -
     settings::Entity::update_many().set(deleted).filter(settings::Column::Key.eq(key)).exec(&**tx).await?;
     advance(tx, &state, -1).await?;
     Ok(Some(state.revision + 1))
+}
+
+/// Checks a setting, and holds on to it until the commit. Errors: those of the condition.
+pub async fn check(tx: &Tx<'_>, key: &str, condition: Condition) -> Result<()> {
+    lock(tx).await?;
+    let live = settings::Entity::find_by_id(key).one(&**tx).await?.and_then(setting);
+    condition.check(live.map(|live| live.revision)).map_err(refused)
 }
 
 /// Settings by key, those after `after`, and whether there are more; and the revision at which they were read.
@@ -217,6 +224,16 @@ const FIRST: state::Model = state::Model { id: STATE, revision: 0, forgotten_rev
 
 async fn state(db: &Db<'_>) -> Result<state::Model> {
     Ok(state::Entity::find_by_id(STATE).one(db).await?.unwrap_or(FIRST))
+}
+
+/// The lock that every change begins with.
+pub fn lock_of_state() -> RowLock {
+    RowLock::new(
+        Rank::Settings,
+        [],
+        r#"SELECT "id" FROM "settings_state" WHERE "id" = $1"#,
+        vec![STATE.into()],
+    )
 }
 
 async fn lock(tx: &Tx<'_>) -> Result<state::Model> {

@@ -1,7 +1,7 @@
 //! The jobs service.
 
 mod bad_input;
-mod calls;
+pub(crate) mod calls;
 mod concurrency;
 mod durable;
 mod life;
@@ -16,5 +16,5 @@ mod results;
 mod shared;
 mod stats;
 mod transitions;
-mod watch;
+pub(crate) mod watch;
 mod watch_end;

@@ -1,7 +1,7 @@
 //! The settings service.
 
 mod bad_input;
-mod calls;
+pub(crate) mod calls;
 mod changes;
 mod shared;
 mod watch;

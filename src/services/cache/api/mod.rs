@@ -1,6 +1,7 @@
 //! The RPCs of `pannier.cache.v1.CacheService`: parse, store, reply.
 
 mod leases;
+mod mutations;
 mod namespaces;
 mod reads;
 mod writes;

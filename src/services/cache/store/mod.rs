@@ -24,9 +24,9 @@ pub use evict::{Recency, Room, evict, make_room, sweep};
 pub use leases::{Claim, claim, release};
 pub use list::{Filter, add_values, list};
 pub use namespaces::{
-    add_reads, create, delete, due, find, find_all, find_with_usage, finish_deletions, stats, update,
+    add_reads, create, delete, due, find, find_all, find_with_usage, finish_deletions, lock_of, stats, update,
 };
-pub use put::put;
+pub use put::{check, put};
 
 /// What a place, a value and a cached failure are stored as.
 const KIND_PLACE: i64 = 0;

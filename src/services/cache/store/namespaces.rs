@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::services::cache::domain::{Limits, Namespace, Reads, Stats, Usage};
 use crate::services::cache::entity::{entries, namespaces};
 use crate::settings::{Durability, Eviction};
-use crate::storage::{Db, Tx};
+use crate::storage::{Db, Rank, RowLock, Tx};
 
 /// What the name of a namespace that is being deleted begins with; no caller can name it.
 const DELETED: &str = "#";
@@ -82,6 +82,12 @@ pub async fn find_with_usage(tx: &Tx<'_>, name: &str) -> Result<Option<(Namespac
     let row = namespaces::Model::from_query_result(&row, "")?;
     let usage = usage(&row);
     Ok(Some((namespace(row)?, usage)))
+}
+
+/// That lock.
+pub fn lock_of(name: &str) -> RowLock {
+    let select = r#"SELECT "id" FROM "cache_namespaces" WHERE "name" = $1"#;
+    RowLock::new(Rank::Namespaces, name, select, vec![name.into()])
 }
 
 /// Makes a namespace. Errors: TooManyNamespaces.

@@ -26,7 +26,7 @@ pub async fn put(
     for (index, item) in (0..).zip(items) {
         let revision = first_revision + index * REVISION_STEP;
         let current = rows::current(tx, namespace.id, &item.key).await?;
-        if let Err(error) = check(namespace, current.as_ref(), item, now_us) {
+        if let Err(error) = may_put(namespace, current.as_ref(), item, now_us) {
             results.push(Err(error));
             continue;
         }
@@ -42,19 +42,35 @@ pub async fn put(
     Ok((results, change))
 }
 
-fn check(namespace: &Namespace, current: Option<&Current>, item: &PutItem, now_us: i64) -> Result<()> {
-    let live = current.filter(|row| row.is_live(now_us));
-    match item.condition {
-        Condition::Always => {}
-        Condition::IfAbsent if live.is_some() => return Err(Error::EntryExists),
-        Condition::IfPresent | Condition::IfRevision(_) if live.is_none() => {
-            return Err(Error::EntryNotFound);
-        }
+/// Checks the entry of a key, if its namespace is there. Errors: those of the condition.
+pub async fn check(
+    tx: &Tx<'_>,
+    namespace_id: Option<i64>,
+    key: &str,
+    condition: Condition,
+    now_us: i64,
+) -> Result<()> {
+    let current = match namespace_id {
+        Some(namespace_id) => rows::current(tx, namespace_id, key).await?,
+        None => None,
+    };
+    holds(condition, current.as_ref().filter(|row| row.is_live(now_us)))
+}
+
+fn holds(condition: Condition, live: Option<&Current>) -> Result<()> {
+    match condition {
+        Condition::Always => Ok(()),
+        Condition::IfAbsent if live.is_some() => Err(Error::EntryExists),
+        Condition::IfPresent | Condition::IfRevision(_) if live.is_none() => Err(Error::EntryNotFound),
         Condition::IfRevision(revision) if revision != live.map(|row| row.revision) => {
-            return Err(Error::EtagMismatch);
+            Err(Error::EtagMismatch)
         }
-        Condition::IfAbsent | Condition::IfPresent | Condition::IfRevision(_) => {}
+        Condition::IfAbsent | Condition::IfPresent | Condition::IfRevision(_) => Ok(()),
     }
+}
+
+fn may_put(namespace: &Namespace, current: Option<&Current>, item: &PutItem, now_us: i64) -> Result<()> {
+    holds(item.condition, current.filter(|row| row.is_live(now_us)))?;
     if let Fill::Leased(token) = item.fill {
         let held = current.and_then(|row| row.lease(now_us));
         if held.is_none() || held != token {

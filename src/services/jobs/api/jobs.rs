@@ -2,42 +2,21 @@
 
 use pannier_proto::jobs::v1 as pb;
 
+use super::super::Jobs;
 use super::super::convert::{self, Parser};
-use super::super::domain::{Job, NewJob};
 use super::super::store::{self, Filter, JobKey, Metadata, Page};
-use super::super::{Jobs, wake_topic};
 use crate::error::{Error, Result};
 use crate::page::Query;
-use crate::storage::{Durability, idempotency};
+use crate::storage::Durability;
 
 impl Jobs {
     pub(super) async fn create(&self, mut request: pb::CreateRequest) -> Result<pb::CreateResponse> {
         let mut parser = Parser::new(&self.settings.jobs);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Create", &request);
-        let job_id = parser.optional_uuid("job_id", &request.job_id);
-        parser.name("type", &request.r#type);
-        let total = parser.total(request.total_count);
-        parser.metadata(&request.metadata_json);
-        let durability = parser.durability("durability", request.durability);
+        let operation = self.prepare_create(&mut parser, request);
         parser.violations.check()?;
-
-        let new = NewJob {
-            id: job_id.unwrap_or_else(|| self.clock.uuid_v7()),
-            job_type: request.r#type,
-            total,
-            auto_complete: request.auto_complete,
-            metadata_json: request.metadata_json,
-        };
-        let job = Job::new(new, self.clock.now_us());
-        self.storage
-            .write(durability.unwrap_or(Durability::Full), (job, key), |tx, (job, key)| {
-                Box::pin(idempotency::once(tx, key.as_ref(), async move {
-                    let job = store::create(tx, job).await?;
-                    Ok(pb::CreateResponse { job: Some(convert::job(job)) })
-                }))
-            })
-            .await
+        self.run(operation, Durability::Full, key).await
     }
 
     pub(super) async fn get(&self, request: pb::GetRequest) -> Result<pb::GetResponse> {
@@ -78,20 +57,9 @@ impl Jobs {
         let mut parser = Parser::new(&self.settings.jobs);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Delete", &request);
-        let job_id = parser.uuid("job_id", &request.job_id);
-        let durability = parser.durability("durability", request.durability);
+        let operation = self.prepare_delete(&mut parser, request);
         parser.violations.check()?;
-
-        let input = (job_id, key);
-        self.storage
-            .write(durability.unwrap_or(Durability::Full), input, |tx, (job_id, key)| {
-                Box::pin(idempotency::once(tx, key.as_ref(), async move {
-                    let deleted = store::delete(tx, *job_id).await?;
-                    tx.wake(wake_topic(*job_id));
-                    Ok(pb::DeleteResponse { deleted })
-                }))
-            })
-            .await
+        self.run(operation, Durability::Full, key).await
     }
 
     pub(super) async fn stats(&self, request: pb::StatsRequest) -> Result<pb::StatsResponse> {

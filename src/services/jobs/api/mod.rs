@@ -1,6 +1,7 @@
 //! The RPCs of `pannier.jobs.v1.JobsService`: parse, store, reply.
 
 mod jobs;
+mod mutations;
 mod progress;
 mod watch;
 
@@ -9,13 +10,11 @@ use pannier_proto::jobs::v1::jobs_service_server::{JobsService as Rpc, JobsServi
 use tonic::Request;
 use uuid::Uuid;
 
-use super::domain::{Job, Refusal};
-use super::store::{self, Metadata};
-use super::{Jobs, JobsService, wake_topic};
+use super::{Jobs, JobsService};
 use crate::error::Result;
 use crate::status::{Reply, reply};
-use crate::storage::Durability;
-use crate::storage::idempotency::{self, RequestKey};
+use crate::storage::idempotency::RequestKey;
+use crate::storage::{Durability, Operation};
 
 /// The service's full name.
 pub const NAME: &str = SERVICE_NAME;
@@ -91,15 +90,6 @@ impl Rpc for JobsService {
     }
 }
 
-/// A change that is asked for.
-struct Asked {
-    job_id: Uuid,
-    durability: Durability,
-    request: Option<RequestKey>,
-    /// Whether the answer has the job's metadata.
-    metadata: Metadata,
-}
-
 impl Jobs {
     fn request_key(
         &self,
@@ -111,25 +101,17 @@ impl Jobs {
         id.map(|id| RequestKey::new(id, &format!("{NAME}/{method}"), request, &self.clock, retention_ms))
     }
 
-    /// Changes a job by `change`, once per request, and tells those who watch it.
-    async fn change<T, C, R>(&self, asked: Asked, change: C, reply: R) -> Result<T>
+    /// Runs an operation that is asked for by a call of its own.
+    async fn run<T>(
+        &self,
+        operation: Operation<T>,
+        durability: Durability,
+        request: Option<RequestKey>,
+    ) -> Result<T>
     where
         T: prost::Message + Default + 'static,
-        C: Fn(&mut Job, i64) -> Result<(), Refusal> + Send + Sync + 'static,
-        R: Fn(pb::Job) -> T + Send + Sync + 'static,
     {
-        let (durability, now_us) = (asked.durability, self.clock.now_us());
-        let input = (asked, change, reply);
-        self.storage
-            .write(durability, input, move |tx, (asked, change, reply)| {
-                Box::pin(idempotency::once(tx, asked.request.as_ref(), async move {
-                    let change = |job: &mut Job| change(job, now_us);
-                    let job = store::change(tx, asked.job_id, asked.metadata, now_us, change).await?;
-                    tx.wake(wake_topic(asked.job_id));
-                    Ok(reply(super::convert::job(job)))
-                }))
-            })
-            .await
+        self.storage.write_once(operation.durability.unwrap_or(durability), request, operation).await
     }
 
     /// Bytes of rows in one answer.

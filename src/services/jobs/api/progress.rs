@@ -1,25 +1,13 @@
 //! UpdateStatus, Complete, Fail, Abort, ReportProgress, AddResults, ListResults.
 
 use pannier_proto::jobs::v1 as pb;
-use uuid::Uuid;
 
+use super::super::Jobs;
 use super::super::convert::{self, Parser};
-use super::super::domain::{Failure, NewResult, Status};
 use super::super::store::{self, Metadata, Page};
-use super::super::{Jobs, add_results_in};
-use super::Asked;
 use crate::error::{Error, Result};
 use crate::page::Query;
 use crate::storage::Durability;
-use crate::storage::idempotency::{self, RequestKey};
-
-/// A batch of results to record.
-struct Batch {
-    job_id: Uuid,
-    results: Vec<NewResult>,
-    replace_failed: bool,
-    request: Option<RequestKey>,
-}
 
 impl Jobs {
     pub(super) async fn update_status(
@@ -29,54 +17,36 @@ impl Jobs {
         let mut parser = Parser::new(&self.settings.jobs);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "UpdateStatus", &request);
-        let status = parser.status("status", request.status);
-        let error = parser.reason(status, request.error);
-        let asked = asked(&mut parser, &request.job_id, request.durability, key);
+        let operation = self.prepare_update_status(&mut parser, request);
         parser.violations.check()?;
-        self.move_to(asked, status, error, |job| pb::UpdateStatusResponse { job: Some(job) }).await
+        self.run(operation, Durability::Full, key).await
     }
 
     pub(super) async fn complete(&self, mut request: pb::CompleteRequest) -> Result<pb::CompleteResponse> {
         let mut parser = Parser::new(&self.settings.jobs);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Complete", &request);
-        let asked = asked(&mut parser, &request.job_id, request.durability, key);
+        let operation = self.prepare_complete(&mut parser, request);
         parser.violations.check()?;
-        self.move_to(asked, Status::Completed, None, |job| pb::CompleteResponse { job: Some(job) }).await
+        self.run(operation, Durability::Full, key).await
     }
 
     pub(super) async fn fail(&self, mut request: pb::FailRequest) -> Result<pb::FailResponse> {
         let mut parser = Parser::new(&self.settings.jobs);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Fail", &request);
-        let error = parser.reason(Status::Failed, request.error);
-        let asked = asked(&mut parser, &request.job_id, request.durability, key);
+        let operation = self.prepare_fail(&mut parser, request);
         parser.violations.check()?;
-        self.move_to(asked, Status::Failed, error, |job| pb::FailResponse { job: Some(job) }).await
+        self.run(operation, Durability::Full, key).await
     }
 
     pub(super) async fn abort(&self, mut request: pb::AbortRequest) -> Result<pb::AbortResponse> {
         let mut parser = Parser::new(&self.settings.jobs);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Abort", &request);
-        let error = parser.reason(Status::Aborted, request.error);
-        let asked = asked(&mut parser, &request.job_id, request.durability, key);
+        let operation = self.prepare_abort(&mut parser, request);
         parser.violations.check()?;
-        self.move_to(asked, Status::Aborted, error, |job| pb::AbortResponse { job: Some(job) }).await
-    }
-
-    /// The one way from status to status.
-    async fn move_to<T>(
-        &self,
-        asked: Asked,
-        next: Status,
-        error: Option<Failure>,
-        reply: impl Fn(pb::Job) -> T + Send + Sync + 'static,
-    ) -> Result<T>
-    where
-        T: prost::Message + Default + 'static,
-    {
-        self.change(asked, move |job, now_us| job.become_status(next, error.clone(), now_us), reply).await
+        self.run(operation, Durability::Full, key).await
     }
 
     pub(super) async fn report_progress(
@@ -86,18 +56,10 @@ impl Jobs {
         let mut parser = Parser::new(&self.settings.jobs);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "ReportProgress", &request);
-        let total = parser.total(request.total_count);
-        let report = parser.report(request.progress, total);
-        let asked = Asked {
-            metadata: Metadata::Left,
-            // A lost report is made up for by the next one.
-            durability: parser.durability("durability", request.durability).unwrap_or(Durability::Relaxed),
-            job_id: parser.uuid("job_id", &request.job_id),
-            request: key,
-        };
+        let operation = self.prepare_report_progress(&mut parser, request);
         parser.violations.check()?;
-        let change = move |job: &mut super::Job, now_us| job.report(report, total, now_us);
-        self.change(asked, change, |job| pb::ReportProgressResponse { job: Some(job) }).await
+        // A lost report is made up for by the next one.
+        self.run(operation, Durability::Relaxed, key).await
     }
 
     pub(super) async fn add_results(
@@ -107,24 +69,9 @@ impl Jobs {
         let mut parser = Parser::new(&self.settings.jobs);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "AddResults", &request);
-        let job_id = parser.uuid("job_id", &request.job_id);
-        let durability = parser.durability("durability", request.durability);
-        let results = parser.results(request.results);
+        let operation = self.prepare_add_results(&mut parser, request);
         parser.violations.check()?;
-
-        let now_us = self.clock.now_us();
-        let batch = Batch { job_id, results, replace_failed: request.replace_failed, request: key };
-        self.storage
-            .write(durability.unwrap_or(Durability::Full), batch, move |tx, batch| {
-                Box::pin(idempotency::once(tx, batch.request.as_ref(), async move {
-                    let Batch { job_id, results, replace_failed, .. } = batch;
-                    let (outcomes, job) =
-                        add_results_in(tx, *job_id, results, *replace_failed, now_us).await?;
-                    let outcomes = outcomes.into_iter().map(convert::add_outcome).collect();
-                    Ok(pb::AddResultsResponse { outcomes, job: Some(convert::job(job)) })
-                }))
-            })
-            .await
+        self.run(operation, Durability::Full, key).await
     }
 
     pub(super) async fn list_results(
@@ -161,15 +108,5 @@ impl Jobs {
         };
         let results = results.into_iter().map(convert::result).collect();
         Ok(pb::ListResultsResponse { results, next_page_token })
-    }
-}
-
-/// A change of status that is asked for.
-fn asked(parser: &mut Parser<'_>, job_id: &str, durability: i32, request: Option<RequestKey>) -> Asked {
-    Asked {
-        job_id: parser.uuid("job_id", job_id),
-        durability: parser.durability("durability", durability).unwrap_or(Durability::Full),
-        metadata: Metadata::Read,
-        request,
     }
 }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::domain::{Job, Refusal};
 use super::entity::jobs;
 use crate::error::{Error, Result};
-use crate::storage::{Db, Tx};
+use crate::storage::{Db, Rank, RowLock, Tx};
 
 pub use list::{Filter, JobKey, Page, list, list_results};
 pub use remove::{delete, due, remove_remains, retire};
@@ -40,6 +40,12 @@ const WITHOUT_METADATA: &str = r#"SELECT "row_id", "id", "type", "status", "coun
     "end_time", '' AS "metadata_json" FROM "jobs" WHERE "id" = $1"#;
 const COUNT: &str = r#"UPDATE "jobs" SET "counted_by" = $1, "total_count" = $2, "successful_count" = $3,
     "failed_count" = $4, "revision" = $5, "update_time" = $6 WHERE "row_id" = $7"#;
+
+/// The lock that every change of a job begins with.
+pub fn lock_of(id: Uuid) -> RowLock {
+    let select = r#"SELECT "row_id" FROM "jobs" WHERE "id" = $1"#;
+    RowLock::new(Rank::Jobs, id.into_bytes(), select, vec![id.into()])
+}
 
 /// The job of that id. Error: JobNotFound.
 pub async fn find(db: &Db<'_>, id: Uuid, metadata: Metadata) -> Result<Job> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pannier_proto::queue::v1 as pb;
 
-use super::super::convert::{self, Parser};
+use super::super::convert::Parser;
 use super::super::{Core, store};
 use crate::error::{Error, Result};
 use crate::storage::Durability;
@@ -17,35 +17,20 @@ impl Core {
         let mut parser = Parser::new(&self.settings.queue);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Cancel", &request);
-        let max = self.settings.queue.batch_items_max;
-        parser.batch("task_ids", request.task_ids.len(), max, "queue.batch_items_max");
+        let operation = self.prepare_cancel(&mut parser, request);
         parser.violations.check()?;
         self.do_what_is_due().await?;
-        self.change(Durability::Full, key, request.task_ids, |step, _, task_ids| {
-            Box::pin(async move {
-                let results = store::cancel(step, task_ids).await?;
-                Ok(pb::CancelResponse { results: results.into_iter().map(convert::task_result).collect() })
-            })
-        })
-        .await
+        self.storage.write_once(Durability::Full, key, operation).await
     }
 
     pub(super) async fn retry(self: &Arc<Self>, mut request: pb::RetryRequest) -> Result<pb::RetryResponse> {
         let mut parser = Parser::new(&self.settings.queue);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Retry", &request);
-        let max = self.settings.queue.batch_items_max;
-        parser.batch("task_ids", request.task_ids.len(), max, "queue.batch_items_max");
+        let operation = self.prepare_retry(&mut parser, request);
         parser.violations.check()?;
         self.do_what_is_due().await?;
-        let first_us = self.clock.steady_range_us(request.task_ids.len());
-        self.change(Durability::Full, key, (request.task_ids, first_us), |step, _, (task_ids, first_us)| {
-            Box::pin(async move {
-                let results = store::retry(step, task_ids, *first_us).await?;
-                Ok(pb::RetryResponse { results: results.into_iter().map(convert::task_result).collect() })
-            })
-        })
-        .await
+        self.storage.write_once(Durability::Full, key, operation).await
     }
 
     pub(super) async fn redrive(

@@ -1,4 +1,4 @@
-//! Claim, Exchange and Settle: outcomes in, tasks out, one way for all.
+//! Claim and Exchange: outcomes in, tasks out.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,6 @@ use tokio::runtime::Handle;
 use super::super::convert::{self, Parser};
 use super::super::domain::{Claiming, Outcome, State, What};
 use super::super::{Core, store};
-use super::only;
 use crate::clock;
 use crate::deadline;
 use crate::error::{Error, Result};
@@ -25,8 +24,6 @@ pub(super) struct Exchange {
     pub(super) outcomes: Vec<Outcome>,
     pub(super) claiming: Option<Claiming>,
     pub(super) request: Option<RequestKey>,
-    /// Whether an outcome that is refused fails the call.
-    pub(super) is_single: bool,
 }
 
 /// One transaction of an exchange.
@@ -35,7 +32,6 @@ struct Attempt {
     outcomes: Vec<Outcome>,
     claiming: Option<Claiming>,
     request: Option<RequestKey>,
-    is_single: bool,
     /// What an earlier transaction of the same call has recorded.
     recorded: Option<Arc<Vec<pb::OutcomeResult>>>,
     chance: u64,
@@ -57,8 +53,7 @@ impl Core {
         let key = self.request_key(id, "Claim", &request);
         let claiming = parser.claiming(request.claiming.unwrap_or_default());
         parser.violations.check()?;
-        let exchange =
-            Exchange { outcomes: Vec::new(), claiming: Some(claiming), request: key, is_single: false };
+        let exchange = Exchange { outcomes: Vec::new(), claiming: Some(claiming), request: key };
         Ok(pb::ClaimResponse { tasks: self.run(exchange).await?.tasks })
     }
 
@@ -72,25 +67,12 @@ impl Core {
         let outcomes = parser.outcomes("outcomes", request.outcomes, 0);
         let claiming = request.claiming.map(|claiming| parser.claiming(claiming));
         parser.violations.check()?;
-        self.run(Exchange { outcomes, claiming, request: key, is_single: false }).await
-    }
-
-    pub(super) async fn settle(
-        self: &Arc<Self>,
-        mut request: pb::SettleRequest,
-    ) -> Result<pb::SettleResponse> {
-        let mut parser = Parser::new(&self.settings.queue);
-        let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "Settle", &request);
-        let outcomes = parser.outcomes("outcomes", request.outcomes, 1);
-        parser.violations.check()?;
-        let exchange = Exchange { outcomes, claiming: None, request: key, is_single: false };
-        Ok(pb::SettleResponse { results: self.run(exchange).await?.results })
+        self.run(Exchange { outcomes, claiming, request: key }).await
     }
 
     /// Records the outcomes and claims, and if there is nothing to claim waits for it.
     pub(super) async fn run(self: &Arc<Self>, exchange: Exchange) -> Result<pb::ExchangeResponse> {
-        let Exchange { mut outcomes, claiming, request, is_single } = exchange;
+        let Exchange { mut outcomes, claiming, request } = exchange;
         let ticket = match &claiming {
             Some(claiming) if claiming.wait_us > 0 => {
                 Some(self.waiting.enter(&claiming.queue, &claiming.types)?)
@@ -106,7 +88,6 @@ impl Core {
                 outcomes: std::mem::take(&mut outcomes),
                 claiming: claiming.clone(),
                 request: request.clone(),
-                is_single,
                 recorded: recorded.clone(),
                 chance: self.clock.chance(),
                 taken: guard.taken.clone(),
@@ -158,12 +139,8 @@ impl Core {
     /// Gives tasks back that were claimed for a caller who has left.
     async fn give_back(self: &Arc<Self>, taken: Vec<(i64, i64)>) {
         let outcome = |(task_id, token)| Outcome { task_id, token, what: What::Release };
-        let exchange = Exchange {
-            outcomes: taken.into_iter().map(outcome).collect(),
-            claiming: None,
-            request: None,
-            is_single: false,
-        };
+        let exchange =
+            Exchange { outcomes: taken.into_iter().map(outcome).collect(), claiming: None, request: None };
         // Not by way of `run`, which would make a guard of its own.
         let given = self
             .storage
@@ -234,9 +211,6 @@ impl Attempt {
             return Ok(Vec::new());
         }
         let results = store::settle(step, &self.outcomes, self.chance).await?;
-        if self.is_single && results.iter().any(Result::is_err) {
-            return Err(only(results)?.err().unwrap_or_else(|| Error::internal("no result")));
-        }
         Ok(results.into_iter().map(convert::outcome_result).collect())
     }
 

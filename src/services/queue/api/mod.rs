@@ -3,6 +3,7 @@
 mod by_hand;
 mod enqueue;
 mod exchange;
+mod mutations;
 mod outcomes;
 mod queues;
 mod reads;
@@ -19,10 +20,10 @@ use tonic::Request;
 use uuid::Uuid;
 
 use super::{Core, QueueService, store};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::status::{Reply, reply};
 use crate::storage::Durability;
-use crate::storage::idempotency::{self, RequestKey};
+use crate::storage::idempotency::RequestKey;
 
 /// The service's full name.
 pub const NAME: &str = SERVICE_NAME;
@@ -118,29 +119,11 @@ impl Core {
             + Sync
             + 'static,
     {
-        self.storage
-            .write(durability, (self.clone(), request, input, work), |tx, (core, request, input, work)| {
-                Box::pin(idempotency::once(tx, request.as_ref(), async move {
-                    let mut step = store::Step::new(tx, &core.names, core.now());
-                    let answer = work(&mut step, core, input).await?;
-                    core.follow(step).await?;
-                    Ok(answer)
-                }))
-            })
-            .await
+        self.storage.write_once(durability, request, self.prepare_step(input, work)).await
     }
 
     fn count(&self, setting: u64) -> i64 {
         i64::try_from(setting).unwrap_or(i64::MAX)
-    }
-}
-
-/// A result that is there unless the store answered with another number of results than it was given items.
-fn only<T>(results: Vec<T>) -> Result<T> {
-    let count = results.len();
-    match <[T; 1]>::try_from(results) {
-        Ok([result]) => Ok(result),
-        Err(_) => Err(Error::internal(format!("one item was given, {count} results came"))),
     }
 }
 

@@ -207,7 +207,7 @@ impl Work {
         if outcomes.is_empty() && claiming.is_none() {
             return Ok(pb::WorkResponse::default());
         }
-        let exchange = Exchange { outcomes, claiming, request: None, is_single: false };
+        let exchange = Exchange { outcomes, claiming, request: None };
         let answer = self.core.run(exchange).await?;
         for ((task_id, token), result) in ends.into_iter().zip(&answer.results) {
             if !is_held_on(result) && self.held.get(&task_id) == Some(&token) {
@@ -236,7 +236,7 @@ impl Work {
         let release = |(task_id, token)| Outcome { task_id, token, what: What::Release };
         let outcomes: Vec<Outcome> = self.held.drain().map(release).collect();
         if !outcomes.is_empty() {
-            self.core.run(Exchange { outcomes, claiming: None, request: None, is_single: false }).await?;
+            self.core.run(Exchange { outcomes, claiming: None, request: None }).await?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::sql;
 use crate::error::{Error, Result};
 use crate::services::queue::domain::{KeyLimits, Queue, State};
 use crate::services::queue::rules::{KeyUse, ROOM_MAX};
-use crate::storage::Tx;
+use crate::storage::{Rank, RowLock, Tx};
 
 const BY_ID: &str = r#"SELECT "id", "queue_id", "name", "has_own", "held_max", "claims_max", "claims_period_us", "held_count",
     "blocked_count", "claims_time", "unblock_time" FROM "queue_keys" WHERE "id" = $1"#;
@@ -92,6 +92,13 @@ impl KeyRow {
         self.blocked_count += count;
         self.unblock_time = self.unblock_time.or(limits.rate_us(self.used(), now_us));
     }
+}
+
+/// The lock of a key, by the names of its queue and of itself.
+pub fn lock_of(queue: &str, name: &str) -> RowLock {
+    let select = r#"SELECT "id" FROM "queue_keys" WHERE "name" = $1
+        AND "queue_id" = (SELECT "id" FROM "queue_queues" WHERE "name" = $2)"#;
+    RowLock::new(Rank::Keys, format!("{queue}\0{name}"), select, vec![name.into(), queue.into()])
 }
 
 /// The keys of those names, locked; those that are not there are made, as far as there may be more.

@@ -28,13 +28,14 @@ pub use claim::{Claim, claim};
 pub use due::{Limits, begin, due, next_due};
 pub use ends::Step;
 pub use enqueue::enqueue;
+pub use keys::lock_of as lock_of_key;
 pub use list::{Filter, Place, list, log};
 pub use names::{Named, Names};
 pub use queues::{
     get as get_queue, list as list_queues, list_keys, pause, queued, types_of, update, update_key,
 };
 pub use remove::{Over, over, remove, remove_keys, remove_workers};
-pub use rows::get;
+pub use rows::{get, lock_of, state_of};
 pub use schedules::{
     delete as delete_schedule, get as get_schedule, list as list_schedules, put as put_schedule,
 };

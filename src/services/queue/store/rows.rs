@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::sql;
 use crate::error::{Error, Result};
 use crate::services::queue::domain::{JobItem, State, Task, ready_us};
-use crate::storage::{Db, Tx};
+use crate::storage::{Db, Rank, RowLock, Tx};
 
 /// All of a task, with the names of its key and schedule.
 const TASK: &str = r#"SELECT t."id", t."type_id", t."state", t."priority", t."token", t."failure_count", t."is_cancelling",
@@ -145,6 +145,18 @@ pub(super) async fn current(tx: &Tx<'_>, task_ids: &[i64]) -> Result<Vec<Current
         found.extend(sql::all::<Current>(tx, &text, values).await?);
     }
     Ok(found)
+}
+
+/// The lock that every change of a task begins with.
+pub fn lock_of(task_id: i64) -> RowLock {
+    // Ordered as the numbers are, which are never negative where there is a task.
+    let select = r#"SELECT "id" FROM "queue_tasks" WHERE "id" = $1"#;
+    RowLock::new(Rank::Tasks, task_id.to_be_bytes(), select, vec![task_id.into()])
+}
+
+/// Where a task stands, which holds until the commit.
+pub async fn state_of(tx: &Tx<'_>, task_id: i64) -> Result<Option<State>> {
+    current(tx, &[task_id]).await?.first().map(Current::state).transpose()
 }
 
 /// The state that a row has.

@@ -1,5 +1,6 @@
 //! The RPCs of `pannier.settings.v1.SettingsService`: parse, store, reply.
 
+mod mutations;
 mod watch;
 
 use pannier_proto::settings::v1 as pb;
@@ -10,14 +11,13 @@ use tonic::Request;
 use uuid::Uuid;
 
 use super::convert::{self, Parser};
-use super::domain::Condition;
 use super::store::{self, Page};
-use super::{Settings, SettingsService, WAKE_TOPIC};
+use super::{Settings, SettingsService};
 use crate::error::Result;
 use crate::page::Query;
 use crate::status::{Reply, reply};
 use crate::storage::Durability;
-use crate::storage::idempotency::{self, RequestKey};
+use crate::storage::idempotency::RequestKey;
 
 /// The service's full name.
 pub const NAME: &str = SERVICE_NAME;
@@ -68,57 +68,20 @@ impl Settings {
         let mut parser = Parser::new(&self.configuration.settings);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Set", &request);
-        parser.key(&request.key);
-        parser.value(&request.value_json);
-        let condition = parser.condition(request.condition);
-        let durability = parser.durability("durability", request.durability);
+        let operation = self.prepare_set(&mut parser, request);
         parser.violations.check()?;
-
-        let now_us = self.clock.now_us();
-        let settings_max = i64::try_from(self.configuration.settings.settings_max).unwrap_or(i64::MAX);
-        let input = (request, key);
-        self.storage
-            .write(durability.unwrap_or(Durability::Full), input, move |tx, (request, key)| {
-                Box::pin(idempotency::once(tx, key.as_ref(), async move {
-                    let (key, value) = (&request.key, &request.value_json);
-                    let (setting, created) =
-                        store::set(tx, key, value, condition, settings_max, now_us).await?;
-                    tx.wake(WAKE_TOPIC.to_owned());
-                    Ok(pb::SetResponse { setting: Some(convert::setting(setting)), created })
-                }))
-            })
-            .await
+        let durability = operation.durability.unwrap_or(Durability::Full);
+        self.storage.write_once(durability, key, operation).await
     }
 
     async fn delete(&self, mut request: pb::DeleteRequest) -> Result<pb::DeleteResponse> {
         let mut parser = Parser::new(&self.configuration.settings);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_key(id, "Delete", &request);
-        parser.key(&request.key);
-        parser.revision("if_revision", request.if_revision, 0);
-        let condition = match request.if_revision {
-            0 => Condition::Always,
-            revision => Condition::IfRevision(revision),
-        };
-        let durability = parser.durability("durability", request.durability);
+        let operation = self.prepare_delete(&mut parser, request);
         parser.violations.check()?;
-
-        let now_us = self.clock.now_us();
-        let input = (request.key, key);
-        self.storage
-            .write(durability.unwrap_or(Durability::Full), input, move |tx, (name, key)| {
-                Box::pin(idempotency::once(tx, key.as_ref(), async move {
-                    let deleted = store::delete(tx, name, condition, now_us).await?;
-                    if deleted.is_some() {
-                        tx.wake(WAKE_TOPIC.to_owned());
-                    }
-                    Ok(pb::DeleteResponse {
-                        deleted: deleted.is_some(),
-                        revision: deleted.unwrap_or_default(),
-                    })
-                }))
-            })
-            .await
+        let durability = operation.durability.unwrap_or(Durability::Full);
+        self.storage.write_once(durability, key, operation).await
     }
 
     async fn list(&self, request: pb::ListRequest) -> Result<pb::ListResponse> {

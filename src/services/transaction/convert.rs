@@ -1,0 +1,104 @@
+//! What mutations ask of the things that they change, for telling those that contradict each other.
+
+use pannier_proto::cache::v1 as cache;
+use pannier_proto::jobs::v1 as jobs;
+use pannier_proto::settings::v1 as settings;
+use pannier_proto::transaction::v1::mutation::What;
+use pannier_proto::transaction::v1::{cache_check, settings_check};
+use uuid::Uuid;
+
+use super::domain::{Leaves, Needs, Step, Thing};
+
+/// The steps of a mutation, in their order. Those that ask for nothing that can be told beforehand have none.
+pub(super) fn steps(what: &What) -> Vec<Step> {
+    match what {
+        What::CacheCheck(check) => {
+            let needs = match &check.expected {
+                Some(cache_check::Expected::Absent(_)) => Needs::Absent,
+                Some(cache_check::Expected::Present(_)) => Needs::Present,
+                Some(cache_check::Expected::Etag(etag)) => Needs::Version(etag.clone()),
+                None => Needs::Nothing,
+            };
+            vec![Step { thing: entry(&check.namespace, &check.key), needs, leaves: Leaves::AsItIs }]
+        }
+        What::CachePut(put) => put.item.iter().map(|item| put_step(&put.namespace, item)).collect(),
+        What::CacheBatchPut(put) => put.items.iter().map(|item| put_step(&put.namespace, item)).collect(),
+        What::CacheDelete(delete) => {
+            let step = |item: &cache::DeleteItem| Step {
+                thing: entry(&delete.namespace, &item.key),
+                needs: item.if_etag.clone().map_or(Needs::Nothing, Needs::Version),
+                leaves: Leaves::Gone,
+            };
+            delete.items.iter().map(step).collect()
+        }
+        What::SettingsCheck(check) => {
+            let needs = match check.expected {
+                Some(settings_check::Expected::Absent(_)) => Needs::Absent,
+                Some(settings_check::Expected::Present(_)) => Needs::Present,
+                Some(settings_check::Expected::Revision(revision)) => Needs::Version(revision.to_string()),
+                None => Needs::Nothing,
+            };
+            vec![Step { thing: Thing::Setting(check.key.clone()), needs, leaves: Leaves::AsItIs }]
+        }
+        What::SettingsSet(set) => vec![set_step(set)],
+        What::SettingsDelete(delete) => {
+            let needs = match delete.if_revision {
+                0 => Needs::Nothing,
+                revision => Needs::Version(revision.to_string()),
+            };
+            vec![Step { thing: Thing::Setting(delete.key.clone()), needs, leaves: Leaves::Gone }]
+        }
+        What::JobsCreate(create) => create_step(create).into_iter().collect(),
+        What::JobsDelete(delete) => vec![job_step(&delete.job_id, Needs::Nothing, Leaves::Gone)],
+        What::JobsCheck(check) => vec![changed_job(&check.job_id)],
+        What::JobsUpdateStatus(update) => vec![changed_job(&update.job_id)],
+        What::JobsReportProgress(report) => vec![changed_job(&report.job_id)],
+        What::JobsAddResults(add) => vec![changed_job(&add.job_id)],
+        What::JobsComplete(complete) => vec![changed_job(&complete.job_id)],
+        What::JobsFail(fail) => vec![changed_job(&fail.job_id)],
+        What::JobsAbort(abort) => vec![changed_job(&abort.job_id)],
+        _ => Vec::new(),
+    }
+}
+
+fn entry(namespace: &str, key: &str) -> Thing {
+    Thing::Entry(namespace.to_owned(), key.to_owned())
+}
+
+fn put_step(namespace: &str, item: &cache::PutItem) -> Step {
+    use cache::put_item::Condition;
+    let needs = match &item.condition {
+        None => Needs::Nothing,
+        Some(Condition::IfAbsent(_)) => Needs::Absent,
+        Some(Condition::IfPresent(_)) => Needs::Present,
+        Some(Condition::IfEtag(etag)) => Needs::Version(etag.clone()),
+    };
+    Step { thing: entry(namespace, &item.key), needs, leaves: Leaves::Changed }
+}
+
+fn set_step(set: &settings::SetRequest) -> Step {
+    use settings::set_request::Condition;
+    let needs = match set.condition {
+        None => Needs::Nothing,
+        Some(Condition::IfAbsent(_)) => Needs::Absent,
+        Some(Condition::IfRevision(revision)) => Needs::Version(revision.to_string()),
+    };
+    Step { thing: Thing::Setting(set.key.clone()), needs, leaves: Leaves::Changed }
+}
+
+/// A job that is made with an id of the caller's.
+fn create_step(create: &jobs::CreateRequest) -> Option<Step> {
+    let has_id = !create.job_id.is_empty();
+    has_id.then(|| job_step(&create.job_id, Needs::Absent, Leaves::Changed))
+}
+
+/// A job that must be there. No condition names a job's revision, so it does not matter that it has another one afterwards.
+fn changed_job(job_id: &str) -> Step {
+    job_step(job_id, Needs::Present, Leaves::AsItIs)
+}
+
+/// One id may be written in several ways.
+fn job_step(job_id: &str, needs: Needs, leaves: Leaves) -> Step {
+    let id = Uuid::try_parse(job_id).map_or_else(|_| job_id.to_owned(), |id| id.to_string());
+    Step { thing: Thing::Job(id), needs, leaves }
+}

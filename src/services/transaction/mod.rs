@@ -1,0 +1,48 @@
+//! One call that changes several services, all or nothing.
+//!
+//! It has no rules and no tables of its own: each service prepares its mutations as operations (`prepare_…` in its
+//! `api/mutations.rs`), as it does for its own calls, and here they are run one after the other in one transaction.
+//! docs/transaction.md says what is promised.
+
+mod api;
+mod convert;
+mod domain;
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::services::{cache, jobs, queue, settings};
+use crate::settings::Settings;
+use crate::storage::Storage;
+
+pub use api::{NAME, server};
+
+/// The transaction service, cheap to clone.
+#[derive(Clone)]
+pub struct TransactionService(Arc<Transaction>);
+
+/// The services that it composes, by the names of their sections in the settings.
+pub struct Services {
+    /// The cache.
+    pub cache: cache::CacheService,
+    /// Tracked jobs.
+    pub jobs: jobs::JobsService,
+    /// The queue.
+    pub queue: queue::QueueService,
+    /// The applications' own settings.
+    pub settings: settings::SettingsService,
+}
+
+struct Transaction {
+    storage: Storage,
+    clock: Clock,
+    configuration: Settings,
+    services: Services,
+}
+
+impl TransactionService {
+    /// Commits on `storage` that change `services`.
+    pub fn new(storage: Storage, clock: Clock, configuration: &Settings, services: Services) -> Self {
+        Self(Arc::new(Transaction { storage, clock, configuration: configuration.clone(), services }))
+    }
+}

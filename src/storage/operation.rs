@@ -1,0 +1,219 @@
+//! A write that is prepared and not yet run: by itself, or with others in one transaction.
+
+use futures_util::future::BoxFuture;
+use prost::Message;
+use sea_orm::Value;
+
+use super::idempotency::{self, RequestKey};
+use super::{Durability, Storage, Tx};
+use crate::error::{Error, Result};
+
+/// A write that a service has prepared: its checked input, and what is to be done with it inside a transaction. The service's
+/// own call runs it by itself, `transaction.Commit` with others: there is one path for both.
+pub struct Operation<T> {
+    /// What the acknowledged write shall survive, if that was said.
+    pub durability: Option<Durability>,
+    /// Items that it changes.
+    pub items: usize,
+    /// Rows that it locks, as far as they are known beforehand.
+    pub locks: Vec<RowLock>,
+    work: Box<dyn Work<T>>,
+    repeated: Option<Repeated>,
+}
+
+/// What is to be done when the request was answered before.
+type Repeated = Box<dyn Fn(&Tx<'_>) + Send + Sync>;
+
+/// A row that is to be locked. In a transaction of several operations all are locked before the first one is run, in the order of
+/// this type: then two such transactions do not wait for each other, whatever the order of their operations.
+#[derive(Clone, Debug)]
+pub struct RowLock {
+    rank: Rank,
+    key: Vec<u8>,
+    select: &'static str,
+    values: Vec<Value>,
+}
+
+/// The one order in which rows of different tables are locked. What one service's own calls lock one after the other stands here in
+/// the same order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// The one row of the settings' state.
+    Settings,
+    /// Namespaces of the cache, by name.
+    Namespaces,
+    /// Tasks, by id.
+    Tasks,
+    /// Limit keys of tasks, by queue and name.
+    Keys,
+    /// Jobs, by id.
+    Jobs,
+}
+
+impl RowLock {
+    /// The row that `select` finds by `values`; `key` orders rows of one rank.
+    pub fn new(rank: Rank, key: impl Into<Vec<u8>>, select: &'static str, values: Vec<Value>) -> Self {
+        Self { rank, key: key.into(), select, values }
+    }
+
+    /// Brings locks into their order, each once.
+    pub fn in_order(mut locks: Vec<Self>) -> Vec<Self> {
+        locks.sort_by(|one, other| one.place().cmp(&other.place()));
+        locks.dedup_by(|one, other| one.place() == other.place());
+        locks
+    }
+
+    fn place(&self) -> (Rank, &[u8]) {
+        (self.rank, &self.key)
+    }
+
+    /// Locks the row, if it is there; costs nothing where there is one writer.
+    pub async fn take(&self, tx: &Tx<'_>) -> Result<()> {
+        tx.lock(self.select, self.values.iter().cloned()).await
+    }
+}
+
+trait Work<T>: Send + Sync {
+    fn run<'a>(&'a self, tx: &'a Tx<'a>) -> BoxFuture<'a, Result<T>>;
+}
+
+struct Prepared<I, F> {
+    input: I,
+    op: F,
+}
+
+impl<I, T, F> Work<T> for Prepared<I, F>
+where
+    I: Send + Sync,
+    F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync,
+{
+    fn run<'a>(&'a self, tx: &'a Tx<'a>) -> BoxFuture<'a, Result<T>> {
+        (self.op)(tx, &self.input)
+    }
+}
+
+struct Mapped<T, U> {
+    work: Box<dyn Work<T>>,
+    map: fn(T) -> U,
+}
+
+impl<T: Send, U> Work<U> for Mapped<T, U> {
+    fn run<'a>(&'a self, tx: &'a Tx<'a>) -> BoxFuture<'a, Result<U>> {
+        Box::pin(async move { Ok((self.map)(self.work.run(tx).await?)) })
+    }
+}
+
+impl<T: Send + 'static> Operation<T> {
+    /// `op` on `input`, which it borrows: it may be run again. See [`Storage::write`].
+    pub fn new<I, F>(input: I, op: F) -> Self
+    where
+        I: Send + Sync + 'static,
+        F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
+    {
+        Self {
+            durability: None,
+            items: 1,
+            locks: Vec::new(),
+            work: Box::new(Prepared { input, op }),
+            repeated: None,
+        }
+    }
+
+    /// With what the acknowledged write shall survive, if that is said.
+    #[must_use]
+    pub fn surviving(self, durability: Option<Durability>) -> Self {
+        Self { durability, ..self }
+    }
+
+    /// With the number of items that it changes.
+    #[must_use]
+    pub fn of_items(self, items: usize) -> Self {
+        Self { items, ..self }
+    }
+
+    /// With rows that it locks.
+    #[must_use]
+    pub fn locking(self, locks: impl IntoIterator<Item = RowLock>) -> Self {
+        Self { locks: locks.into_iter().collect(), ..self }
+    }
+
+    /// With what is to be done when the request turns out to have been answered before; see [`Tx::is_repeat`].
+    #[must_use]
+    pub fn when_repeated(self, repeated: impl Fn(&Tx<'_>) + Send + Sync + 'static) -> Self {
+        Self { repeated: Some(Box::new(repeated)), ..self }
+    }
+
+    /// With another answer, made of its own.
+    #[must_use]
+    pub fn map<U: Send + 'static>(self, map: fn(T) -> U) -> Operation<U> {
+        let Self { durability, items, locks, work, repeated } = self;
+        Operation { durability, items, locks, work: Box::new(Mapped { work, map }), repeated }
+    }
+
+    /// Runs it inside a transaction. Errors: its own, after which the transaction must not be committed.
+    pub fn run<'a>(&'a self, tx: &'a Tx<'a>) -> BoxFuture<'a, Result<T>> {
+        self.work.run(tx)
+    }
+
+    /// To be said instead of running it, when the request was answered before.
+    pub fn note_repeat(&self, tx: &Tx<'_>) {
+        if let Some(repeated) = &self.repeated {
+            repeated(tx);
+        }
+    }
+}
+
+impl Storage {
+    /// Runs one operation in a transaction of its own, once per request; see [`idempotency::once`].
+    pub async fn write_once<T>(
+        &self,
+        durability: Durability,
+        request: Option<RequestKey>,
+        operation: Operation<T>,
+    ) -> Result<T>
+    where
+        T: Message + Default + 'static,
+    {
+        self.write(durability, (operation, request), |tx, (operation, request)| {
+            Box::pin(async move {
+                let answer = idempotency::once(tx, request.as_ref(), operation.run(tx)).await?;
+                if tx.is_repeat() {
+                    operation.note_repeat(tx);
+                }
+                Ok(answer)
+            })
+        })
+        .await
+    }
+}
+
+/// What becomes of a call in which an item fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failing {
+    /// The item is told of; the others are done.
+    Item,
+    /// The call fails with the error of its one item.
+    Single,
+    /// The call fails with the first error, which has the place of its item.
+    All,
+}
+
+impl Failing {
+    /// Of a batch, which in a commit is done as a whole or not at all.
+    pub fn of_batch(is_part: bool) -> Self {
+        if is_part { Self::All } else { Self::Item }
+    }
+
+    /// The results of the items of `field`, unless the call fails.
+    pub fn results<T>(self, results: Vec<Result<T>>, field: &str) -> Result<Vec<Result<T>>> {
+        let mut checked = Vec::with_capacity(results.len());
+        for (index, result) in results.into_iter().enumerate() {
+            checked.push(match result {
+                Err(error) if self == Self::Single => return Err(error),
+                Err(error) if self == Self::All => return Err(Error::at(format!("{field}[{index}]"), error)),
+                result => result,
+            });
+        }
+        Ok(checked)
+    }
+}

@@ -1,0 +1,11 @@
+//! Commits: several services changed by one call, all or nothing.
+
+mod bad_input;
+mod calls;
+mod concurrency;
+mod failing;
+mod random_commits;
+mod request_id;
+mod shared;
+mod wake_ups;
+mod whole;
