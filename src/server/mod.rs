@@ -98,6 +98,7 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
         jobs: jobs.clone(),
         queue: queue.clone(),
         settings: application_settings.clone(),
+        uploads: uploads.clone(),
     };
     let transaction =
         transaction::TransactionService::new(storage.clone(), clock.clone(), settings, composed);

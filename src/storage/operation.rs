@@ -48,6 +48,8 @@ pub enum Rank {
     Keys,
     /// Jobs, by id.
     Jobs,
+    /// Sessions of uploads, by id.
+    Sessions,
 }
 
 impl RowLock {

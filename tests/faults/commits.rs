@@ -1,4 +1,4 @@
-//! kill -9 while commits run that change four services at once: afterwards each is there whole or not at all, and one that is
+//! kill -9 while commits run that change five services at once: afterwards each is there whole or not at all, and one that is
 //! repeated with its request_id is there once.
 
 use std::time::Duration;
@@ -14,6 +14,8 @@ use pannier_proto::settings::v1::settings_service_client::SettingsServiceClient;
 use pannier_proto::transaction::v1 as pb;
 use pannier_proto::transaction::v1::mutation::What;
 use pannier_proto::transaction::v1::transaction_service_client::TransactionServiceClient;
+use pannier_proto::uploads::v1 as uploads_pb;
+use pannier_proto::uploads::v1::uploads_service_client::UploadsServiceClient;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -56,7 +58,7 @@ impl Writer {
         format!("{round:08x}-{kind:04x}-7000-8000-{:04x}{number:08x}", self.number)
     }
 
-    /// The number as the setting and the entry, one more item of the job, one more task.
+    /// The number as the setting and the entry, one more item of the job, one more task, one more file.
     fn commit(&self, round: u64, number: u64) -> pb::CommitRequest {
         let (text, job_id) = (number.to_string(), self.id(round, 0, 0));
         let content = Some(cache_pb::put_item::Content::Value(text.clone().into_bytes().into()));
@@ -82,8 +84,32 @@ impl Writer {
                 ..Default::default()
             }),
         ];
-        whats.rotate_left(self.number as usize % 4);
+        // What an uploader does after each file: its hash and its session advance together.
+        let file = uploads_pb::NewFile {
+            service: "photos".into(),
+            sha256: format!(
+                "{:064x}",
+                u128::from(round) << 96 | u128::from(self.number) << 64 | u128::from(number)
+            ),
+            path: format!("{}/{number}", self.name),
+            name: number.to_string(),
+            size_bytes: 1,
+            ..Default::default()
+        };
+        whats.push(What::UploadsRegisterFile(uploads_pb::RegisterFileRequest {
+            session_id: self.id(round, 2, 0),
+            file: Some(file),
+            last_processed_file: Some(format!("{}/{number}", self.name)),
+            ..Default::default()
+        }));
+        whats.rotate_left(self.number as usize % 5);
         if number == 1 {
+            let create = uploads_pb::CreateSessionRequest {
+                session_id: self.id(round, 2, 0),
+                source_id: "chat".into(),
+                ..Default::default()
+            };
+            whats.insert(0, What::UploadsCreateSession(create));
             let create = jobs_pb::CreateRequest { job_id, r#type: "commits".into(), ..Default::default() };
             whats.insert(0, What::JobsCreate(create));
         }
@@ -104,8 +130,8 @@ impl Writer {
         unreachable!("a writer is cut off sooner or later")
     }
 
-    /// How many commits each of the four services has.
-    async fn stored(&self, channel: &Channel, round: u64) -> [i64; 4] {
+    /// How many commits each of the services has; the uploads by their session, by the place where it is resumed, and by files.
+    async fn stored(&self, channel: &Channel, round: u64) -> [i64; 7] {
         let setting = SettingsServiceClient::new(channel.clone())
             .get(settings_pb::GetRequest { key: self.name.clone() })
             .await
@@ -120,12 +146,42 @@ impl Writer {
             Some(cache_pb::entry::Content::Value(value)) => String::from_utf8(value.to_vec()).ok(),
             _ => None,
         });
+        let [counted, resumed, files] = self.uploaded(channel, round).await;
         [
             number_of(setting),
             number_of(job),
             tasks(channel, &self.name).await,
             number_of(Ok(entry.unwrap_or_default())),
+            counted,
+            resumed,
+            files,
         ]
+    }
+
+    async fn uploaded(&self, channel: &Channel, round: u64) -> [i64; 3] {
+        let mut uploads = UploadsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
+        let session_id = self.id(round, 2, 0);
+        let get = uploads_pb::GetSessionRequest { session_id: session_id.clone() };
+        let session =
+            uploads.get_session(get).await.map(|answer| answer.into_inner().session.expect("a session"));
+        let counted = session.as_ref().map(|session| session.success_count.to_string()).map_err(Clone::clone);
+        let resumed = session
+            .map(|session| session.last_processed_file.rsplit('/').next().unwrap_or_default().to_owned());
+        let mut request = uploads_pb::ListFilesRequest { session_id, page_size: 1_000, ..Default::default() };
+        let mut files = 0;
+        loop {
+            let page = match uploads.list_files(request.clone()).await {
+                Ok(page) => page.into_inner(),
+                // Not even the session is there.
+                Err(status) => break files += number_of(Err(status)),
+            };
+            files += page.files.len() as i64;
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            request.page_token = page.next_page_token;
+        }
+        [number_of(counted), number_of(resumed), files]
     }
 }
 
@@ -199,7 +255,7 @@ async fn kill_and_look(launch: Launch, chance: &mut Chance, kills: u64, span_mic
             let repeat = TransactionServiceClient::new(channel.clone()).commit(cut.last).await;
             repeat.unwrap_or_else(|status| panic!("{name}: {status:?}"));
             let stored = cut.writer.stored(&channel, round).await;
-            assert_eq!(stored, [acknowledged + 1; 4], "{name}: after the repeat");
+            assert_eq!(stored, [acknowledged + 1; 7], "{name}: after the repeat");
             all += acknowledged;
         }
     }

@@ -95,12 +95,24 @@ mutations! {
         QueueRetry "queue_retry" => queue.prepare_retry;
         SettingsSet "settings_set" => settings.prepare_set;
         SettingsDelete "settings_delete" => settings.prepare_delete;
+        UploadsCreateSession "uploads_create_session" => uploads.prepare_create_session;
+        UploadsUpdateSession "uploads_update_session" => uploads.prepare_update_session;
+        UploadsPauseSession "uploads_pause_session" => uploads.prepare_pause_session;
+        UploadsResumeSession "uploads_resume_session" => uploads.prepare_resume_session;
+        UploadsCompleteSession "uploads_complete_session" => uploads.prepare_complete_session;
+        UploadsFailSession "uploads_fail_session" => uploads.prepare_fail_session;
+        UploadsDeleteSession "uploads_delete_session" => uploads.prepare_delete_session;
+        UploadsRegisterFile "uploads_register_file" => uploads.prepare_register_file;
+        UploadsBatchRegisterFiles "uploads_batch_register_files" => uploads.prepare_batch_register_files;
+        UploadsForget "uploads_forget" => uploads.prepare_forget;
+        UploadsRecordError "uploads_record_error" => uploads.prepare_record_error;
     }
     checks {
         CacheCheck "cache_check" => cache.prepare_check;
         JobsCheck "jobs_check" => jobs.prepare_check;
         QueueCheck "queue_check" => queue.prepare_check;
         SettingsCheck "settings_check" => settings.prepare_check;
+        UploadsCheck "uploads_check" => uploads.prepare_check;
     }
 }
 

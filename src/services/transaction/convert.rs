@@ -57,8 +57,39 @@ pub(super) fn steps(what: &What) -> Vec<Step> {
         What::JobsComplete(complete) => vec![changed_job(&complete.job_id)],
         What::JobsFail(fail) => vec![changed_job(&fail.job_id)],
         What::JobsAbort(abort) => vec![changed_job(&abort.job_id)],
+        What::UploadsCreateSession(create) => {
+            let is_named = !create.session_id.is_empty();
+            let step = is_named.then(|| session(&create.session_id, Needs::Absent, Leaves::Changed));
+            step.into_iter().collect()
+        }
+        What::UploadsDeleteSession(delete) => {
+            vec![session(&delete.session_id, Needs::Nothing, Leaves::Gone)]
+        }
+        What::UploadsCheck(check) => vec![used_session(&check.session_id)],
+        What::UploadsUpdateSession(update) => vec![used_session(&update.session_id)],
+        What::UploadsPauseSession(pause) => vec![used_session(&pause.session_id)],
+        What::UploadsResumeSession(resume) => vec![used_session(&resume.session_id)],
+        What::UploadsCompleteSession(complete) => vec![used_session(&complete.session_id)],
+        What::UploadsFailSession(fail) => vec![used_session(&fail.session_id)],
+        What::UploadsRecordError(error) => vec![used_session(&error.session_id)],
+        What::UploadsRegisterFile(register) => registered_to(&register.session_id),
+        What::UploadsBatchRegisterFiles(register) => registered_to(&register.session_id),
         _ => Vec::new(),
     }
+}
+
+/// A session that must be there.
+fn used_session(session_id: &str) -> Step {
+    session(session_id, Needs::Present, Leaves::AsItIs)
+}
+
+/// The session of files, if they have one.
+fn registered_to(session_id: &str) -> Vec<Step> {
+    if session_id.is_empty() { Vec::new() } else { vec![used_session(session_id)] }
+}
+
+fn session(session_id: &str, needs: Needs, leaves: Leaves) -> Step {
+    Step { thing: Thing::Session(plain_id(session_id)), needs, leaves }
 }
 
 fn entry(namespace: &str, key: &str) -> Thing {
@@ -97,8 +128,11 @@ fn changed_job(job_id: &str) -> Step {
     job_step(job_id, Needs::Present, Leaves::AsItIs)
 }
 
-/// One id may be written in several ways.
 fn job_step(job_id: &str, needs: Needs, leaves: Leaves) -> Step {
-    let id = Uuid::try_parse(job_id).map_or_else(|_| job_id.to_owned(), |id| id.to_string());
-    Step { thing: Thing::Job(id), needs, leaves }
+    Step { thing: Thing::Job(plain_id(job_id)), needs, leaves }
+}
+
+/// One id may be written in several ways.
+fn plain_id(id: &str) -> String {
+    Uuid::try_parse(id).map_or_else(|_| id.to_owned(), |id| id.to_string())
 }

@@ -22,6 +22,8 @@ pub enum Thing {
     Job(String),
     /// The setting of a key.
     Setting(String),
+    /// The session of uploads of an id.
+    Session(String),
 }
 
 /// What must hold before a mutation.

@@ -11,7 +11,7 @@ mod domain;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::services::{cache, jobs, queue, settings};
+use crate::services::{cache, jobs, queue, settings, uploads};
 use crate::settings::Settings;
 use crate::storage::Storage;
 
@@ -31,6 +31,8 @@ pub struct Services {
     pub queue: queue::QueueService,
     /// The applications' own settings.
     pub settings: settings::SettingsService,
+    /// Uploads.
+    pub uploads: uploads::UploadsService,
 }
 
 struct Transaction {

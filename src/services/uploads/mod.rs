@@ -3,9 +3,6 @@
 //! Files, counts, reservations and errors change together, in one step, under the lock of the session's row. Names that many
 //! rows share are numbers; `registry` keeps them in memory. `upkeep` removes reservations that ran out and what deleted sessions
 //! leave behind.
-//!
-//! Each mutation is a [`Step`]. The service's own calls run it in a transaction of its own; who composes several services parses
-//! it by [`UploadsService::parse`] and runs it by [`UploadsService::run_in`]. There is no other way, so no rule is missed.
 
 mod api;
 mod convert;
@@ -21,26 +18,22 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
-use crate::error::Result;
 use crate::settings::Settings;
-use crate::storage::{Storage, Tx};
+use crate::storage::Storage;
 
-pub use api::{
-    BatchRegisterFiles, BatchReserveFiles, CompleteSession, Context, CreateSession, DeleteSession,
-    ExtendReservations, FailSession, Forget, NAME, PauseSession, RecordError, RegisterFile,
-    ReleaseReservations, ReserveFile, ResumeSession, Step, UpdateSession, server,
-};
-pub use convert::Parser;
+pub use api::{NAME, server};
 pub use upkeep::run as upkeep;
 
+use api::Context;
 use registry::Registry;
 use store::Names;
 
 /// The uploads service, cheap to clone.
 #[derive(Clone)]
-pub struct UploadsService(Arc<Uploads>);
+pub struct UploadsService(pub(super) Arc<Uploads>);
 
-struct Uploads {
+/// What it owns.
+pub(super) struct Uploads {
     storage: Storage,
     clock: Clock,
     settings: Settings,
@@ -68,20 +61,5 @@ impl UploadsService {
             storage,
             clock,
         }))
-    }
-
-    /// Parses and checks a mutation, to be run in a transaction of the caller's. Its `request_id` and `durability` are not
-    /// looked at: they are that transaction's. Error: Invalid, with the fields as the request alone would name them.
-    pub fn parse<S: Step>(&self, request: S::Request) -> Result<S> {
-        self.0.parse(request)
-    }
-
-    /// Runs a mutation as one step of a transaction of the caller's. It takes locks from the session to its files; who runs
-    /// several does so in ascending order of the sessions' ids.
-    ///
-    /// Its errors are those of the call and come before anything is written but names. `now_us` is the clock's, read before the
-    /// transaction: it may be run again.
-    pub async fn run_in<S: Step>(&self, tx: &Tx<'_>, step: &S, now_us: i64) -> Result<S::Response> {
-        step.run(tx, &self.0.context, now_us).await
     }
 }

@@ -7,5 +7,6 @@ mod failing;
 mod random_commits;
 mod request_id;
 mod shared;
+mod uploads;
 mod wake_ups;
 mod whole;

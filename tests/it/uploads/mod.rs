@@ -1,9 +1,8 @@
 //! The uploads service.
 
 mod bad_input;
-mod calls;
+pub(crate) mod calls;
 mod check;
-mod composed;
 mod contest;
 mod errors;
 mod index;

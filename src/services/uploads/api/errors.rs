@@ -1,65 +1,14 @@
-//! RecordError, ListErrors, ListRetryable.
+//! ListErrors, ListRetryable.
 
-use futures_util::future::BoxFuture;
 use pannier_proto::uploads::v1 as pb;
 use uuid::Uuid;
 
 use super::super::Uploads;
 use super::super::convert::{self, Parser};
 use super::super::domain::UploadError;
-use super::super::store::{self, ErrorFilter, NewError};
-use super::steps::{Context, Step};
-use crate::clock::Clock;
-use crate::convert::ERROR_MESSAGE_BYTES_MAX;
+use super::super::store::{self, ErrorFilter};
 use crate::error::Result;
 use crate::page::Query;
-use crate::storage::Tx;
-
-/// RecordError.
-#[derive(Clone, Debug)]
-pub struct RecordError {
-    session_id: Uuid,
-    new: NewError,
-    resume_at: Option<String>,
-}
-
-impl Step for RecordError {
-    type Request = pb::RecordErrorRequest;
-    type Response = pb::RecordErrorResponse;
-    const METHOD: &'static str = "RecordError";
-
-    fn header(request: &mut Self::Request) -> (String, i32) {
-        (std::mem::take(&mut request.request_id), request.durability)
-    }
-
-    fn parse(parser: &mut Parser<'_>, _clock: &Clock, request: Self::Request) -> Self {
-        let session_id = parser.uuid("session_id", &request.session_id);
-        parser.path(&|| "path".to_owned(), &request.path, 1);
-        parser.error_type(&|| "type".to_owned(), &request.r#type, 1);
-        parser.text("message", &request.message, 0, ERROR_MESSAGE_BYTES_MAX, "");
-        parser.resume_at(request.last_processed_file.as_deref());
-        let new = NewError { path: request.path, error_type: request.r#type, message: request.message };
-        Self { session_id, new, resume_at: request.last_processed_file }
-    }
-
-    fn run<'t>(
-        &'t self,
-        tx: &'t Tx<'t>,
-        context: &'t Context,
-        now_us: i64,
-    ) -> BoxFuture<'t, Result<Self::Response>> {
-        Box::pin(async move {
-            let resume_at = self.resume_at.as_deref();
-            let (error, session) =
-                store::record_error(tx, &context.names, self.session_id, &self.new, resume_at, now_us)
-                    .await?;
-            Ok(pb::RecordErrorResponse {
-                error: Some(convert::error(error)),
-                session: Some(convert::session(session)),
-            })
-        })
-    }
-}
 
 /// A page of errors that is asked for.
 struct Asked {

@@ -3,29 +3,25 @@
 mod errors;
 mod files;
 mod index;
+mod mutations;
 mod reservations;
 mod sessions;
-mod steps;
 
 use pannier_proto::uploads::v1 as pb;
 use pannier_proto::uploads::v1::uploads_service_server::{
     SERVICE_NAME, UploadsService as Rpc, UploadsServiceServer,
 };
 use tonic::{Request, Response, Streaming};
+use uuid::Uuid;
 
-use super::store::Page;
+use super::convert::{Parser, Room};
+use super::store::{Names, Page};
 use super::{Uploads, UploadsService};
 use crate::error::{Error, Result};
 use crate::page::Query;
 use crate::status::{Reply, reply};
-
-pub use errors::RecordError;
-pub use files::{BatchRegisterFiles, Forget, RegisterFile};
-pub use reservations::{BatchReserveFiles, ExtendReservations, ReleaseReservations, ReserveFile};
-pub use sessions::{
-    CompleteSession, CreateSession, DeleteSession, FailSession, PauseSession, ResumeSession, UpdateSession,
-};
-pub use steps::{Context, Step};
+use crate::storage::idempotency::RequestKey;
+use crate::storage::{Durability, Operation};
 
 /// The service's full name.
 pub const NAME: &str = SERVICE_NAME;
@@ -38,16 +34,22 @@ pub fn server(uploads: UploadsService) -> UploadsServiceServer<UploadsService> {
         .max_encoding_message_size(bytes_max)
 }
 
-/// The methods that take a request and give an answer are all alike: mutations are steps, reads are functions of that name.
+/// The methods that take a request and give an answer are all alike: mutations are prepared and run in a transaction of their own, which
+/// survives what is said here unless the request says otherwise; reads are functions of that name.
 macro_rules! calls {
-    (mutations { $($mutation:ident: $step:ident($asks:ident) => $answers:ident,)* }
-     reads { $($read:ident: $asked:ident => $answered:ident,)* }) => {
+    (mutations { $($mutation:ident $method:literal: $prepare:ident($asks:ident) => $answers:ident, $durability:ident;)* }
+     reads { $($read:ident: $asked:ident => $answered:ident;)* }) => {
         #[tonic::async_trait]
         impl Rpc for UploadsService {
             type ExportIndexStream = index::Messages;
 
             $(async fn $mutation(&self, request: Request<pb::$asks>) -> Reply<pb::$answers> {
-                reply(self.0.call::<$step>(request.into_inner()).await)
+                let mut request = request.into_inner();
+                let mut parser = Parser::new(&self.0.settings.uploads);
+                let id = parser.request_id(&std::mem::take(&mut request.request_id));
+                let key = self.0.request_key(id, $method, &request);
+                let operation = self.0.$prepare(&mut parser, request);
+                reply(self.0.run(parser, key, operation, Durability::$durability).await)
             })*
 
             $(async fn $read(&self, request: Request<pb::$asked>) -> Reply<pb::$answered> {
@@ -73,34 +75,75 @@ macro_rules! calls {
 
 calls! {
     mutations {
-        create_session: CreateSession(CreateSessionRequest) => CreateSessionResponse,
-        update_session: UpdateSession(UpdateSessionRequest) => UpdateSessionResponse,
-        pause_session: PauseSession(PauseSessionRequest) => PauseSessionResponse,
-        resume_session: ResumeSession(ResumeSessionRequest) => ResumeSessionResponse,
-        complete_session: CompleteSession(CompleteSessionRequest) => CompleteSessionResponse,
-        fail_session: FailSession(FailSessionRequest) => FailSessionResponse,
-        delete_session: DeleteSession(DeleteSessionRequest) => DeleteSessionResponse,
-        reserve_file: ReserveFile(ReserveFileRequest) => ReserveFileResponse,
-        batch_reserve_files: BatchReserveFiles(BatchReserveFilesRequest) => BatchReserveFilesResponse,
-        extend_reservations: ExtendReservations(ExtendReservationsRequest) => ExtendReservationsResponse,
-        release_reservations: ReleaseReservations(ReleaseReservationsRequest) => ReleaseReservationsResponse,
-        register_file: RegisterFile(RegisterFileRequest) => RegisterFileResponse,
-        batch_register_files: BatchRegisterFiles(BatchRegisterFilesRequest) => BatchRegisterFilesResponse,
-        forget: Forget(ForgetRequest) => ForgetResponse,
-        record_error: RecordError(RecordErrorRequest) => RecordErrorResponse,
+        create_session "CreateSession": prepare_create_session(CreateSessionRequest) => CreateSessionResponse, Full;
+        update_session "UpdateSession": prepare_update_session(UpdateSessionRequest) => UpdateSessionResponse, Full;
+        pause_session "PauseSession": prepare_pause_session(PauseSessionRequest) => PauseSessionResponse, Full;
+        resume_session "ResumeSession": prepare_resume_session(ResumeSessionRequest) => ResumeSessionResponse, Full;
+        complete_session "CompleteSession": prepare_complete_session(CompleteSessionRequest) => CompleteSessionResponse, Full;
+        fail_session "FailSession": prepare_fail_session(FailSessionRequest) => FailSessionResponse, Full;
+        delete_session "DeleteSession": prepare_delete_session(DeleteSessionRequest) => DeleteSessionResponse, Full;
+        reserve_file "ReserveFile": prepare_reserve_file(ReserveFileRequest) => ReserveFileResponse, Relaxed;
+        batch_reserve_files "BatchReserveFiles": prepare_batch_reserve_files(BatchReserveFilesRequest) => BatchReserveFilesResponse, Relaxed;
+        extend_reservations "ExtendReservations": prepare_extend_reservations(ExtendReservationsRequest) => ExtendReservationsResponse, Relaxed;
+        release_reservations "ReleaseReservations": prepare_release_reservations(ReleaseReservationsRequest) => ReleaseReservationsResponse, Relaxed;
+        register_file "RegisterFile": prepare_register_file(RegisterFileRequest) => RegisterFileResponse, Full;
+        batch_register_files "BatchRegisterFiles": prepare_batch_register_files(BatchRegisterFilesRequest) => BatchRegisterFilesResponse, Full;
+        forget "Forget": prepare_forget(ForgetRequest) => ForgetResponse, Full;
+        record_error "RecordError": prepare_record_error(RecordErrorRequest) => RecordErrorResponse, Full;
     }
     reads {
-        get_session: GetSessionRequest => GetSessionResponse,
-        list_sessions: ListSessionsRequest => ListSessionsResponse,
-        check_files: CheckFilesRequest => CheckFilesResponse,
-        list_files: ListFilesRequest => ListFilesResponse,
-        list_errors: ListErrorsRequest => ListErrorsResponse,
-        list_retryable: ListRetryableRequest => ListRetryableResponse,
-        stats: StatsRequest => StatsResponse,
+        get_session: GetSessionRequest => GetSessionResponse;
+        list_sessions: ListSessionsRequest => ListSessionsResponse;
+        check_files: CheckFilesRequest => CheckFilesResponse;
+        list_files: ListFilesRequest => ListFilesResponse;
+        list_errors: ListErrorsRequest => ListErrorsResponse;
+        list_retryable: ListRetryableRequest => ListRetryableResponse;
+        stats: StatsRequest => StatsResponse;
+    }
+}
+
+/// What every mutation needs to run.
+#[derive(Clone, Debug)]
+pub(super) struct Context {
+    pub(super) names: Names,
+    answer_bytes_max: usize,
+}
+
+impl Context {
+    pub(super) fn new(names: Names, answer_bytes_max: usize) -> Self {
+        Self { names, answer_bytes_max }
+    }
+
+    /// Room for the files of one answer.
+    fn room(&self) -> Room {
+        Room::new(self.answer_bytes_max)
     }
 }
 
 impl Uploads {
+    fn request_key(
+        &self,
+        id: Option<Uuid>,
+        method: &str,
+        request: &impl prost::Message,
+    ) -> Option<RequestKey> {
+        let retention_ms = self.settings.idempotency.retention_ms;
+        id.map(|id| RequestKey::new(id, &format!("{NAME}/{method}"), request, &self.clock, retention_ms))
+    }
+
+    /// Runs a mutation in a transaction of its own, unless something is wrong with it.
+    async fn run<A: prost::Message + Default + 'static>(
+        &self,
+        parser: Parser<'_>,
+        key: Option<RequestKey>,
+        operation: Operation<A>,
+        durability: Durability,
+    ) -> Result<A> {
+        parser.violations.check()?;
+        let durability = operation.durability.unwrap_or(durability);
+        self.storage.write_once(durability, key, operation).await
+    }
+
     /// A page of a list.
     fn page<K>(&self, after: Option<K>, rows_max: u64) -> Page<K> {
         Page {

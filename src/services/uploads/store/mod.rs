@@ -21,10 +21,10 @@ pub use errors::{ErrorFilter, NewError, list_errors, record_error};
 pub use index::index;
 pub use list::{FileFilter, Page, SessionFilter, list_files, list_sessions};
 pub use names::{Names, services};
-pub use register::{Registered, register};
+pub use register::register;
 pub use remove::{delete_session, due, remove_expired, remove_remains};
 pub use reserve::{extend, release, reserve};
-pub use sessions::{Metadata, change, create, find};
+pub use sessions::{Metadata, change, create, find, lock_of, locked_status};
 pub use stats::stats;
 
 #[cfg(test)]

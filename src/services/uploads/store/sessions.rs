@@ -9,9 +9,9 @@ use uuid::Uuid;
 use super::names::Names;
 use super::{rows, sql};
 use crate::error::{Error, Result};
-use crate::services::uploads::domain::{Change, NameKind, NewSession, Session};
+use crate::services::uploads::domain::{Change, NameKind, NewSession, Session, Status};
 use crate::services::uploads::entity::sessions;
-use crate::storage::{Db, Tx};
+use crate::storage::{Db, Rank, RowLock, Tx};
 
 /// Whether a session is read with its metadata, which can be large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,17 @@ pub(super) async fn lock(tx: &Tx<'_>, names: &Names, id: Uuid, metadata: Metadat
         Metadata::Left => sql::one(tx, &tx.locking(WITHOUT_METADATA), vec![id.into()]).await?,
     };
     rows::session(tx, names, row.ok_or(Error::UploadSessionNotFound)?).await
+}
+
+/// The lock of a session's row.
+pub fn lock_of(id: Uuid) -> RowLock {
+    let select = r#"SELECT "row_id" FROM "upload_sessions" WHERE "id" = $1"#;
+    RowLock::new(Rank::Sessions, id.into_bytes(), select, vec![id.into()])
+}
+
+/// Where a session stands, locked. Error: UploadSessionNotFound.
+pub async fn locked_status(tx: &Tx<'_>, names: &Names, id: Uuid) -> Result<Status> {
+    Ok(lock(tx, names, id, Metadata::Left).await?.status)
 }
 
 /// Makes a session. Errors: UploadSessionExists, TooManyUploadNames.
