@@ -5,6 +5,7 @@
 mod bench;
 mod ceiling;
 mod contest;
+mod files;
 mod floor;
 mod lane;
 mod load;
@@ -63,7 +64,7 @@ pub(crate) struct RunArguments {
     /// Only this workload. May be given several times.
     #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(workloads::names()))]
     pub(crate) only: Vec<String>,
-    /// The queue's workloads at full size: a million tasks, five million finished ones. It takes minutes.
+    /// The queue's and the uploads' workloads at full size: a million tasks or hashes, five million finished tasks. It takes minutes.
     #[arg(long)]
     pub(crate) large: bool,
     /// How long each side is measured in each round.

@@ -75,19 +75,30 @@ impl Material {
         self.below(n) == 0
     }
 
-    fn below(&mut self, n: usize) -> usize {
+    /// A number below `n`, at random.
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         // Multiply and shift instead of a division; the bias is far below what a benchmark can see.
         ((u128::from(self.word()) * n as u128) >> 64) as usize
     }
 
     /// splitmix64.
     fn word(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut word = self.random;
-        word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        word ^ (word >> 31)
+        self.random = self.random.wrapping_add(GOLDEN);
+        finish(self.random)
     }
+}
+
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// A random number that belongs to this one: no two have the same.
+pub(crate) fn mixed(number: u64) -> u64 {
+    finish(number.wrapping_mul(GOLDEN).wrapping_add(GOLDEN))
+}
+
+fn finish(mut word: u64) -> u64 {
+    word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    word ^ (word >> 31)
 }
 
 #[cfg(test)]

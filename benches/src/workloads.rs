@@ -9,6 +9,7 @@ mod memory;
 mod queue;
 mod read;
 mod size;
+mod uploads;
 mod write;
 
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::postgres::Postgres;
 use crate::report::{Report, Section};
 use crate::{Fallible, RunArguments, proc};
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "hot-get",
     "cold-get",
     "batch-get",
@@ -36,6 +37,7 @@ const NAMES: [&str; 16] = [
     "queue-depth",
     "queue-size",
     "jobs",
+    "uploads",
 ];
 
 pub(crate) fn names() -> [&'static str; NAMES.len()] {
@@ -60,6 +62,7 @@ async fn workload(name: &str, bench: &Bench) -> Fallible<Vec<Section>> {
         "queue-depth" => depth::run(bench).await,
         "queue-size" => size::run(bench).await,
         "jobs" => jobs::run(bench).await,
+        "uploads" => uploads::run(bench).await,
         other => Err(format!("there is no workload {other}").into()),
     }
 }
@@ -131,7 +134,7 @@ fn notes(bench: &Bench) -> Vec<String> {
             .to_owned(),
         "the last acknowledged put of each worker is read back after its contest".to_owned(),
         "after each contest of the queue its Stats must agree with the tasks that were counted, added and completed; each job must \
-         have the counts that were acknowledged"
+         have the counts that were acknowledged, each upload session its files, and the uploads' Stats all of them"
             .to_owned(),
         "workers of the queue register anew for each round; tasks are there before each round, twice what it can use up"
             .to_owned(),

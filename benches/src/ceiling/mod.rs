@@ -5,6 +5,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod queue;
+pub(crate) mod uploads;
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

@@ -4,6 +4,7 @@
 mod cache;
 mod jobs;
 mod queue;
+mod uploads;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use clap::Args;
 use pannier_proto::cache::v1::cache_service_server::CacheServiceServer;
 use pannier_proto::jobs::v1::jobs_service_server::JobsServiceServer;
 use pannier_proto::queue::v1::queue_service_server::QueueServiceServer;
+use pannier_proto::uploads::v1::uploads_service_server::UploadsServiceServer;
 use prost::Message;
 use serde_json::json;
 use tokio::net::{TcpListener, UnixListener};
@@ -45,7 +47,8 @@ pub(crate) async fn serve(arguments: FloorArguments) -> Fallible<()> {
     let answers = Answers { folder: arguments.answers };
     let routes = Routes::new(CacheServiceServer::new(cache::Cache::new(&answers)?))
         .add_service(QueueServiceServer::new(queue::Queue::new(&answers)?))
-        .add_service(JobsServiceServer::new(jobs::Jobs::new(&answers)?));
+        .add_service(JobsServiceServer::new(jobs::Jobs::new(&answers)?))
+        .add_service(UploadsServiceServer::new(uploads::Uploads::new(&answers)?));
     let listener = TcpListener::bind(arguments.listen).await?;
     let address = listener.local_addr()?;
     // tonic ignores its own setting for a listener that it is given; without this, calls stall 40 ms each.

@@ -5,6 +5,7 @@ pub(crate) mod dispatch;
 pub(crate) mod jobs;
 pub(crate) mod stream;
 pub(crate) mod tasks;
+pub(crate) mod uploads;
 
 use crate::Failure;
 

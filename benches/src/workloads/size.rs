@@ -12,10 +12,10 @@ use crate::queue::{agree, parameters};
 use crate::report::{Finding, Section, Target};
 use crate::sidecar::{Sidecar, Via};
 
-const MILLION: u64 = 1_000_000;
-/// In the ordinary run, from which a million is reckoned.
-const SAMPLE: u64 = 100_000;
-const MEGABYTE: f64 = 1e6;
+pub(super) const MILLION: u64 = 1_000_000;
+/// In the ordinary run.
+pub(super) const SAMPLE: u64 = 100_000;
+pub(super) const MEGABYTE: f64 = 1e6;
 const TABLES_SHOWN: usize = 4;
 
 pub(super) async fn run(bench: &Bench) -> Fallible<Vec<Section>> {
@@ -60,7 +60,7 @@ pub(super) async fn run(bench: &Bench) -> Fallible<Vec<Section>> {
 }
 
 /// All files of the folder.
-fn size_of(data: &Path) -> Fallible<u64> {
+pub(super) fn size_of(data: &Path) -> Fallible<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(data)? {
         bytes += entry?.metadata()?.len();
@@ -69,7 +69,7 @@ fn size_of(data: &Path) -> Fallible<u64> {
 }
 
 /// The largest tables and indexes.
-fn tables(data: &Path, count: u64) -> Fallible<Vec<Finding>> {
+pub(super) fn tables(data: &Path, count: u64) -> Fallible<Vec<Finding>> {
     let connection = Connection::open_with_flags(data.join("pannier.db"), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let mut query =
         connection.prepare("SELECT name, sum(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC LIMIT ?1")?;
