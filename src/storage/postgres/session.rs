@@ -48,7 +48,13 @@ pub(super) struct Session {
 }
 
 /// PostgreSQL keeps the plan of a statement until the table is analysed, and one made for an empty table may read all of it when
-/// it is full. So in a session's first operations its plans are made anew, ever more seldom; later autovacuum sees to it.
+/// it is full; and as long as nothing has analysed a table, it takes a list of keys for most of it. So in a session's first operations
+/// its plans are made anew, ever more seldom, and tables that nothing has analysed yet are. Later autovacuum sees to it.
+const PLAN_ANEW: &str = "DO $$ DECLARE grown regclass; BEGIN \
+     FOR grown IN SELECT oid FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' \
+     AND reltuples < 0 AND pg_relation_size(oid) >= 131072 \
+     LOOP EXECUTE 'ANALYZE ' || grown; END LOOP; END $$; DISCARD PLANS";
+
 fn is_time_to_plan_anew(operations: u64) -> bool {
     operations <= PLANNED_ANEW_TO && operations.is_power_of_two()
 }
@@ -133,10 +139,13 @@ impl Session {
         let (executor, database) = (open.executor.clone(), open.database.clone());
         self.operations += 1;
         if is_time_to_plan_anew(self.operations)
-            && let Err(failure) = executor.run("DISCARD PLANS").await
+            && let Err(failure) = executor.run(PLAN_ANEW).await
         {
-            self.give_up(&failure);
-            return Err(failure);
+            if failure.is_lost() {
+                self.give_up(&failure);
+                return Err(failure);
+            }
+            tracing::debug!(cause = failure.message, "statements are planned as they were");
         }
         Ok((executor, database))
     }

@@ -11,4 +11,5 @@ mod register;
 mod request_id;
 mod reservations;
 mod sessions;
+mod shared;
 mod stats;
