@@ -65,7 +65,6 @@ enum QueueWorkers {
     MetadataJson,
     CreateTime,
     BeatTime,
-    PriorBeatTime,
     EndTime,
 }
 
@@ -259,7 +258,6 @@ fn workers() -> TableCreateStatement {
         .col(number(C::CreateTime))
         // By the steady clock.
         .col(number(C::BeatTime))
-        .col(number(C::PriorBeatTime))
         .col(maybe(C::EndTime))
         .take()
 }

@@ -94,7 +94,6 @@ pub mod workers {
         pub metadata_json: String,
         pub create_time: i64,
         pub beat_time: i64,
-        pub prior_beat_time: i64,
         pub end_time: Option<i64>,
     }
 

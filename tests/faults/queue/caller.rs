@@ -1,8 +1,9 @@
 //! One who calls: connects anew when its connection breaks, and has every call written down.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use pannier_proto::queue::v1 as pb;
+use prost_types::Timestamp;
 use tonic::{Response, Status};
 use uuid::Uuid;
 
@@ -157,16 +158,27 @@ impl Caller {
         self.call(&way, Asked::Unregister { worker }, send, read).await
     }
 
-    pub(crate) async fn beat(&mut self, worker: i64, held: Option<Vec<(i64, i64)>>) -> Answer {
+    /// A beat with what a worker holds, which is whole up to a time; `noted` is told when it was noted.
+    pub(crate) async fn beat(
+        &mut self,
+        worker: i64,
+        held: Option<Vec<(i64, i64)>>,
+        beat_time: Option<Timestamp>,
+        noted: &Mutex<Option<Timestamp>>,
+    ) -> Answer {
         let way = self.way("Beat", false);
         let task = |held: &(i64, i64)| pb::HeldTask { task_id: held.0, token: held.1 };
-        let tasks = held.as_ref().map(|held| pb::HeldTasks { tasks: held.iter().map(task).collect() });
+        let tasks =
+            held.as_ref().map(|held| pb::HeldTasks { tasks: held.iter().map(task).collect(), beat_time });
         let request = pb::BeatRequest { worker_id: worker, held: tasks };
         let send = |mut client: Client| {
             let request = request.clone();
             async move { client.beat(request).await }
         };
-        let read = |_: &Recorder, answer: pb::BeatResponse| Reply::Beaten(answer.lost_task_ids);
+        let read = |_: &Recorder, answer: pb::BeatResponse| {
+            *noted.lock().expect("no panic") = answer.beat_time;
+            Reply::Beaten(answer.lost_task_ids)
+        };
         self.call(&way, Asked::Beat { worker, held }, send, read).await
     }
 

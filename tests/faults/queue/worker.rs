@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use prost_types::Timestamp;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
@@ -23,6 +24,10 @@ const LEASE: u64 = 700_000;
 struct Shared {
     /// Task and token.
     held: Mutex<Vec<(i64, i64)>>,
+    /// When its last beat was noted.
+    noted: Mutex<Option<Timestamp>>,
+    /// The same, when the claim was sent that is on its way.
+    claiming: Mutex<Option<Option<Timestamp>>>,
     /// It does not beat for a while.
     stalls: AtomicBool,
     /// It was told that it is dead.
@@ -114,12 +119,15 @@ impl Worker {
         let hold = self.registered.as_ref().map_or(Hold::Lease(LEASE), |(worker, _)| Hold::Worker(*worker));
         let claiming = Claiming { tasks_max, hold };
         let outcomes = std::mem::take(&mut self.waiting);
+        let noted = *self.shared.noted.lock().expect("no panic");
+        *self.shared.claiming.lock().expect("no panic") = Some(noted);
         let answer = if outcomes.is_empty() {
             self.caller.claim(claiming).await
         } else {
             self.caller.exchange(outcomes.clone(), claiming).await
         };
         self.learn(&outcomes, answer);
+        *self.shared.claiming.lock().expect("no panic") = None;
     }
 
     /// Most work takes no time; some takes longer than a lease, some longer than a worker may be silent.
@@ -222,9 +230,12 @@ async fn beat_on(mut caller: Caller, shared: Arc<Shared>, worker: i64) {
         if shared.stalls.load(Ordering::Relaxed) {
             continue;
         }
+        // First the time, then the list: a claim whose answer comes between is in it.
+        let claiming = *shared.claiming.lock().expect("no panic");
+        let whole = claiming.unwrap_or(*shared.noted.lock().expect("no panic"));
         let held = shared.held.lock().expect("no panic").clone();
         let held = (!caller.chance.once_in(6)).then_some(held);
-        match caller.beat(worker, held).await {
+        match caller.beat(worker, held, whole, &shared.noted).await {
             Answer::Refused(reason) if reason == "WORKER_LOST" => {
                 shared.is_lost.store(true, Ordering::Relaxed);
                 return;

@@ -3,18 +3,21 @@
 use pannier_proto::errors::v1::ErrorReason;
 use pannier_proto::queue::v1 as pb;
 use pannier_proto::queue::v1::{TaskEventKind as Kind, TaskState};
+use prost_types::Timestamp;
 use tonic::Code;
 
 use super::calls::{claiming, item, seconds, us};
 use crate::harness::{Pannier, assert_status, pannier, pannier_with};
 
-fn held(tasks: &[&pb::Task]) -> Option<pb::HeldTasks> {
+/// A beat with what a worker holds, as far as it knows since the beat before.
+async fn beat_with(
+    pannier: &Pannier,
+    worker_id: i64,
+    tasks: &[&pb::Task],
+    beat_time: Option<Timestamp>,
+) -> pb::BeatResponse {
     let tasks = tasks.iter().map(|task| pb::HeldTask { task_id: task.id, token: task.token }).collect();
-    Some(pb::HeldTasks { tasks })
-}
-
-async fn beat_with(pannier: &Pannier, worker_id: i64, tasks: &[&pb::Task]) -> pb::BeatResponse {
-    let request = pb::BeatRequest { worker_id, held: held(tasks) };
+    let request = pb::BeatRequest { worker_id, held: Some(pb::HeldTasks { tasks, beat_time }) };
     pannier.queue().beat(request).await.unwrap().into_inner()
 }
 
@@ -105,27 +108,45 @@ async fn a_worker_is_told_with_its_beat_what_to_stop() {
     let answer = pannier.cancel(one.id).await;
     assert_eq!(answer.result, Some(pb::task_result::Result::State(TaskState::Claimed.into())));
     assert_eq!(pannier.beat(worker).await.cancel_task_ids, [one.id]);
-    let told = beat_with(&pannier, worker, &[&one, &two]).await;
+    let told = beat_with(&pannier, worker, &[&one, &two], None).await;
     assert_eq!((told.cancel_task_ids, told.lost_task_ids), (vec![one.id], vec![]));
 }
 
 #[tokio::test]
-async fn what_a_worker_does_not_know_of_is_queued_again_with_its_second_beat() {
+async fn what_a_worker_does_not_know_of_is_queued_again() {
     let pannier = pannier().await;
     pannier.enqueue_all(vec![item("a"), item("a")]).await;
     let worker = pannier.worker("w").await;
     let known = pannier.claim_for(worker).await.unwrap();
     let unknown = pannier.claim_for(worker).await.unwrap();
     pannier.advance_s(1);
-    // The answer to the claim may still be on its way.
-    beat_with(&pannier, worker, &[&known]).await;
-    assert_eq!(pannier.state_of(unknown.id).await, TaskState::Claimed);
+    let first = pannier.beat(worker).await.beat_time;
     pannier.advance_s(4);
-    beat_with(&pannier, worker, &[&known]).await;
+    let second = pannier.beat(worker).await.beat_time;
+    // The answer to the claim may still be on its way, as far as these tell; one is from a clock that runs ahead.
+    let ahead = Timestamp { seconds: 4_000_000_000, nanos: 0 };
+    let early = Timestamp { seconds: 1, nanos: 0 };
+    for beat_time in [None, Some(early)] {
+        beat_with(&pannier, worker, &[&known], beat_time).await;
+        assert_eq!(pannier.state_of(unknown.id).await, TaskState::Claimed);
+    }
+    assert_eq!(us(first.as_ref()).unwrap() + 4_000_000, us(second.as_ref()).unwrap());
+    let late = pannier.claim_for(worker).await;
+    assert!(late.is_none());
+    beat_with(&pannier, worker, &[&known], second).await;
     assert_eq!(pannier.state_of(unknown.id).await, TaskState::Queued);
+    let again = pannier.claim_for(worker).await.unwrap();
+    assert_eq!(again.id, unknown.id);
+    // However often the beat is repeated, and whatever it says, it does not know of this claim.
+    for beat_time in [second, second, Some(ahead)] {
+        beat_with(&pannier, worker, &[&known], beat_time).await;
+        assert_eq!(pannier.state_of(unknown.id).await, TaskState::Claimed);
+    }
+    pannier.try_complete(&again).await.unwrap();
     assert_eq!(pannier.state_of(known.id).await, TaskState::Claimed);
-    assert_eq!(pannier.log_of(unknown.id).await, [Kind::Enqueued, Kind::Claimed, Kind::Forgotten]);
-    let told = beat_with(&pannier, worker, &[&known, &unknown]).await;
+    let log = pannier.log_of(unknown.id).await;
+    assert_eq!(log[..3], [Kind::Enqueued, Kind::Claimed, Kind::Forgotten]);
+    let told = beat_with(&pannier, worker, &[&known, &unknown], None).await;
     assert_eq!(told.lost_task_ids, [unknown.id]);
 }
 
@@ -176,7 +197,7 @@ async fn a_worker_with_a_timeout_loses_the_task_at_its_time_though_it_beats() {
     pannier.advance_s(10);
     pannier.beat(worker).await;
     pannier.advance_s(10);
-    let told = beat_with(&pannier, worker, &[&task]).await;
+    let told = beat_with(&pannier, worker, &[&task], None).await;
     assert_eq!(told.lost_task_ids, [id]);
     assert_eq!(pannier.task(id).await.failure_count, 1);
 }

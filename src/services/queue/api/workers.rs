@@ -6,7 +6,7 @@ use pannier_proto::queue::v1 as pb;
 
 use super::super::Core;
 use super::super::convert::{self, Parser};
-use super::super::store::{self, Told};
+use super::super::store::{self, Listed, Told};
 use super::cut;
 use crate::error::{Error, Result};
 use crate::page::Query;
@@ -64,34 +64,33 @@ impl Core {
 
     pub(super) async fn beat(self: &Arc<Self>, request: pb::BeatRequest) -> Result<pb::BeatResponse> {
         let mut parser = Parser::new(&self.settings.queue);
-        let held = request.held.map(|held| held.tasks);
+        let listed = request.held.map(|held| Listed {
+            whole_us: held.beat_time.map(|time| parser.time_us("held.beat_time", &time)),
+            tasks: held.tasks.into_iter().map(|task| (task.task_id, task.token)).collect(),
+        });
         let max = self.settings.queue.batch_items_max;
-        if held.as_ref().is_some_and(|held| held.len() as u64 > max) {
+        if listed.as_ref().is_some_and(|listed| listed.tasks.len() as u64 > max) {
             parser.violations.add("held.tasks", format!("must be at most {max} (queue.batch_items_max)"));
         }
         parser.violations.check()?;
         self.do_what_is_due().await?;
-        let held = held.map(|held| held.into_iter().map(|task| (task.task_id, task.token)).collect());
-        let told = self.beat_of(request.worker_id, held).await?;
+        let told = self.beat_of(request.worker_id, listed).await?;
         Ok(pb::BeatResponse {
             cancel_task_ids: told.cancelled,
             lost_task_ids: told.lost,
             beat_interval: Some(convert::duration(self.beat_interval_us())),
+            beat_time: Some(convert::timestamp(told.beat_us)),
         })
     }
 
-    /// Notes a beat, with what the worker says to hold, as (task, token).
-    pub(super) async fn beat_of(
-        self: &Arc<Self>,
-        worker_id: i64,
-        held: Option<Vec<(i64, i64)>>,
-    ) -> Result<Told> {
+    /// Notes a beat, with what the worker says to hold.
+    pub(super) async fn beat_of(self: &Arc<Self>, worker_id: i64, listed: Option<Listed>) -> Result<Told> {
         // A beat that a power loss takes is followed by another.
         self.storage
-            .write(Durability::Relaxed, (self.clone(), held), move |tx, (core, held)| {
+            .write(Durability::Relaxed, (self.clone(), listed), move |tx, (core, listed)| {
                 Box::pin(async move {
                     let mut step = store::Step::new(tx, &core.names, core.now());
-                    let told = store::beat(&mut step, worker_id, held.as_deref(), &core.limits).await?;
+                    let told = store::beat(&mut step, worker_id, listed.as_ref(), &core.limits).await?;
                     core.follow(step).await?;
                     Ok(told)
                 })

@@ -41,7 +41,7 @@ pub use schedules::{
 };
 pub use settle::settle;
 pub use stats::{RECOUNT_STEPS, TypeNumbers, add, forget_minutes, note_begin, note_end, numbers, recount};
-pub use workers::{Told, beat, list as list_workers, register, unregister};
+pub use workers::{Listed, Told, beat, list as list_workers, register, unregister};
 
 /// The time of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

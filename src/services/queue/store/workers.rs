@@ -20,8 +20,8 @@ use crate::storage::{Db, Tx};
 const TASKS_TOLD_MAX: i64 = 100;
 
 const WORKER: &str =
-    r#"SELECT "prior_beat_time" AS "number" FROM "queue_workers" WHERE "id" = $1 AND "end_time" IS NULL"#;
-const BEAT: &str = r#"UPDATE "queue_workers" SET "prior_beat_time" = $1, "beat_time" = $1 WHERE "id" = $2"#;
+    r#"SELECT "beat_time" AS "number" FROM "queue_workers" WHERE "id" = $1 AND "end_time" IS NULL"#;
+const BEAT: &str = r#"UPDATE "queue_workers" SET "beat_time" = $1 WHERE "id" = $2"#;
 const END: &str = r#"UPDATE "queue_workers" SET "end_time" = $1 WHERE "id" = $2"#;
 pub(super) const HELD: &str = r#"SELECT "id", "token", "claim_time", "is_cancelling" FROM "queue_tasks" WHERE "worker_id" = $1
     AND "state" IN (2, 3)"#;
@@ -47,7 +47,6 @@ pub async fn register(
         metadata_json: Set(metadata_json.to_owned()),
         create_time: Set(now_us),
         beat_time: Set(now_us),
-        prior_beat_time: Set(now_us),
         ..Default::default()
     };
     Ok(Worker {
@@ -68,6 +67,17 @@ pub struct Told {
     pub cancelled: Vec<i64>,
     /// Tasks that it does not hold any more.
     pub lost: Vec<i64>,
+    /// When its beat was noted.
+    pub beat_us: i64,
+}
+
+/// What a worker says to hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// As (task, token).
+    pub tasks: Vec<(i64, i64)>,
+    /// Up to when that is all. None: nobody knows.
+    pub whole_us: Option<i64>,
 }
 
 #[derive(FromQueryResult)]
@@ -78,12 +88,14 @@ struct Held {
     is_cancelling: bool,
 }
 
-/// Notes that a worker is alive. `listed` is what it says to hold, as (task, token); what it has forgotten is queued again.
-/// Error: WorkerLost.
+/// The clocks of two sidecars may differ by this part of a worker's timeout before a task is taken for forgotten that is not.
+const CLOCKS: i64 = 16;
+
+/// Notes that a worker is alive. `listed` is what it says to hold; what it has forgotten is queued again. Error: WorkerLost.
 pub async fn beat(
     step: &mut Step<'_>,
     worker_id: i64,
-    listed: Option<&[(i64, i64)]>,
+    listed: Option<&Listed>,
     limits: &Limits,
 ) -> Result<Told> {
     let tx = step.tx;
@@ -92,14 +104,18 @@ pub async fn beat(
     sql::execute(tx, BEAT, vec![step.now.us.into(), worker_id.into()]).await?;
     let Some(listed) = listed else {
         let cancelled = sql::all::<Held>(tx, CANCELLING, vec![worker_id.into()]).await?;
-        return Ok(Told { cancelled: cancelled.iter().map(|held| held.id).collect(), lost: Vec::new() });
+        let cancelled = cancelled.iter().map(|held| held.id).collect();
+        return Ok(Told { cancelled, lost: Vec::new(), beat_us: step.now.us });
     };
+    // No list is whole up to a time at which its worker had not beaten yet: a clock was set, or it is made up.
+    let whole_us = listed.whole_us.map_or(i64::MIN, |whole_us| whole_us.min(last_beat_us));
+    let whole_us = whole_us.saturating_sub(limits.worker_timeout_us / CLOCKS);
     let held = sql::all::<Held>(tx, HELD, vec![worker_id.into()]).await?;
     let tokens: HashMap<i64, i64> = held.iter().map(|held| (held.id, held.token)).collect();
-    let named: HashSet<i64> = listed.iter().map(|(task_id, _)| *task_id).collect();
+    let named: HashSet<i64> = listed.tasks.iter().map(|(task_id, _)| *task_id).collect();
     let forgotten: Vec<i64> = held
         .iter()
-        .filter(|held| !named.contains(&held.id) && held.claim_time.is_some_and(|us| us < last_beat_us))
+        .filter(|held| !named.contains(&held.id) && held.claim_time.is_some_and(|us| us < whole_us))
         .map(|held| held.id)
         .collect();
     for mut row in rows::current(tx, &forgotten).await? {
@@ -110,7 +126,8 @@ pub async fn beat(
     let is_lost = |(task_id, token): &&(i64, i64)| tokens.get(task_id) != Some(token);
     Ok(Told {
         cancelled: held.iter().filter(|held| held.is_cancelling).map(|held| held.id).collect(),
-        lost: listed.iter().filter(is_lost).map(|(task_id, _)| *task_id).collect(),
+        lost: listed.tasks.iter().filter(is_lost).map(|(task_id, _)| *task_id).collect(),
+        beat_us: step.now.us,
     })
 }
 
