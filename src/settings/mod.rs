@@ -103,7 +103,7 @@ impl Settings {
         self.jobs.check(&mut found, self.server.message_bytes_max);
         self.settings.check(&mut found, self.server.message_bytes_max);
         self.queue.check(&mut found);
-        self.transaction.check(&mut found, self.server.message_bytes_max);
+        self.transaction.check(&mut found);
         self.uploads.check(&mut found, self.server.message_bytes_max);
         if !matches!(self.log.format.as_str(), "text" | "json") {
             found.push(("log.format", "must be text or json".into()));

@@ -12,7 +12,7 @@ pub struct TransactionSettings {
     pub mutations_max: u64,
     /// Items of all mutations of one commit: each item of a batch is one, every other mutation is one.
     pub items_max: u64,
-    /// Bytes of one commit.
+    /// Bytes of one commit. It is one message, so `server.message_bytes_max` bounds it as well.
     pub bytes_max: u64,
 }
 
@@ -23,10 +23,9 @@ impl Default for TransactionSettings {
 }
 
 impl TransactionSettings {
-    /// A commit is one message.
-    pub(super) fn check(&self, found: &mut Vec<(&'static str, String)>, message_bytes_max: u64) {
+    pub(super) fn check(&self, found: &mut Vec<(&'static str, String)>) {
         within(found, "transaction.mutations_max", self.mutations_max, 1..=100_000);
         within(found, "transaction.items_max", self.items_max, 1..=1_000_000);
-        within(found, "transaction.bytes_max", self.bytes_max, 1..=message_bytes_max);
+        within(found, "transaction.bytes_max", self.bytes_max, 1..=1 << 30);
     }
 }

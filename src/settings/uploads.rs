@@ -42,7 +42,7 @@ pub struct UploadsSettings {
     pub stats_sessions_max: u64,
     /// Exports at once; further ones are refused with OVERLOADED.
     pub exports_max: u64,
-    /// Bytes of one message of an export.
+    /// Bytes of the files in one message of an export; an eighth of `server.message_bytes_max` bounds them as well.
     pub index_bytes_max: u64,
     /// Lines that an import stores in one transaction.
     pub import_lines_max: u64,
@@ -115,7 +115,7 @@ impl UploadsSettings {
         within(found, "uploads.stats_sessions_max", self.stats_sessions_max, 1..=1_000_000);
         within(found, "uploads.exports_max", self.exports_max, 0..=1_024);
         // JSON may take six characters for one.
-        within(found, "uploads.index_bytes_max", self.index_bytes_max, 1..=message_bytes_max / 8);
+        within(found, "uploads.index_bytes_max", self.index_bytes_max, 1..=1 << 27);
         within(found, "uploads.import_lines_max", self.import_lines_max, 1..=100_000);
         within(found, "uploads.sweep_ms", self.sweep_ms, 10..=3_600_000);
     }

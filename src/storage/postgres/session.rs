@@ -124,6 +124,10 @@ impl Session {
 
     /// The connection, opened if there is none that can be trusted.
     pub(super) async fn open(&mut self) -> Result<(Arc<Executor>, DatabaseConnection), Failure> {
+        self.operations += 1;
+        if is_time_to_plan_anew(self.operations) {
+            self.plan_anew().await;
+        }
         if self.trusted().is_none() {
             self.open = None;
         }
@@ -136,18 +140,17 @@ impl Session {
         };
         let patience = Duration::from_millis(self.place.settings.statement_ms_max) + GRACE;
         open.executor.set_patience(patience);
-        let (executor, database) = (open.executor.clone(), open.database.clone());
-        self.operations += 1;
-        if is_time_to_plan_anew(self.operations)
-            && let Err(failure) = executor.run(PLAN_ANEW).await
-        {
-            if failure.is_lost() {
-                self.give_up(&failure);
-                return Err(failure);
-            }
-            tracing::debug!(cause = failure.message, "statements are planned as they were");
+        Ok((open.executor.clone(), open.database.clone()))
+    }
+
+    /// Has the connection plan anew, if there is one. One that is found to have ended is given up, and the operation has another opened.
+    async fn plan_anew(&mut self) {
+        let Some(executor) = self.trusted().map(|open| open.executor.clone()) else { return };
+        match executor.run(PLAN_ANEW).await {
+            Ok(()) => {}
+            Err(failure) if failure.is_lost() => self.give_up(&failure),
+            Err(failure) => tracing::debug!(cause = failure.message, "statements are planned as they were"),
         }
-        Ok((executor, database))
     }
 
     async fn connect(&mut self) -> Result<Open, Failure> {

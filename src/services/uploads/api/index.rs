@@ -61,7 +61,9 @@ impl Uploads {
     /// The next files of a service, read within the time that a call has.
     async fn index_page(&self, service: String, after: Option<Sha256>) -> Result<(Vec<File>, bool)> {
         let until = clock::instant() + Duration::from_millis(self.settings.server.deadline_ms);
-        let bytes_max = usize::try_from(self.settings.uploads.index_bytes_max).unwrap_or(usize::MAX);
+        // As text a file takes some times its bytes.
+        let bytes_max = self.settings.uploads.index_bytes_max.min(self.settings.server.message_bytes_max / 8);
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
         let page = Page { after, rows_max: usize::MAX, bytes_max };
         let input = (self.context.names.reading(), service, page);
         let read = self
