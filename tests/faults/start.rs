@@ -215,3 +215,29 @@ async fn the_data_is_good_after_refused_starts() {
     }
     still_good(&place).await;
 }
+
+#[tokio::test]
+async fn a_database_whose_making_was_cut_off_is_made_anew() {
+    let _turn = turn::shared().await;
+    let place = Place::new();
+    let launch = Launch::new(&place);
+    // As a process leaves it that is ended in the middle of its first transaction: the file has been written to, and the journal that
+    // undoes it is there.
+    let made = place.path("made.db");
+    let making = Connection::open(&made).expect("a database");
+    making.pragma_update(None, "cache_size", 2).expect("a small cache");
+    making.pragma_update(None, "application_id", 0).expect("a first change");
+    making
+        .execute_batch("BEGIN; CREATE TABLE half (text TEXT); INSERT INTO half SELECT hex(randomblob(2000)) FROM (VALUES (1), (2), (3), (4), (5), (6));")
+        .expect("half a transaction");
+    let data = place.path("data");
+    std::fs::create_dir_all(&data).expect("a folder");
+    std::fs::copy(&made, data.join("pannier.db")).expect("the file");
+    std::fs::copy(place.path("made.db-journal"), data.join("pannier.db-journal")).expect("its journal");
+    drop(making);
+
+    let mut sidecar = launch.start().await;
+    endless(&mut cache(&sidecar).await, "made").await;
+    sidecar.stop().await;
+    crate::load::sound(&place);
+}

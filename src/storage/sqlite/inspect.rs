@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 
 use super::connection::{APPLICATION_ID, Place};
 use crate::clock;
@@ -123,7 +123,7 @@ pub(super) fn is_database(path: &Path) -> Result<bool> {
 fn look_inside(place: &Place, database: &Path) -> Result<()> {
     let unreadable =
         |error: rusqlite::Error| Error::Refused(format!("cannot read {}: {error}", database.display()));
-    let connection = place.open_untouched(database).map_err(unreadable)?;
+    let connection = open_readable(place, database).map_err(unreadable)?;
     let tables: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", [], |row| row.get(0))
         .map_err(unreadable)?;
@@ -142,6 +142,22 @@ fn look_inside(place: &Place, database: &Path) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Opens a database that is to be looked at. A process that was ended while it made the database leaves a change that is half done, before
+/// there is a write-ahead log: nobody can read the file until SQLite has undone it, which it does for who may write.
+fn open_readable(place: &Place, database: &Path) -> rusqlite::Result<Connection> {
+    let look =
+        |connection: &Connection| connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+    let connection = place.open_untouched(database)?;
+    match look(&connection) {
+        Err(rusqlite::Error::SqliteFailure(failure, _)) if failure.code == rusqlite::ErrorCode::ReadOnly => {
+            drop(connection);
+            look(&Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?)?;
+            place.open_untouched(database)
+        }
+        looked => looked.map(|()| connection),
+    }
 }
 
 /// Looks for corruption for at most `ms_max` and tells whether that was enough; what it has not read by then is left to

@@ -146,7 +146,7 @@ async fn without_room_for_the_wal_nothing_acknowledged_is_lost() {
         shim.arm(NO_ROOM, 1 + chance.below(20));
         callers.are_refused(200).await;
         shim.disarm();
-        server.accepts().await;
+        server.accepts_again().await;
         serves_again(&mut client, Instant::now(), BACK).await;
         callers.are_served(50).await;
         let refused = callers.end_with(either).await;

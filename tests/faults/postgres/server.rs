@@ -148,6 +148,18 @@ impl Server {
         }
     }
 
+    /// The same; one that has ended because it could not even recover is started again.
+    pub(super) async fn accepts_again(&mut self) {
+        let end = Instant::now() + 2 * LONG;
+        while PgConnection::connect(&self.url("postgres")).await.is_err() {
+            assert!(Instant::now() < end, "it does not recover\n{}", self.log());
+            if self.postmaster().is_empty() {
+                self.start().await;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     fn postmaster(&self) -> String {
         let file = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
         file.lines().next().unwrap_or_default().to_owned()
