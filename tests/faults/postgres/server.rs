@@ -139,16 +139,8 @@ impl Server {
         std::fs::remove_file(self.data().join("postmaster.pid")).expect("a killed server leaves it behind");
     }
 
-    /// Waits until it accepts connections again, without any help.
-    pub(super) async fn accepts(&self) {
-        let end = Instant::now() + 2 * LONG;
-        while let Err(error) = PgConnection::connect(&self.url("postgres")).await {
-            assert!(Instant::now() < end, "it does not recover: {error}\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// The same; one that has ended because it could not even recover is started again.
+    /// Waits until it accepts connections again. It recovers by itself; only one that has ended, because it had no room to recover, is
+    /// started again.
     pub(super) async fn accepts_again(&mut self) {
         let end = Instant::now() + 2 * LONG;
         while PgConnection::connect(&self.url("postgres")).await.is_err() {
