@@ -290,7 +290,9 @@ fn describe(error: &Error) -> Description {
         Error::TooManyPromptNames { .. } => tell(
             Code::ResourceExhausted,
             R::TooManyPromptNames,
-            &format!("{error}: raise prompts.names_max, or say in the metadata or by tags what has many values"),
+            &format!(
+                "{error}: raise prompts.names_max, or say in the metadata or by tags what has many values"
+            ),
         ),
         Error::TooManyPromptMarks { setting, .. } => tell(
             Code::FailedPrecondition,

@@ -265,7 +265,11 @@ fn indexes(manager: &SchemaManager<'_>) -> Vec<IndexCreateStatement> {
             .unique()
             .and_where(Expr::col(P::ImportKey).is_not_null())
             .take(),
-        listing(manager, index("prompt_bodies_by_time", B::Table.into_iden()).col(B::PromptTime), B::PromptId),
+        listing(
+            manager,
+            index("prompt_bodies_by_time", B::Table.into_iden()).col(B::PromptTime),
+            B::PromptId,
+        ),
         index("prompt_tags_by_tag", T::Table.into_iden())
             .col(T::Tag)
             .col(T::PromptTime)
