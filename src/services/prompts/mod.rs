@@ -9,6 +9,9 @@ mod domain;
 mod entity;
 mod filter;
 mod registry;
+pub mod search;
+pub mod sketch;
+pub mod statistics;
 mod store;
 mod upkeep;
 
