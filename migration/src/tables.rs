@@ -46,7 +46,11 @@ pub const TABLES: &[Table] = &[
     Table { name: "prompt_bodies", key: &["prompt_id"], identity: None },
     Table { name: "prompt_tags", key: &["prompt_id", "tag"], identity: None },
     Table { name: "prompt_scores", key: &["prompt_id", "name"], identity: None },
-    Table { name: "prompt_stats", key: &["span", "start_time", "backend_id", "model_id", "framework_id"], identity: None },
+    Table {
+        name: "prompt_stats",
+        key: &["span", "start_time", "backend_id", "model_id", "framework_id"],
+        identity: None,
+    },
     Table { name: "prompt_stat_changes", key: &["id"], identity: Some("id") },
 ];
 

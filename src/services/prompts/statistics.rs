@@ -220,12 +220,28 @@ mod tests {
         }
         let hours: Vec<_> = changes.0.iter().map(|(key, numbers)| (key.start_us, numbers.prompts)).collect();
         assert_eq!(hours, [(-HOUR_US, 1), (0, 2), (HOUR_US, 1)]);
-        assert!(changes.0.keys().all(|key| key.of_day().start_us == if key.start_us < 0 { -DAY_US } else { 0 }));
+        assert!(
+            changes.0.keys().all(|key| key.of_day().start_us == if key.start_us < 0 { -DAY_US } else { 0 })
+        );
     }
 
     #[test]
     fn the_pieces_of_a_range_are_the_range() {
-        let times = [i64::MIN, -3 * DAY_US - 5, -DAY_US, -1, 0, 1, HOUR_US, HOUR_US + 1, DAY_US - 1, DAY_US, DAY_US + HOUR_US, 40 * DAY_US + 9, i64::MAX];
+        let times = [
+            i64::MIN,
+            -3 * DAY_US - 5,
+            -DAY_US,
+            -1,
+            0,
+            1,
+            HOUR_US,
+            HOUR_US + 1,
+            DAY_US - 1,
+            DAY_US,
+            DAY_US + HOUR_US,
+            40 * DAY_US + 9,
+            i64::MAX,
+        ];
         for start in times {
             for end in times {
                 let Pieces { days, hours, cuts } = pieces(start..end);
@@ -240,10 +256,9 @@ mod tests {
                 assert!(hours.iter().all(|hours| hours.end.saturating_sub(hours.start) < 2 * DAY_US));
             }
         }
-        assert_eq!(pieces(1..2 * DAY_US), Pieces {
-            days: Some(DAY_US..2 * DAY_US),
-            hours: vec![HOUR_US..DAY_US],
-            cuts: vec![1..HOUR_US],
-        });
+        assert_eq!(
+            pieces(1..2 * DAY_US),
+            Pieces { days: Some(DAY_US..2 * DAY_US), hours: vec![HOUR_US..DAY_US], cuts: vec![1..HOUR_US] }
+        );
     }
 }

@@ -6,9 +6,9 @@ use sea_orm::{ConnectionTrait as _, DbBackend, Statement, Value};
 
 use super::ROWS_MAX;
 use super::catalogue::{Shape, exists, listed, parameters, quoted};
-use pannier_migration::tables::DERIVED;
 use crate::error::Result;
 use crate::storage::{Db, Durability, Storage, Tx};
+use pannier_migration::tables::DERIVED;
 
 /// Rows of one statement at most. Its text depends on their number, so it is a power of two, and few texts are prepared.
 const STATEMENT_ROWS_MAX: usize = 128;
