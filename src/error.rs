@@ -228,6 +228,11 @@ pub enum Error {
         /// The setting that holds the limit.
         setting: &'static str,
     },
+    /// Statistics would read too much, or have too many groups.
+    #[error(
+        "the statistics have more rows or groups than prompts.stats_rows_max and prompts.stats_groups_max allow"
+    )]
+    StatsRangeTooLarge,
     /// A check of a commit does not hold.
     #[error("a {thing} that is {is} is not as the check asks")]
     CheckFailed {

@@ -299,6 +299,13 @@ fn describe(error: &Error) -> Description {
             R::TooManyPromptMarks,
             &format!("{error}: remove some first, or raise {setting}"),
         ),
+        Error::StatsRangeTooLarge => tell(
+            Code::ResourceExhausted,
+            R::StatsRangeTooLarge,
+            &format!(
+                "{error}: begin and end at whole hours, ask for a shorter time or fewer groups, or raise the setting"
+            ),
+        ),
         Error::CheckFailed { .. } => {
             tell(Code::FailedPrecondition, R::CheckFailed, &format!("{error}: read it again, then decide"))
         }

@@ -22,6 +22,10 @@ const VECTORS: &str =
 
 const GIN: &str = r#"CREATE INDEX "prompt_search_by_words" ON "prompt_search" USING gin ("document")"#;
 
+/// Of no prompts, all are in it.
+const FILLED: &str = r#"INSERT INTO "prompt_search_state" ("id", "version", "next_id")
+    SELECT 1, 1, 0 WHERE NOT EXISTS (SELECT 1 FROM "prompts")"#;
+
 #[derive(DeriveIden)]
 enum PromptSearchState {
     Table,
@@ -30,7 +34,7 @@ enum PromptSearchState {
     NextId,
 }
 
-/// One row, there once the filling has begun.
+/// One row; none: nothing is in the index yet.
 fn state() -> TableCreateStatement {
     use PromptSearchState as C;
     let number = |column: C| ColumnDef::new(column).big_integer().not_null().take();
@@ -58,7 +62,8 @@ impl MigrationTrait for Migration {
         for statement in statements {
             manager.get_connection().execute_unprepared(statement).await?;
         }
-        manager.create_table(state()).await
+        manager.create_table(state()).await?;
+        manager.get_connection().execute_unprepared(FILLED).await.map(drop)
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

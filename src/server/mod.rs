@@ -149,6 +149,7 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
         tokio::spawn(application_settings::upkeep(application_settings, is_stopping.clone())),
         tokio::spawn(queue::upkeep(queue, is_stopping.clone())),
         tokio::spawn(uploads::upkeep(uploads, is_stopping.clone())),
+        tokio::spawn(prompts::derived(prompts.clone(), is_stopping.clone())),
         tokio::spawn(prompts::upkeep(prompts, is_stopping.clone())),
         tokio::spawn(forget_old_answers(storage.clone(), clock, is_stopping.clone())),
     ];

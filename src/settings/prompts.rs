@@ -26,6 +26,18 @@ pub struct PromptsSettings {
     pub batch_prompts_max: u64,
     /// Prompts that one page looks at.
     pub scan_rows_max: u64,
+    /// Bytes of a query of Search.
+    pub search_query_bytes_max: u64,
+    /// Words of a query of Search; a character of a script without spaces is one.
+    pub search_words_max: u64,
+    /// Matches that one Search ranks, those saved last.
+    pub search_ranked_max: u64,
+    /// Rows that one Stats reads of the days, of the hours, and of the prompts of each hour that its range cuts.
+    pub stats_rows_max: u64,
+    /// Groups of one Stats.
+    pub stats_groups_max: u64,
+    /// How often the numbers of what was saved and deleted are added up for Stats, which is exact meanwhile too.
+    pub stats_interval_ms: u64,
     /// Imports at once; further ones are refused with OVERLOADED.
     pub imports_max: u64,
     /// Exports at once; further ones are refused with OVERLOADED.
@@ -54,6 +66,12 @@ impl Default for PromptsSettings {
             names_max: 10_000,
             batch_prompts_max: 1_000,
             scan_rows_max: 10_000,
+            search_query_bytes_max: 4_096,
+            search_words_max: 64,
+            search_ranked_max: 10_000,
+            stats_rows_max: 100_000,
+            stats_groups_max: 10_000,
+            stats_interval_ms: 1_000,
             imports_max: 4,
             exports_max: 4,
             // What is gone cannot be brought back: nothing goes unless that was said.
@@ -78,6 +96,13 @@ impl PromptsSettings {
         within(found, "prompts.names_max", self.names_max, 1..=100_000);
         within(found, "prompts.batch_prompts_max", self.batch_prompts_max, 1..=10_000);
         within(found, "prompts.scan_rows_max", self.scan_rows_max, 100..=1_000_000);
+        within(found, "prompts.search_query_bytes_max", self.search_query_bytes_max, 1..=65_536);
+        // An expression of FTS5 may be 256 deep.
+        within(found, "prompts.search_words_max", self.search_words_max, 1..=200);
+        within(found, "prompts.search_ranked_max", self.search_ranked_max, 1..=1_000_000);
+        within(found, "prompts.stats_rows_max", self.stats_rows_max, 1_000..=10_000_000);
+        within(found, "prompts.stats_groups_max", self.stats_groups_max, 1..=100_000);
+        within(found, "prompts.stats_interval_ms", self.stats_interval_ms, 10..=3_600_000);
         within(found, "prompts.imports_max", self.imports_max, 0..=1_024);
         within(found, "prompts.exports_max", self.exports_max, 0..=1_024);
         within(found, "prompts.retention_age_ms", self.retention_age_ms, 0..=super::TTL_MS_MAX);

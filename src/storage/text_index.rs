@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use sea_orm::{ConnectionTrait as _, DbBackend, FromQueryResult, Statement, Value};
 
-use super::{Db, Tx};
+use super::{Db, Tx, chunks};
 use crate::error::Result;
 
 /// Fields that an entry may have, in the order of their weight.
@@ -90,40 +90,44 @@ impl<'w> Document<'w> {
 }
 
 impl TextIndex {
-    /// Puts an entry in, in place of the one that has its number.
-    pub async fn put(&self, tx: &Tx<'_>, id: i64, document: &Document<'_>) -> Result<()> {
+    /// Puts entries in, each in place of the one that has its number. A number comes once.
+    pub async fn put(&self, tx: &Tx<'_>, entries: &[(i64, Document<'_>)]) -> Result<()> {
         let Self { table, fields: [first, second, third] } = self;
-        let (sql, mut values) = match is_fts5(tx) {
-            true => (
-                format!(
-                    r#"INSERT OR REPLACE INTO "{table}" (rowid, "{first}", "{second}", "{third}") VALUES ($1, $2, $3, $4)"#
-                ),
-                document.0.iter().map(|words| words.join(" ").into()).collect(),
-            ),
-            false => (
-                format!(
-                    r#"INSERT INTO "{table}" ("id", "document") VALUES ($1, CAST($2 AS tsvector))
-                    ON CONFLICT ("id") DO UPDATE SET "document" = excluded."document""#
-                ),
-                vec![vector(document).into()],
-            ),
-        };
-        values.insert(0, id.into());
-        execute(tx, sql, values).await
+        if is_fts5(tx) {
+            let sql = format!(
+                r#"INSERT OR REPLACE INTO "{table}" (rowid, "{first}", "{second}", "{third}") VALUES ($1, $2, $3, $4)"#
+            );
+            for (id, document) in entries {
+                let mut values = vec![Value::from(*id)];
+                values.extend(document.0.iter().map(|words| Value::from(words.join(" "))));
+                execute(tx, sql.clone(), values).await?;
+            }
+            return Ok(());
+        }
+        for entries in chunks(entries) {
+            let places = (0..entries.len())
+                .map(|row| format!("(${}, CAST(${} AS tsvector))", 2 * row + 1, 2 * row + 2));
+            let sql = format!(
+                r#"INSERT INTO "{table}" ("id", "document") VALUES {}
+                ON CONFLICT ("id") DO UPDATE SET "document" = excluded."document""#,
+                places.collect::<Vec<_>>().join(", ")
+            );
+            let values =
+                entries.iter().flat_map(|(id, document)| [Value::from(*id), vector(document).into()]);
+            execute(tx, sql, values.collect()).await?;
+        }
+        Ok(())
     }
 
-    /// Takes an entry out, if it is there.
-    pub async fn remove(&self, tx: &Tx<'_>, id: i64) -> Result<()> {
-        let key = if is_fts5(tx) { "rowid" } else { "id" };
-        execute(tx, format!(r#"DELETE FROM "{}" WHERE "{key}" = $1"#, self.table), vec![id.into()]).await
-    }
-
-    /// Whether an entry is there.
-    pub async fn has(&self, db: &Db<'_>, id: i64) -> Result<bool> {
-        let key = if is_fts5(db) { "rowid" } else { "id" };
-        let sql = format!(r#"SELECT 1 AS "found" FROM "{}" WHERE "{key}" = $1"#, self.table);
-        let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [id.into()]);
-        Ok(db.query_one_raw(statement).await?.is_some())
+    /// Takes entries out, as far as they are there.
+    pub async fn remove(&self, tx: &Tx<'_>, ids: &[i64]) -> Result<()> {
+        let key = if is_fts5(tx) { "rowid" } else { "\"id\"" };
+        for ids in chunks(ids) {
+            let places: Vec<String> = (1..=ids.len()).map(|place| format!("${place}")).collect();
+            let sql = format!(r#"DELETE FROM "{}" WHERE {key} IN ({})"#, self.table, places.join(", "));
+            execute(tx, sql, ids.iter().copied().map(Value::from).collect()).await?;
+        }
+        Ok(())
     }
 
     /// The entries that match, the newest `matches_max` of those up to the number `until`, the newest first.

@@ -1,17 +1,19 @@
 //! Prompts: the history of what was asked of language models and what came of it.
 //!
 //! Entries, bodies, tags, scores and conversations change together, in one step. Names that many rows share are numbers; `registry`
-//! keeps them in memory. `filter` says which prompts a list takes, `upkeep` is retention.
+//! keeps them in memory. `filter` says which prompts a list takes, `search` what a search is, `statistics` and `sketch` what is counted; `upkeep`
+//! is retention, `derived` the index of words and the numbers.
 
 mod api;
 mod convert;
+mod derived;
 mod domain;
 mod entity;
 mod filter;
 mod registry;
-pub mod search;
-pub mod sketch;
-pub mod statistics;
+mod search;
+mod sketch;
+mod statistics;
 mod store;
 mod upkeep;
 
@@ -24,6 +26,7 @@ use crate::settings::Settings;
 use crate::storage::Storage;
 
 pub use api::{NAME, server};
+pub use derived::run as derived;
 pub use upkeep::run as upkeep;
 
 use registry::Registry;

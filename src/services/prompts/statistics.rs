@@ -96,6 +96,11 @@ impl Numbers {
         }
     }
 
+    /// Whether nothing is counted: what was added was taken away.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Adds all of others.
     pub fn merge(&mut self, other: &Self) {
         self.add_sums(other);

@@ -5,6 +5,7 @@ mod import;
 mod mutations;
 mod prune;
 mod reads;
+mod search;
 
 use std::time::{Duration, Instant};
 
@@ -61,14 +62,6 @@ macro_rules! calls {
                 reply(self.0.import(request.into_inner()))
             }
 
-            async fn search(&self, _request: Request<pb::SearchRequest>) -> Reply<pb::SearchResponse> {
-                Err(tonic::Status::unimplemented("not yet"))
-            }
-
-            async fn stats(&self, _request: Request<pb::StatsRequest>) -> Reply<pb::StatsResponse> {
-                Err(tonic::Status::unimplemented("not yet"))
-            }
-
             async fn export(&self, request: Request<pb::ExportRequest>) -> Reply<Self::ExportStream> {
                 reply(self.0.export(request.into_inner()))
             }
@@ -90,6 +83,8 @@ calls! {
         batch_get: BatchGetRequest => BatchGetResponse;
         list: ListRequest => ListResponse;
         list_conversations: ListConversationsRequest => ListConversationsResponse;
+        search: SearchRequest => SearchResponse;
+        stats: StatsRequest => StatsResponse;
         prune: PruneRequest => PruneResponse;
     }
 }

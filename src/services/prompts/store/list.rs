@@ -97,7 +97,7 @@ pub(super) enum Position {
 }
 
 /// What a filter asks for by the numbers of rows.
-struct Wanted {
+pub(super) struct Wanted {
     backend: Option<i64>,
     model: Option<i64>,
     framework: Option<i64>,
@@ -108,7 +108,7 @@ struct Wanted {
 
 impl Wanted {
     /// The numbers of a filter's names; none: one of them has no number, so nothing has it.
-    async fn of(db: &Db<'_>, names: &NameNumbers, filter: &Filter) -> Result<Option<Self>> {
+    pub(super) async fn of(db: &Db<'_>, names: &NameNumbers, filter: &Filter) -> Result<Option<Self>> {
         let mut numbers = [None; 4];
         let asked = [
             (NameKind::Backend, &filter.names.backend),
@@ -152,7 +152,7 @@ impl Wanted {
     }
 
     /// Whether the filter takes a row, as far as the row tells.
-    fn takes(&self, filter: &Filter, row: &PromptRow) -> bool {
+    pub(super) fn takes(&self, filter: &Filter, row: &PromptRow) -> bool {
         let is = |asked: Option<i64>, has: Option<i64>| asked.is_none() || asked == has;
         is(self.backend, Some(row.backend_id))
             && is(self.model, row.model_id)
@@ -276,7 +276,7 @@ fn bounds(by: OrderBy, filter: &Filter) -> [Option<(&'static str, Value)>; 2] {
 }
 
 /// Those of some rows that have all tags of a filter.
-async fn with_tags(
+pub(super) async fn with_tags(
     db: &Db<'_>,
     filter: &Filter,
     walk: &Walk,
@@ -308,7 +308,11 @@ pub(super) fn metadata_query(places: usize) -> String {
 }
 
 /// Those of some rows whose metadata is as a filter asks.
-async fn with_metadata(db: &Db<'_>, filter: &Filter, rows: &[PromptRow]) -> Result<Vec<PromptRow>> {
+pub(super) async fn with_metadata(
+    db: &Db<'_>,
+    filter: &Filter,
+    rows: &[PromptRow],
+) -> Result<Vec<PromptRow>> {
     if filter.metadata.is_empty() {
         return Ok(rows.to_vec());
     }
