@@ -161,16 +161,17 @@ pub async fn list_conversations(
     after: Option<(i64, i64)>,
     rows_max: u64,
 ) -> Result<(Vec<Conversation>, Option<(i64, i64)>)> {
-    let rows_max = i64::try_from(rows_max).unwrap_or(i64::MAX - 1);
-    let mut values: Vec<Value> = vec![(rows_max + 1).into()];
+    let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX - 1);
+    let mut rows: Vec<conversations::Model> = Vec::new();
     if let Some((last_us, number)) = after {
-        values.extend([last_us.into(), number.into()]);
+        rows = sql::all(db, TIES, vec![last_us.into(), number.into(), limit(rows_max + 1)]).await?;
     }
-    let mut rows: Vec<conversations::Model> = sql::all(db, &page_query(after.is_some()), values).await?;
-    let has_more = i64::try_from(rows.len()).unwrap_or(i64::MAX) > rows_max;
-    if has_more {
-        rows.pop();
-    }
+    let rest = limit((rows_max + 1).saturating_sub(rows.len()));
+    // Behind those of the same time; at first behind no time.
+    let before_us = after.map_or(i64::MAX, |(last_us, _)| last_us);
+    rows.extend(sql::all::<conversations::Model>(db, BEHIND, vec![before_us.into(), rest]).await?);
+    let has_more = rows.len() > rows_max;
+    rows.truncate(rows_max);
     let next = rows.last().filter(|_| has_more).map(|row| (row.last_time, row.id));
     let conversation = |row: conversations::Model| Conversation {
         number: row.id,
@@ -182,10 +183,11 @@ pub async fn list_conversations(
     Ok((rows.into_iter().map(conversation).collect(), next))
 }
 
-pub(super) fn page_query(has_after: bool) -> String {
-    let after = if has_after { r#"WHERE ("last_time", "id") < ($2, $3)"# } else { "" };
-    format!(
-        r#"SELECT "id", "name", "prompt_count", "first_time", "last_time" FROM "prompt_conversations" {after}
-        ORDER BY "last_time" DESC, "id" DESC LIMIT $1"#
-    )
+fn limit(rows: usize) -> Value {
+    i64::try_from(rows).unwrap_or(i64::MAX).into()
 }
+
+pub(super) const TIES: &str = r#"SELECT "id", "name", "prompt_count", "first_time", "last_time" FROM "prompt_conversations"
+    WHERE "last_time" = $1 AND "id" < $2 ORDER BY "id" DESC LIMIT $3"#;
+pub(super) const BEHIND: &str = r#"SELECT "id", "name", "prompt_count", "first_time", "last_time" FROM "prompt_conversations"
+    WHERE "last_time" < $1 ORDER BY "last_time" DESC, "id" DESC LIMIT $2"#;

@@ -49,10 +49,11 @@ pub async fn list(
     let walk = wanted.walk(filter, order);
     let mut found = Found::new(page.rows_max, page.bytes_max);
     let mut after = page.after;
+    let mut position = page.after.map_or(Position::Start, Position::Ties);
     let mut looked_at = 0;
     let step = if filter.metadata.is_empty() { PIECE_ROWS } else { METADATA_ROWS };
     loop {
-        let (query, values) = piece_query(&walk, order, filter, after);
+        let (query, values) = piece_query(&walk, order, filter, position);
         let piece: Vec<PromptRow> = sql::all(db, &query, values).await?;
         let (count, last) = (piece.len(), piece.last().and_then(|row| row.key(order.by())));
         let taken = piece.into_iter().filter(|row| wanted.takes(filter, row)).collect();
@@ -70,15 +71,29 @@ pub async fn list(
                 rest = behind;
             }
         }
-        if count < PIECE_ROWS {
-            return Ok((found.prompts, None));
-        }
-        after = last;
+        after = last.or(after);
+        position = match (last, position) {
+            (Some(last), _) if count == PIECE_ROWS => Position::Ties(last),
+            (_, Position::Ties(key)) => Position::Behind(key.value),
+            _ => return Ok((found.prompts, None)),
+        };
         looked_at += count;
         if looked_at >= page.scan_rows_max {
             return Ok((found.prompts, after));
         }
     }
+}
+
+/// Where the next piece of a list begins. Rows that are equal in what they are put in order by are a piece of their own: an index
+/// finds its beginning among many of them, which it does not by a comparison of both.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Position {
+    /// At the first row.
+    Start,
+    /// Behind this row, among those that are equal to it.
+    Ties(Key),
+    /// Behind all of this value.
+    Behind(KeyValue),
 }
 
 /// What a filter asks for by the numbers of rows.
@@ -187,7 +202,7 @@ pub(super) fn piece_query(
     walk: &Walk,
     order: Order,
     filter: &Filter,
-    after: Option<Key>,
+    position: Position,
 ) -> (String, Vec<Value>) {
     let mut values: Vec<Value> = Vec::new();
     let mut conditions: Vec<String> = Vec::new();
@@ -212,27 +227,25 @@ pub(super) fn piece_query(
     if order.by() != OrderBy::Time {
         conditions.push(format!("{column} IS NOT NULL"));
     }
-    let mut bound = |operator: &str, value: Value| {
+    let (than, direction) = if order.is_ascending() { (">", "ASC") } else { ("<", "DESC") };
+    let mut bound = |column: &str, operator: &str, value: Value| {
         values.push(value);
         conditions.push(format!("{column} {operator} ${}", values.len()));
     };
     let [low, high] = bounds(order.by(), filter);
-    // Where the list goes on it is past the one of them.
-    if let Some((operator, value)) = low.filter(|_| after.is_none() || !order.is_ascending()) {
-        bound(operator, value);
-    }
-    if let Some((operator, value)) = high.filter(|_| after.is_none() || order.is_ascending()) {
-        bound(operator, value);
-    }
-    let (than, direction) = if order.is_ascending() { (">", "ASC") } else { ("<", "DESC") };
-    if let Some(after) = after {
-        values.push(match after.value {
-            KeyValue::Us(us) => us.into(),
-            KeyValue::Share(share) => share.into(),
-        });
-        values.push(after.id.into());
-        let place = values.len();
-        conditions.push(format!("({column}, {id}) {than} (${}, ${place})", place - 1));
+    let [near, far] = if order.is_ascending() { [low, high] } else { [high, low] };
+    // Where the list goes on, it is past the near bound, and equal rows are not past the far one.
+    let (near, far) = match position {
+        Position::Start => (near, far),
+        Position::Behind(value) => (Some((than, value_of(value))), far),
+        Position::Ties(key) => {
+            bound(column, "=", value_of(key.value));
+            bound(id, than, key.id.into());
+            (None, None)
+        }
+    };
+    for (operator, value) in [near, far].into_iter().flatten() {
+        bound(column, operator, value);
     }
     let filter =
         if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
@@ -240,6 +253,13 @@ pub(super) fn piece_query(
         "SELECT {PROMPT_COLUMNS} FROM {from} {filter} ORDER BY {column} {direction}, {id} {direction} LIMIT {PIECE_ROWS}"
     );
     (query, values)
+}
+
+fn value_of(value: KeyValue) -> Value {
+    match value {
+        KeyValue::Us(us) => us.into(),
+        KeyValue::Share(share) => share.into(),
+    }
 }
 
 /// The bounds that a filter sets to what rows are put in order by.
