@@ -14,6 +14,7 @@ use pannier::settings::Settings;
 use pannier_proto::cache::v1::cache_service_client::CacheServiceClient;
 use pannier_proto::errors::v1::ErrorReason;
 use pannier_proto::jobs::v1::jobs_service_client::JobsServiceClient;
+use pannier_proto::prompts::v1::prompts_service_client::PromptsServiceClient;
 use pannier_proto::queue::v1::queue_service_client::QueueServiceClient;
 use pannier_proto::settings::v1::settings_service_client::SettingsServiceClient;
 use pannier_proto::transaction::v1::transaction_service_client::TransactionServiceClient;
@@ -35,6 +36,7 @@ pub struct Pannier {
     pub settings: SettingsServiceClient<Channel>,
     pub transaction: TransactionServiceClient<Channel>,
     pub uploads: UploadsServiceClient<Channel>,
+    pub prompts: PromptsServiceClient<Channel>,
     pub clock: ManualClock,
     now_us: AtomicI64,
     configuration: Settings,
@@ -126,6 +128,7 @@ impl Pannier {
             settings: SettingsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             transaction: TransactionServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             uploads: UploadsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            prompts: PromptsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             clock,
             now_us: AtomicI64::new(now_us),
             configuration,

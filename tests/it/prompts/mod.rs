@@ -1,0 +1,4 @@
+//! The prompts service.
+
+pub(crate) mod calls;
+mod save;
