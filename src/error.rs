@@ -207,6 +207,32 @@ pub enum Error {
         /// The setting that holds it.
         setting: &'static str,
     },
+    /// There is no such prompt.
+    #[error("no such prompt")]
+    PromptNotFound,
+    /// No further name of prompts may be made.
+    #[error("there are {names_max} {what}, as many as may be")]
+    TooManyPromptNames {
+        /// What is named.
+        what: &'static str,
+        /// The limit.
+        names_max: i64,
+    },
+    /// The prompt would have too many tags or scores.
+    #[error("the prompt would have {count} {what}")]
+    TooManyPromptMarks {
+        /// What there would be too many of.
+        what: &'static str,
+        /// How many there would be.
+        count: i64,
+        /// The setting that holds the limit.
+        setting: &'static str,
+    },
+    /// Statistics would read too much, or have too many groups.
+    #[error(
+        "the statistics have more rows or groups than prompts.stats_rows_max and prompts.stats_groups_max allow"
+    )]
+    StatsRangeTooLarge,
     /// A check of a commit does not hold.
     #[error("a {thing} that is {is} is not as the check asks")]
     CheckFailed {

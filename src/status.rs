@@ -282,6 +282,30 @@ fn describe(error: &Error) -> Description {
         Error::TooManyUploadNames { setting, .. } => {
             tell(Code::ResourceExhausted, R::TooManyUploadNames, &format!("{error}: raise {setting}"))
         }
+        Error::PromptNotFound => tell(
+            Code::NotFound,
+            R::PromptNotFound,
+            "there is no such prompt: the id is wrong, or it was deleted, or its retention is over",
+        ),
+        Error::TooManyPromptNames { .. } => tell(
+            Code::ResourceExhausted,
+            R::TooManyPromptNames,
+            &format!(
+                "{error}: raise prompts.names_max, or say in the metadata or by tags what has many values"
+            ),
+        ),
+        Error::TooManyPromptMarks { setting, .. } => tell(
+            Code::FailedPrecondition,
+            R::TooManyPromptMarks,
+            &format!("{error}: remove some first, or raise {setting}"),
+        ),
+        Error::StatsRangeTooLarge => tell(
+            Code::ResourceExhausted,
+            R::StatsRangeTooLarge,
+            &format!(
+                "{error}: begin and end at whole hours, ask for a shorter time or fewer groups, or raise the setting"
+            ),
+        ),
         Error::CheckFailed { .. } => {
             tell(Code::FailedPrecondition, R::CheckFailed, &format!("{error}: read it again, then decide"))
         }

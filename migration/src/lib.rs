@@ -13,6 +13,9 @@ mod m20261124_queue_tables;
 mod m20261124_queue_views;
 mod m20261125_uploads_tables;
 mod m20261125_uploads_views;
+mod m20261126_prompts_tables;
+mod m20261127_prompts_search;
+mod m20261127_prompts_stats;
 pub mod tables;
 
 pub use tables::TABLES;
@@ -41,6 +44,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_queue_views::Migration),
             Box::new(m20261125_uploads_tables::Migration),
             Box::new(m20261125_uploads_views::Migration),
+            Box::new(m20261126_prompts_tables::Migration),
+            Box::new(m20261127_prompts_search::Migration),
+            Box::new(m20261127_prompts_stats::Migration),
         ]
     }
 }

@@ -40,4 +40,20 @@ pub const TABLES: &[Table] = &[
     Table { name: "upload_reservations", key: &["service_id", "hash"], identity: None },
     Table { name: "upload_errors", key: &["session_row_id", "path"], identity: None },
     Table { name: "upload_remains", key: &["session_row_id"], identity: None },
+    Table { name: "prompt_names", key: &["id"], identity: Some("id") },
+    Table { name: "prompt_conversations", key: &["id"], identity: Some("id") },
+    Table { name: "prompts", key: &["id"], identity: Some("id") },
+    Table { name: "prompt_bodies", key: &["prompt_id"], identity: None },
+    Table { name: "prompt_tags", key: &["prompt_id", "tag"], identity: None },
+    Table { name: "prompt_scores", key: &["prompt_id", "name"], identity: None },
+    Table {
+        name: "prompt_stats",
+        key: &["span", "start_time", "backend_id", "model_id", "framework_id"],
+        identity: None,
+    },
+    Table { name: "prompt_stat_changes", key: &["id"], identity: Some("id") },
 ];
+
+/// Tables that are made of others: no export has their rows, an import empties them, and the sidecar fills them again by itself.
+/// The database may have further tables for each, whose names begin with its name.
+pub const DERIVED: &[&str] = &["prompt_search", "prompt_search_state"];

@@ -34,6 +34,14 @@ pub mod jobs {
     }
 }
 
+/// Messages and service of `pannier.prompts.v1`.
+pub mod prompts {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("pannier.prompts.v1");
+    }
+}
+
 /// Messages and service of `pannier.settings.v1`.
 pub mod settings {
     /// Version 1.

@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod jobs;
+pub mod prompts;
 pub mod queue;
 pub mod settings;
 pub mod transaction;

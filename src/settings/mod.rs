@@ -5,6 +5,7 @@
 mod cache;
 mod jobs;
 mod layers;
+mod prompts;
 mod queue;
 mod server;
 mod settings_service;
@@ -20,6 +21,7 @@ pub(crate) use cache::TTL_MS_MAX;
 pub use cache::{CacheSettings, Durability, Eviction};
 pub use jobs::JobsSettings;
 pub use layers::{Loaded, Origin, Problem};
+pub use prompts::PromptsSettings;
 pub use queue::QueueSettings;
 pub(crate) use queue::{BACKOFF_MS_MAX, RETRIES_MAX, TIME_MS_MAX};
 pub use server::ServerSettings;
@@ -48,6 +50,8 @@ pub struct Settings {
     pub transaction: TransactionSettings,
     /// Uploads: sessions, files, reservations, errors.
     pub uploads: UploadsSettings,
+    /// The history of prompts.
+    pub prompts: PromptsSettings,
     /// Repeated requests.
     pub idempotency: IdempotencySettings,
     /// The log on stderr.
@@ -105,6 +109,7 @@ impl Settings {
         self.queue.check(&mut found);
         self.transaction.check(&mut found);
         self.uploads.check(&mut found, self.server.message_bytes_max);
+        self.prompts.check(&mut found, self.server.message_bytes_max);
         if !matches!(self.log.format.as_str(), "text" | "json") {
             found.push(("log.format", "must be text or json".into()));
         }

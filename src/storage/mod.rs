@@ -17,6 +17,7 @@ mod postgres;
 #[cfg(test)]
 mod round_trip;
 mod sqlite;
+pub mod text_index;
 pub mod transfer;
 mod wake;
 

@@ -50,6 +50,10 @@ pub enum Rank {
     Jobs,
     /// Sessions of uploads, by id.
     Sessions,
+    /// Conversations of prompts, by name.
+    Conversations,
+    /// Prompts, by id.
+    Prompts,
 }
 
 impl RowLock {

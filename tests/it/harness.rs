@@ -14,6 +14,7 @@ use pannier::settings::Settings;
 use pannier_proto::cache::v1::cache_service_client::CacheServiceClient;
 use pannier_proto::errors::v1::ErrorReason;
 use pannier_proto::jobs::v1::jobs_service_client::JobsServiceClient;
+use pannier_proto::prompts::v1::prompts_service_client::PromptsServiceClient;
 use pannier_proto::queue::v1::queue_service_client::QueueServiceClient;
 use pannier_proto::settings::v1::settings_service_client::SettingsServiceClient;
 use pannier_proto::transaction::v1::transaction_service_client::TransactionServiceClient;
@@ -34,6 +35,7 @@ pub struct Pannier {
     pub queue: QueueServiceClient<Channel>,
     pub settings: SettingsServiceClient<Channel>,
     pub transaction: TransactionServiceClient<Channel>,
+    pub prompts: PromptsServiceClient<Channel>,
     pub uploads: UploadsServiceClient<Channel>,
     pub clock: ManualClock,
     now_us: AtomicI64,
@@ -125,6 +127,7 @@ impl Pannier {
             queue: QueueServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             settings: SettingsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             transaction: TransactionServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            prompts: PromptsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             uploads: UploadsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             clock,
             now_us: AtomicI64::new(now_us),

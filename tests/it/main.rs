@@ -6,6 +6,7 @@ mod cache;
 mod exceptions;
 mod harness;
 mod jobs;
+mod prompts;
 mod queue;
 mod settings;
 mod storage;

@@ -106,6 +106,12 @@ mutations! {
         UploadsBatchRegisterFiles "uploads_batch_register_files" => uploads.prepare_batch_register_files;
         UploadsForget "uploads_forget" => uploads.prepare_forget;
         UploadsRecordError "uploads_record_error" => uploads.prepare_record_error;
+        PromptsSave "prompts_save" => prompts.prepare_save;
+        PromptsBatchSave "prompts_batch_save" => prompts.prepare_batch_save;
+        PromptsScore "prompts_score" => prompts.prepare_score;
+        PromptsTag "prompts_tag" => prompts.prepare_tag;
+        PromptsDelete "prompts_delete" => prompts.prepare_delete;
+        PromptsBatchDelete "prompts_batch_delete" => prompts.prepare_batch_delete;
     }
     checks {
         CacheCheck "cache_check" => cache.prepare_check;

@@ -79,6 +79,13 @@ pub(super) async fn shapes(storage: &Storage) -> Result<Vec<Arc<Shape>>> {
         .await
 }
 
+/// Whether the schema has a table, whatever its columns hold.
+pub(super) async fn exists(db: &Db<'_>, table: &str) -> Result<bool> {
+    let backend = db.get_database_backend();
+    let sql = if backend == DbBackend::Sqlite { COLUMNS_SQLITE } else { COLUMNS_POSTGRES };
+    Ok(db.query_one_raw(Statement::from_sql_and_values(backend, sql, [table.into()])).await?.is_some())
+}
+
 /// The columns of a table, in the order of their names; none when it is not there.
 pub(super) async fn columns(db: &Db<'_>, table: &str) -> Result<Vec<Column>> {
     let backend = db.get_database_backend();

@@ -154,6 +154,7 @@ impl<'s> Target<'s> {
 
     /// Stores all rows and reads them back.
     async fn fill(&self, mut source: Rows<'_, '_>, tell: Tell<'_>) -> Result<Report> {
+        rows::empty_derived(self.storage).await?;
         let mut counting = Counting::new(&self.shapes, Step::Import);
         let mut batch = Gathered::default();
         while let Some(row) = source.next()? {

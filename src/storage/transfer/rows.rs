@@ -5,9 +5,10 @@ use std::sync::Arc;
 use sea_orm::{ConnectionTrait as _, DbBackend, Statement, Value};
 
 use super::ROWS_MAX;
-use super::catalogue::{Shape, listed, parameters, quoted};
+use super::catalogue::{Shape, exists, listed, parameters, quoted};
 use crate::error::Result;
 use crate::storage::{Db, Durability, Storage, Tx};
+use pannier_migration::tables::DERIVED;
 
 /// Rows of one statement at most. Its text depends on their number, so it is a power of two, and few texts are prepared.
 const STATEMENT_ROWS_MAX: usize = 128;
@@ -60,6 +61,24 @@ pub(super) async fn remove_some(storage: &Storage, shape: &Arc<Shape>) -> Result
             })
         })
         .await
+}
+
+/// Empties what is made of other tables, as far as the schema has it: it is made anew by the sidecar that finds it empty.
+pub(super) async fn empty_derived(storage: &Storage) -> Result<()> {
+    for table in DERIVED {
+        if !storage.read(*table, |db, table| Box::pin(exists(db, table))).await? {
+            continue;
+        }
+        storage
+            .write(Durability::Full, *table, |tx, table| {
+                Box::pin(async move {
+                    let sql = format!("DELETE FROM {}", quoted(table));
+                    Ok(tx.execute_unprepared(&sql).await.map(drop)?)
+                })
+            })
+            .await?;
+    }
+    Ok(())
 }
 
 /// The first of these tables that has a row.

@@ -1,0 +1,134 @@
+//! What changes prompts, prepared for a call of its own or for a commit.
+
+use std::collections::BTreeSet;
+
+use pannier_proto::prompts::v1 as pb;
+
+use super::super::Prompts;
+use super::super::convert::{self, Parser};
+use super::super::domain::{NewPrompt, Saved};
+use super::super::store;
+use crate::error::Result;
+use crate::status;
+use crate::storage::{Failing, Operation};
+
+impl Prompts {
+    pub(in crate::services) fn prepare_save(
+        &self,
+        parser: &mut Parser<'_>,
+        request: pb::SaveRequest,
+    ) -> Operation<pb::SaveResponse> {
+        let durability = parser.durability("durability", request.durability);
+        let at = |name: &str| format!("prompt.{name}");
+        let new = parser.new_prompt(&at, request.prompt.unwrap_or_default(), self.clock.now_us());
+        self.prepare_saving(vec![new], Failing::Single).surviving(durability).map(|mut saved| {
+            let first = saved.results.pop().unwrap_or_default();
+            pb::SaveResponse { prompt_id: first.prompt_id, existed: first.existed }
+        })
+    }
+
+    pub(in crate::services) fn prepare_batch_save(
+        &self,
+        parser: &mut Parser<'_>,
+        request: pb::BatchSaveRequest,
+    ) -> Operation<pb::BatchSaveResponse> {
+        let durability = parser.durability("durability", request.durability);
+        let prompts = parser.new_prompts(request.prompts, self.clock.now_us());
+        let failing = Failing::of_batch(parser.is_part());
+        self.prepare_saving(prompts, failing).surviving(durability)
+    }
+
+    /// The one way to save prompts.
+    pub(super) fn prepare_saving(
+        &self,
+        prompts: Vec<NewPrompt>,
+        failing: Failing,
+    ) -> Operation<pb::BatchSaveResponse> {
+        let now_us = self.clock.now_us();
+        let items = prompts.len();
+        let conversations: BTreeSet<&str> = prompts.iter().map(|new| new.conversation_id.as_str()).collect();
+        let named = conversations.into_iter().filter(|name| !name.is_empty());
+        let locks: Vec<_> = named.map(store::lock_of_conversation).collect();
+        let operation = Operation::new((self.names.clone(), prompts), move |tx, (names, prompts)| {
+            Box::pin(async move {
+                let saved = store::save(tx, names, prompts, now_us).await?;
+                let results = failing.results(saved, "prompts")?;
+                let result = |saved: Result<_>| match saved {
+                    Ok(Saved { id, existed }) => pb::BatchSaveResult { prompt_id: id, existed, error: None },
+                    Err(error) => {
+                        pb::BatchSaveResult { error: Some(status::item(&error)), ..Default::default() }
+                    }
+                };
+                Ok(pb::BatchSaveResponse { results: results.into_iter().map(result).collect() })
+            })
+        });
+        operation.of_items(items).locking(locks)
+    }
+
+    pub(in crate::services) fn prepare_score(
+        &self,
+        parser: &mut Parser<'_>,
+        request: pb::ScoreRequest,
+    ) -> Operation<pb::ScoreResponse> {
+        let durability = parser.durability("durability", request.durability);
+        let id = parser.prompt_id(&|| "prompt_id".to_owned(), request.prompt_id);
+        let scoring = parser.scoring(request.set, request.remove, self.clock.now_us());
+        let scores_max = i64::try_from(self.settings.prompts.scores_max).unwrap_or(i64::MAX);
+        let operation = Operation::new(scoring, move |tx, scoring| {
+            Box::pin(async move {
+                let scores = store::score(tx, id, scoring, scores_max).await?;
+                Ok(pb::ScoreResponse { scores: convert::scores(scores) })
+            })
+        });
+        operation.surviving(durability).locking([store::lock_of_prompt(id)])
+    }
+
+    pub(in crate::services) fn prepare_tag(
+        &self,
+        parser: &mut Parser<'_>,
+        request: pb::TagRequest,
+    ) -> Operation<pb::TagResponse> {
+        let durability = parser.durability("durability", request.durability);
+        let id = parser.prompt_id(&|| "prompt_id".to_owned(), request.prompt_id);
+        let tagging = parser.tagging(request.add, request.remove);
+        let tags_max = i64::try_from(self.settings.prompts.tags_max).unwrap_or(i64::MAX);
+        let operation = Operation::new(tagging, move |tx, tagging| {
+            Box::pin(
+                async move { Ok(pb::TagResponse { tags: store::tag(tx, id, tagging, tags_max).await? }) },
+            )
+        });
+        operation.surviving(durability).locking([store::lock_of_prompt(id)])
+    }
+
+    pub(in crate::services) fn prepare_delete(
+        &self,
+        parser: &mut Parser<'_>,
+        request: pb::DeleteRequest,
+    ) -> Operation<pb::DeleteResponse> {
+        let durability = parser.durability("durability", request.durability);
+        let id = parser.prompt_id(&|| "prompt_id".to_owned(), request.prompt_id);
+        let deleting = self.prepare_deleting(vec![id]).surviving(durability);
+        deleting.map(|deleted| pb::DeleteResponse { deleted: deleted.deleted_count > 0 })
+    }
+
+    pub(in crate::services) fn prepare_batch_delete(
+        &self,
+        parser: &mut Parser<'_>,
+        request: pb::BatchDeleteRequest,
+    ) -> Operation<pb::BatchDeleteResponse> {
+        let durability = parser.durability("durability", request.durability);
+        let ids = parser.prompt_ids(&request.prompt_ids);
+        self.prepare_deleting(ids).surviving(durability)
+    }
+
+    /// The one way to delete prompts. It begins with the locks of their conversations, which are not known yet.
+    fn prepare_deleting(&self, ids: Vec<i64>) -> Operation<pb::BatchDeleteResponse> {
+        let items = ids.len();
+        let operation = Operation::new(ids, |tx, ids| {
+            Box::pin(
+                async move { Ok(pb::BatchDeleteResponse { deleted_count: store::remove(tx, ids).await? }) },
+            )
+        });
+        operation.of_items(items)
+    }
+}

@@ -1,0 +1,269 @@
+//! What statistics are made of: numbers of prompts that can be added and taken away, and the hours and days that a range consists of.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::sketch::Sketch;
+
+/// Microseconds of an hour.
+pub const HOUR_US: i64 = 3_600_000_000;
+
+/// Microseconds of a day.
+pub const DAY_US: i64 = 24 * HOUR_US;
+
+/// What a number of prompts have in common. Zero stands for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// When the hour or the day of their time begins, in UTC.
+    pub start_us: i64,
+    /// The number of their backend.
+    pub backend_id: i64,
+    /// That of their model.
+    pub model_id: i64,
+    /// That of their framework.
+    pub framework_id: i64,
+}
+
+impl Key {
+    /// The same over the day.
+    pub fn of_day(self) -> Self {
+        Self { start_us: floor(self.start_us, DAY_US), ..self }
+    }
+}
+
+/// A prompt as it is counted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Counted {
+    /// Where it is counted: `start_us` is its own time.
+    pub key: Key,
+    /// Whether it failed.
+    pub is_failed: bool,
+    /// How sure the model was.
+    pub confidence: Option<f64>,
+    /// How long it took.
+    pub latency_us: Option<i64>,
+    /// Tokens that went in.
+    pub prompt_tokens: Option<i64>,
+    /// Tokens that came out.
+    pub completion_tokens: Option<i64>,
+    /// What it cost.
+    pub cost_micros: Option<i64>,
+}
+
+/// Numbers of prompts. Sums are whole numbers that wrap around: what is added and taken away again, in whatever order, leaves no trace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// How many.
+    pub prompts: i64,
+    /// How many of them failed.
+    pub failed: i64,
+    /// How many have a confidence.
+    pub confidences: i64,
+    /// The sum of these, in millionths.
+    pub confidence_micros: i64,
+    /// How many have a latency.
+    pub latencies: i64,
+    /// The sum of these.
+    pub latency_us: i64,
+    /// Tokens that went in.
+    pub prompt_tokens: i64,
+    /// Tokens that came out.
+    pub completion_tokens: i64,
+    /// What they cost.
+    pub cost_micros: i64,
+    /// How the latencies are distributed.
+    pub sketch: Sketch,
+}
+
+impl Numbers {
+    /// Adds a prompt (`sign` 1) or takes it away (-1).
+    pub fn count(&mut self, prompt: &Counted, sign: i64) {
+        let confidence = |share: f64| (share * 1e6).round() as i64;
+        self.add_sums(&Self {
+            prompts: sign,
+            failed: if prompt.is_failed { sign } else { 0 },
+            confidences: prompt.confidence.map_or(0, |_| sign),
+            confidence_micros: prompt.confidence.map_or(0, confidence) * sign,
+            latencies: prompt.latency_us.map_or(0, |_| sign),
+            latency_us: prompt.latency_us.unwrap_or(0) * sign,
+            prompt_tokens: prompt.prompt_tokens.unwrap_or(0) * sign,
+            completion_tokens: prompt.completion_tokens.unwrap_or(0) * sign,
+            cost_micros: prompt.cost_micros.unwrap_or(0) * sign,
+            sketch: Sketch::default(),
+        });
+        if let Some(latency_us) = prompt.latency_us {
+            self.sketch.add(latency_us, sign);
+        }
+    }
+
+    /// Whether nothing is counted: what was added was taken away.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds all of others.
+    pub fn merge(&mut self, other: &Self) {
+        self.add_sums(other);
+        self.sketch.merge(&other.sketch);
+    }
+
+    fn add_sums(&mut self, other: &Self) {
+        for (sum, more) in [
+            (&mut self.prompts, other.prompts),
+            (&mut self.failed, other.failed),
+            (&mut self.confidences, other.confidences),
+            (&mut self.confidence_micros, other.confidence_micros),
+            (&mut self.latencies, other.latencies),
+            (&mut self.latency_us, other.latency_us),
+            (&mut self.prompt_tokens, other.prompt_tokens),
+            (&mut self.completion_tokens, other.completion_tokens),
+            (&mut self.cost_micros, other.cost_micros),
+        ] {
+            *sum = sum.wrapping_add(more);
+        }
+    }
+}
+
+/// Numbers by key: what a transaction changes.
+#[derive(Clone, Debug, Default)]
+pub struct Changes(pub BTreeMap<Key, Numbers>);
+
+impl Changes {
+    /// Notes a prompt that is saved (`sign` 1) or deleted (-1), at its hour.
+    pub fn count(&mut self, prompt: &Counted, sign: i64) {
+        let key = Key { start_us: floor(prompt.key.start_us, HOUR_US), ..prompt.key };
+        self.0.entry(key).or_default().count(prompt, sign);
+    }
+}
+
+/// What a range of time consists of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pieces {
+    /// Whole days.
+    pub days: Option<Range<i64>>,
+    /// Whole hours beside them.
+    pub hours: Vec<Range<i64>>,
+    /// What is less than an hour, at either end.
+    pub cuts: Vec<Range<i64>>,
+}
+
+/// Cuts a range of time, in microseconds, at its hours and days.
+pub fn pieces(range: Range<i64>) -> Pieces {
+    let mut pieces = Pieces::default();
+    if range.is_empty() {
+        return pieces;
+    }
+    let (hours, cuts) = cut(range, HOUR_US);
+    pieces.cuts = cuts;
+    if let Some(hours) = hours {
+        (pieces.days, pieces.hours) = cut(hours, DAY_US);
+    }
+    pieces
+}
+
+/// The whole units of a range, and what is left at its ends. What is whole by necessity, since there is no time beyond it, is a unit's end.
+fn cut(range: Range<i64>, unit_us: i64) -> (Option<Range<i64>>, Vec<Range<i64>>) {
+    let first = if range.start == i64::MIN { range.start } else { ceiling(range.start, unit_us) };
+    let end = if range.end == i64::MAX { range.end } else { floor(range.end, unit_us) };
+    if first >= end {
+        return (None, vec![range]);
+    }
+    let cuts = [range.start..first, end..range.end];
+    (Some(first..end), cuts.into_iter().filter(|cut| !cut.is_empty()).collect())
+}
+
+fn floor(time_us: i64, unit_us: i64) -> i64 {
+    time_us.saturating_sub(time_us.rem_euclid(unit_us))
+}
+
+fn ceiling(time_us: i64, unit_us: i64) -> i64 {
+    match time_us.rem_euclid(unit_us) {
+        0 => time_us,
+        over => time_us.saturating_add(unit_us - over),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prompt(number: i64) -> Counted {
+        let some = |is: bool, value: i64| is.then_some(value);
+        Counted {
+            key: Key { start_us: number * 7_919_000_000, backend_id: number % 3, ..Key::default() },
+            is_failed: number % 5 == 0,
+            confidence: (number % 4 != 0).then_some(number as f64 / 1_000.0),
+            latency_us: some(number % 7 != 0, number * number * 31),
+            prompt_tokens: some(number % 2 == 0, number),
+            completion_tokens: some(number % 2 == 1, number),
+            cost_micros: some(number % 3 == 1, i64::MAX / 3),
+        }
+    }
+
+    #[test]
+    fn what_is_added_and_taken_away_leaves_what_is_left() {
+        let all: Vec<Counted> = (0..500).map(prompt).collect();
+        let mut expected = Numbers::default();
+        all[200..].iter().for_each(|prompt| expected.count(prompt, 1));
+        let mut numbers = Numbers::default();
+        all[..200].iter().rev().for_each(|prompt| numbers.count(prompt, -1));
+        let mut whole = Numbers::default();
+        all.iter().for_each(|prompt| whole.count(prompt, 1));
+        numbers.merge(&whole);
+        assert_eq!(numbers, expected);
+        assert_eq!((numbers.prompts, numbers.failed), (300, 60));
+        all[200..].iter().for_each(|prompt| numbers.count(prompt, -1));
+        assert_eq!(numbers, Numbers::default());
+    }
+
+    #[test]
+    fn changes_are_kept_by_hour() {
+        let mut changes = Changes::default();
+        for start_us in [0, HOUR_US - 1, HOUR_US, -1] {
+            let key = Key { start_us, backend_id: 4, ..Key::default() };
+            changes.count(&Counted { key, ..prompt(1) }, 1);
+        }
+        let hours: Vec<_> = changes.0.iter().map(|(key, numbers)| (key.start_us, numbers.prompts)).collect();
+        assert_eq!(hours, [(-HOUR_US, 1), (0, 2), (HOUR_US, 1)]);
+        assert!(
+            changes.0.keys().all(|key| key.of_day().start_us == if key.start_us < 0 { -DAY_US } else { 0 })
+        );
+    }
+
+    #[test]
+    fn the_pieces_of_a_range_are_the_range() {
+        let times = [
+            i64::MIN,
+            -3 * DAY_US - 5,
+            -DAY_US,
+            -1,
+            0,
+            1,
+            HOUR_US,
+            HOUR_US + 1,
+            DAY_US - 1,
+            DAY_US,
+            DAY_US + HOUR_US,
+            40 * DAY_US + 9,
+            i64::MAX,
+        ];
+        for start in times {
+            for end in times {
+                let Pieces { days, hours, cuts } = pieces(start..end);
+                let mut all: Vec<_> = days.iter().chain(&hours).chain(&cuts).cloned().collect();
+                all.sort_by_key(|piece| piece.start);
+                assert!(all.iter().all(|piece| !piece.is_empty()));
+                assert!(all.windows(2).all(|pair| pair[0].end == pair[1].start), "{start}..{end}: {all:?}");
+                let covered = all.first().map(|first| first.start..all[all.len() - 1].end);
+                assert_eq!(covered, (start < end).then_some(start..end));
+                assert!(hours.len() <= 2 && cuts.len() <= 2);
+                assert!(cuts.iter().all(|cut| cut.end.saturating_sub(cut.start) < 2 * HOUR_US));
+                assert!(hours.iter().all(|hours| hours.end.saturating_sub(hours.start) < 2 * DAY_US));
+            }
+        }
+        assert_eq!(
+            pieces(1..2 * DAY_US),
+            Pieces { days: Some(DAY_US..2 * DAY_US), hours: vec![HOUR_US..DAY_US], cuts: vec![1..HOUR_US] }
+        );
+    }
+}

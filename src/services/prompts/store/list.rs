@@ -1,0 +1,324 @@
+//! Lists of prompts, a page at a time.
+//!
+//! A list walks along one index: that of the filter's narrowest equality, or that of the order. What else the filter asks is looked
+//! at row by row on the way, and a page looks at a bounded number of rows: a filter that takes few of them holds up no reader.
+
+use std::collections::{HashMap, HashSet};
+
+use sea_orm::{FromQueryResult, Value};
+
+use super::find::{Bodies, Found, complete};
+use super::names::NameNumbers;
+use super::rows::{self, PROMPT_COLUMNS, PromptRow};
+use super::{conversations, marks, sql};
+use crate::error::Result;
+use crate::services::prompts::domain::{NameKind, Prompt};
+use crate::services::prompts::filter::{Filter, Key, KeyValue, Order, OrderBy};
+use crate::storage::Db;
+
+/// Rows of one piece.
+pub(super) const PIECE_ROWS: usize = 128;
+
+/// Metadata that is read together.
+const METADATA_ROWS: usize = 16;
+
+/// How much of a list.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// Those behind this one.
+    pub after: Option<Key>,
+    /// At most so many.
+    pub rows_max: usize,
+    /// At most about so many bytes, but one prompt at least.
+    pub bytes_max: usize,
+    /// Rows that are looked at.
+    pub scan_rows_max: usize,
+    /// Whether bodies are read.
+    pub bodies: Bodies,
+}
+
+/// A page of prompts; and where the next one begins.
+pub async fn list(
+    db: &Db<'_>,
+    names: &NameNumbers,
+    filter: &Filter,
+    order: Order,
+    page: &Page,
+) -> Result<(Vec<Prompt>, Option<Key>)> {
+    let Some(wanted) = Wanted::of(db, names, filter).await? else { return Ok((Vec::new(), None)) };
+    let walk = wanted.walk(filter, order);
+    let mut found = Found::new(page.rows_max, page.bytes_max);
+    let mut after = page.after;
+    let mut position = page.after.map_or(Position::Start, Position::Ties);
+    let mut looked_at = 0;
+    let step = if filter.metadata.is_empty() { PIECE_ROWS } else { METADATA_ROWS };
+    loop {
+        let (query, values) = piece_query(&walk, order, filter, position);
+        let piece: Vec<PromptRow> = sql::all(db, &query, values).await?;
+        let (count, last) = (piece.len(), piece.last().and_then(|row| row.key(order.by())));
+        let taken = piece.into_iter().filter(|row| wanted.takes(filter, row)).collect();
+        let taken = with_tags(db, filter, &walk, taken).await?;
+        for rows in taken.chunks(step) {
+            let rows = with_metadata(db, filter, rows).await?;
+            let mut rest = rows.as_slice();
+            while let Some((fitting, behind)) = found.fitting(rest, page.bodies) {
+                for (row, prompt) in fitting.iter().zip(complete(db, names, fitting, page.bodies).await?) {
+                    if !found.take(prompt) {
+                        return Ok((found.prompts, after));
+                    }
+                    after = row.key(order.by());
+                }
+                rest = behind;
+            }
+        }
+        after = last.or(after);
+        position = match (last, position) {
+            (Some(last), _) if count == PIECE_ROWS => Position::Ties(last),
+            (_, Position::Ties(key)) => Position::Behind(key.value),
+            _ => return Ok((found.prompts, None)),
+        };
+        looked_at += count;
+        if looked_at >= page.scan_rows_max {
+            return Ok((found.prompts, after));
+        }
+    }
+}
+
+/// Where the next piece of a list begins. Rows that are equal in what they are put in order by are a piece of their own: an index
+/// finds its beginning among many of them, which it does not by a comparison of both.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Position {
+    /// At the first row.
+    Start,
+    /// Behind this row, among those that are equal to it.
+    Ties(Key),
+    /// Behind all of this value.
+    Behind(KeyValue),
+}
+
+/// What a filter asks for by the numbers of rows.
+pub(super) struct Wanted {
+    backend: Option<i64>,
+    model: Option<i64>,
+    framework: Option<i64>,
+    role: Option<i64>,
+    conversation: Option<i64>,
+    status: Option<i64>,
+}
+
+impl Wanted {
+    /// The numbers of a filter's names; none: one of them has no number, so nothing has it.
+    pub(super) async fn of(db: &Db<'_>, names: &NameNumbers, filter: &Filter) -> Result<Option<Self>> {
+        let mut numbers = [None; 4];
+        let asked = [
+            (NameKind::Backend, &filter.names.backend),
+            (NameKind::Model, &filter.names.model),
+            (NameKind::Framework, &filter.names.framework),
+            (NameKind::Role, &filter.names.role),
+        ];
+        for (number, (kind, name)) in numbers.iter_mut().zip(asked) {
+            if !name.is_empty() {
+                *number = names.number(db, kind, name).await?;
+                if number.is_none() {
+                    return Ok(None);
+                }
+            }
+        }
+        let mut conversation = None;
+        if !filter.conversation_id.is_empty() {
+            conversation = conversations::number(db, &filter.conversation_id).await?;
+            if conversation.is_none() {
+                return Ok(None);
+            }
+        }
+        let [backend, model, framework, role] = numbers;
+        let status = filter.status.map(rows::status_number);
+        Ok(Some(Self { backend, model, framework, role, conversation, status }))
+    }
+
+    /// What the list walks along: the narrowest of what is asked for.
+    fn walk(&self, filter: &Filter, order: Order) -> Walk {
+        if order.by() != OrderBy::Time {
+            return Walk::All;
+        }
+        let numbered = [
+            self.conversation.map(Walk::Conversation),
+            filter.tags.first().cloned().map(Walk::Tag),
+            self.model.map(Walk::Model),
+            self.framework.map(Walk::Framework),
+            self.backend.map(Walk::Backend),
+        ];
+        numbered.into_iter().flatten().next().unwrap_or(Walk::All)
+    }
+
+    /// Whether the filter takes a row, as far as the row tells.
+    pub(super) fn takes(&self, filter: &Filter, row: &PromptRow) -> bool {
+        let is = |asked: Option<i64>, has: Option<i64>| asked.is_none() || asked == has;
+        is(self.backend, Some(row.backend_id))
+            && is(self.model, row.model_id)
+            && is(self.framework, row.framework_id)
+            && is(self.role, row.role_id)
+            && is(self.conversation, row.conversation_id)
+            && is(self.status, Some(row.status))
+            && filter.takes_time(row.prompt_time)
+            && filter.takes_measures(&row.measures())
+            && (filter.metadata.is_empty() || row.has_body)
+    }
+}
+
+/// What a list walks along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Walk {
+    /// A conversation, by its number.
+    Conversation(i64),
+    /// A tag.
+    Tag(String),
+    /// A model, by its number.
+    Model(i64),
+    /// A framework, by its number.
+    Framework(i64),
+    /// A backend, by its number.
+    Backend(i64),
+    /// All prompts that have a place in the order.
+    All,
+}
+
+impl Walk {
+    /// The column and the value that all its rows have.
+    fn equality(&self) -> Option<(&'static str, Value)> {
+        match self {
+            Self::Conversation(number) => Some((r#"p."conversation_id""#, (*number).into())),
+            Self::Tag(tag) => Some((r#"t."tag""#, tag.as_str().into())),
+            Self::Model(number) => Some((r#"p."model_id""#, (*number).into())),
+            Self::Framework(number) => Some((r#"p."framework_id""#, (*number).into())),
+            Self::Backend(number) => Some((r#"p."backend_id""#, (*number).into())),
+            Self::All => None,
+        }
+    }
+}
+
+/// The next rows of a list, and the values.
+pub(super) fn piece_query(
+    walk: &Walk,
+    order: Order,
+    filter: &Filter,
+    position: Position,
+) -> (String, Vec<Value>) {
+    let mut values: Vec<Value> = Vec::new();
+    let mut conditions: Vec<String> = Vec::new();
+    if let Some((column, value)) = walk.equality() {
+        values.push(value);
+        conditions.push(format!("{column} = $1"));
+    }
+    let from = match walk {
+        Walk::Tag(_) => {
+            conditions.push(r#"p."id" = t."prompt_id""#.to_owned());
+            // In this order: otherwise a planner may begin with the prompts.
+            r#""prompt_tags" t CROSS JOIN "prompts" p"#
+        }
+        _ => r#""prompts" p"#,
+    };
+    let (column, id) = match (order.by(), walk) {
+        (OrderBy::Time, Walk::Tag(_)) => (r#"t."prompt_time""#, r#"t."prompt_id""#),
+        (OrderBy::Time, _) => (r#"p."prompt_time""#, r#"p."id""#),
+        (OrderBy::Latency, _) => (r#"p."latency_us""#, r#"p."id""#),
+        (OrderBy::Confidence, _) => (r#"p."confidence""#, r#"p."id""#),
+    };
+    if order.by() != OrderBy::Time {
+        conditions.push(format!("{column} IS NOT NULL"));
+    }
+    let (than, direction) = if order.is_ascending() { (">", "ASC") } else { ("<", "DESC") };
+    let mut bound = |column: &str, operator: &str, value: Value| {
+        values.push(value);
+        conditions.push(format!("{column} {operator} ${}", values.len()));
+    };
+    let [low, high] = bounds(order.by(), filter);
+    let [near, far] = if order.is_ascending() { [low, high] } else { [high, low] };
+    // Where the list goes on, it is past the near bound, and equal rows are not past the far one.
+    let (near, far) = match position {
+        Position::Start => (near, far),
+        Position::Behind(value) => (Some((than, value_of(value))), far),
+        Position::Ties(key) => {
+            bound(column, "=", value_of(key.value));
+            bound(id, than, key.id.into());
+            (None, None)
+        }
+    };
+    for (operator, value) in [near, far].into_iter().flatten() {
+        bound(column, operator, value);
+    }
+    let filter =
+        if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
+    let query = format!(
+        "SELECT {PROMPT_COLUMNS} FROM {from} {filter} ORDER BY {column} {direction}, {id} {direction} LIMIT {PIECE_ROWS}"
+    );
+    (query, values)
+}
+
+fn value_of(value: KeyValue) -> Value {
+    match value {
+        KeyValue::Us(us) => us.into(),
+        KeyValue::Share(share) => share.into(),
+    }
+}
+
+/// The bounds that a filter sets to what rows are put in order by.
+fn bounds(by: OrderBy, filter: &Filter) -> [Option<(&'static str, Value)>; 2] {
+    let (low, high) = match by {
+        OrderBy::Time => (filter.start_us.map(Value::from), filter.end_us.map(Value::from)),
+        OrderBy::Latency => (filter.latency_us_min.map(Value::from), filter.latency_us_max.map(Value::from)),
+        OrderBy::Confidence => {
+            (filter.confidence_min.map(Value::from), filter.confidence_max.map(Value::from))
+        }
+    };
+    let below = if by == OrderBy::Time { "<" } else { "<=" };
+    [low.map(|low| (">=", low)), high.map(|high| (below, high))]
+}
+
+/// Those of some rows that have all tags of a filter.
+pub(super) async fn with_tags(
+    db: &Db<'_>,
+    filter: &Filter,
+    walk: &Walk,
+    mut rows: Vec<PromptRow>,
+) -> Result<Vec<PromptRow>> {
+    let is_walked = |tag: &String| matches!(walk, Walk::Tag(walked) if walked == tag);
+    let wanted: Vec<&String> = filter.tags.iter().filter(|tag| !is_walked(tag)).collect();
+    if wanted.is_empty() || rows.is_empty() {
+        return Ok(rows);
+    }
+    let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+    let mut tags: HashMap<i64, HashSet<String>> = HashMap::new();
+    for row in marks::tags(db, &ids).await? {
+        tags.entry(row.prompt_id).or_default().insert(row.tag);
+    }
+    rows.retain(|row| tags.get(&row.id).is_some_and(|tags| wanted.iter().all(|tag| tags.contains(*tag))));
+    Ok(rows)
+}
+
+#[derive(FromQueryResult)]
+struct MetadataRow {
+    prompt_id: i64,
+    metadata_json: String,
+}
+
+pub(super) fn metadata_query(places: usize) -> String {
+    let places = sql::places(1, places);
+    format!(r#"SELECT "prompt_id", "metadata_json" FROM "prompt_bodies" WHERE "prompt_id" IN ({places})"#)
+}
+
+/// Those of some rows whose metadata is as a filter asks.
+pub(super) async fn with_metadata(
+    db: &Db<'_>,
+    filter: &Filter,
+    rows: &[PromptRow],
+) -> Result<Vec<PromptRow>> {
+    if filter.metadata.is_empty() {
+        return Ok(rows.to_vec());
+    }
+    let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+    let metadata: Vec<MetadataRow> = sql::all_of_ids(db, metadata_query, &ids).await?;
+    let takes = |row: &&MetadataRow| filter.takes_metadata(&row.metadata_json);
+    let taken: HashSet<i64> = metadata.iter().filter(takes).map(|row| row.prompt_id).collect();
+    Ok(rows.iter().filter(|row| taken.contains(&row.id)).cloned().collect())
+}

@@ -1,0 +1,161 @@
+//! Tags and scores of prompts. What changes those of one prompt begins with the lock of its row.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sea_orm::{FromQueryResult, Value};
+
+use super::rows::{PromptRow, ScoreRow, TagRow};
+use super::sql;
+use crate::error::{Error, Result};
+use crate::services::prompts::domain::{Score, ScoreValue, Scoring, Tagging};
+use crate::storage::{Db, Rank, RowLock, Tx, chunks};
+
+const LOCK: &str = r#"SELECT "id", "prompt_time" FROM "prompts" WHERE "id" = $1"#;
+const REMOVE_SCORE: &str = r#"DELETE FROM "prompt_scores" WHERE "prompt_id" = $1 AND "name" = $2"#;
+const REMOVE_TAG: &str = r#"DELETE FROM "prompt_tags" WHERE "prompt_id" = $1 AND "tag" = $2"#;
+
+#[derive(FromQueryResult)]
+struct Locked {
+    prompt_time: i64,
+}
+
+/// The lock of a prompt's row.
+pub fn lock_of(id: i64) -> RowLock {
+    // Numbers are positive: their bytes are in their order.
+    RowLock::new(Rank::Prompts, id.to_be_bytes(), LOCK, vec![id.into()])
+}
+
+/// Locks a prompt. Error: PromptNotFound.
+async fn lock(tx: &Tx<'_>, id: i64) -> Result<Locked> {
+    sql::one(tx, &tx.locking(LOCK), vec![id.into()]).await?.ok_or(Error::PromptNotFound)
+}
+
+/// Sets and removes scores of a prompt, and answers with all that it has then, by name.
+/// Errors, with nothing stored: PromptNotFound, TooManyPromptMarks.
+pub async fn score(tx: &Tx<'_>, id: i64, scoring: &Scoring, scores_max: i64) -> Result<Vec<Score>> {
+    lock(tx, id).await?;
+    let rows: Vec<ScoreRow> = sql::all(tx, &scores_query(1), vec![id.into()]).await?;
+    let mut scores = BTreeMap::new();
+    for row in rows {
+        let score = row.score()?;
+        scores.insert(score.name.clone(), score);
+    }
+    let before: BTreeSet<String> = scores.keys().cloned().collect();
+    for name in &scoring.remove {
+        scores.remove(name);
+    }
+    for score in &scoring.set {
+        scores.insert(score.name.clone(), score.clone());
+    }
+    refuse_too_many(scores.len(), before.len(), "scores", scores_max, "prompts.scores_max")?;
+    let set = scoring.set.iter().map(|score| &score.name);
+    for name in scoring.remove.iter().chain(set).filter(|name| before.contains(*name)) {
+        sql::execute(tx, REMOVE_SCORE, vec![id.into(), name.as_str().into()]).await?;
+    }
+    let set: Vec<(i64, &Score)> = scoring.set.iter().map(|score| (id, score)).collect();
+    insert_scores(tx, &set).await?;
+    Ok(scores.into_values().collect())
+}
+
+/// Adds and removes tags of a prompt, and answers with all that it has then, in order.
+/// Errors, with nothing stored: PromptNotFound, TooManyPromptMarks.
+pub async fn tag(tx: &Tx<'_>, id: i64, tagging: &Tagging, tags_max: i64) -> Result<Vec<String>> {
+    let Locked { prompt_time } = lock(tx, id).await?;
+    let rows: Vec<TagRow> = sql::all(tx, &tags_query(1), vec![id.into()]).await?;
+    let before: BTreeSet<String> = rows.into_iter().map(|row| row.tag).collect();
+    let mut tags = before.clone();
+    for tag in &tagging.remove {
+        tags.remove(tag);
+    }
+    tags.extend(tagging.add.iter().cloned());
+    refuse_too_many(tags.len(), before.len(), "tags", tags_max, "prompts.tags_max")?;
+    for tag in before.difference(&tags) {
+        sql::execute(tx, REMOVE_TAG, vec![id.into(), tag.as_str().into()]).await?;
+    }
+    let added: Vec<(i64, i64, &str)> =
+        tags.difference(&before).map(|tag| (id, prompt_time, tag.as_str())).collect();
+    insert_tag_rows(tx, &added).await?;
+    Ok(tags.into_iter().collect())
+}
+
+/// A prompt that has more than the limit, which was lowered, may still lose some.
+fn refuse_too_many(
+    count: usize,
+    before: usize,
+    what: &'static str,
+    max: i64,
+    setting: &'static str,
+) -> Result<()> {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let grows = count > i64::try_from(before).unwrap_or(i64::MAX);
+    if grows && count > max {
+        return Err(Error::TooManyPromptMarks { what, count, setting });
+    }
+    Ok(())
+}
+
+/// Stores the tags of prompts that are new.
+pub(super) async fn insert_tags(tx: &Tx<'_>, tags: &[(&PromptRow, &str)]) -> Result<()> {
+    let rows: Vec<(i64, i64, &str)> = tags.iter().map(|(row, tag)| (row.id, row.prompt_time, *tag)).collect();
+    insert_tag_rows(tx, &rows).await
+}
+
+async fn insert_tag_rows(tx: &Tx<'_>, rows: &[(i64, i64, &str)]) -> Result<()> {
+    for chunk in chunks(rows) {
+        let values = chunk
+            .iter()
+            .flat_map(|(id, prompt_us, tag)| [Value::from(*id), (*tag).into(), (*prompt_us).into()]);
+        let places = sql::rows_of_places(chunk.len(), 3);
+        let insert =
+            format!(r#"INSERT INTO "prompt_tags" ("prompt_id", "tag", "prompt_time") VALUES {places}"#);
+        sql::execute(tx, &insert, values.collect()).await?;
+    }
+    Ok(())
+}
+
+/// Stores scores that are not there.
+pub(super) async fn insert_scores(tx: &Tx<'_>, scores: &[(i64, &Score)]) -> Result<()> {
+    for chunk in chunks(scores) {
+        let mut values: Vec<Value> = Vec::with_capacity(chunk.len() * 6);
+        for (id, score) in chunk {
+            let (number, boolean, category) = match &score.value {
+                ScoreValue::Number(number) => (Some(*number), None, None),
+                ScoreValue::Boolean(boolean) => (None, Some(*boolean), None),
+                ScoreValue::Category(category) => (None, None, Some(category.clone())),
+            };
+            values.extend([(*id).into(), score.name.as_str().into(), number.into(), boolean.into()]);
+            values.extend([category.into(), score.update_us.into()]);
+        }
+        let places = sql::rows_of_places(chunk.len(), 6);
+        let insert = format!(
+            r#"INSERT INTO "prompt_scores" ("prompt_id", "name", "number", "boolean", "category", "update_time") VALUES {places}"#
+        );
+        sql::execute(tx, &insert, values).await?;
+    }
+    Ok(())
+}
+
+/// The tags of prompts, in their order.
+pub(super) async fn tags(db: &Db<'_>, ids: &[i64]) -> Result<Vec<TagRow>> {
+    sql::all_of_ids(db, tags_query, ids).await
+}
+
+/// The scores of prompts, in the order of their names.
+pub(super) async fn scores(db: &Db<'_>, ids: &[i64]) -> Result<Vec<ScoreRow>> {
+    sql::all_of_ids(db, scores_query, ids).await
+}
+
+pub(super) fn tags_query(places: usize) -> String {
+    let places = sql::places(1, places);
+    format!(
+        r#"SELECT "prompt_id", "tag" FROM "prompt_tags" WHERE "prompt_id" IN ({places}) ORDER BY "prompt_id", "tag""#
+    )
+}
+
+pub(super) fn scores_query(places: usize) -> String {
+    let places = sql::places(1, places);
+    format!(
+        r#"SELECT "prompt_id", "name", "number", "boolean", "category", "update_time" FROM "prompt_scores"
+        WHERE "prompt_id" IN ({places}) ORDER BY "prompt_id", "name""#
+    )
+}

@@ -1,0 +1,71 @@
+//! Running statements that are written out, and the placeholders of their lists.
+
+use std::fmt::Write as _;
+
+use sea_orm::{ConnectionTrait as _, FromQueryResult, Statement, Value};
+
+use crate::error::Result;
+use crate::storage::Db;
+
+/// Runs a statement; tells how many rows it has changed.
+pub(super) async fn execute(db: &Db<'_>, sql: &str, values: Vec<Value>) -> Result<u64> {
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    Ok(db.execute_raw(statement).await?.rows_affected())
+}
+
+/// All rows of a query.
+pub(super) async fn all<R: FromQueryResult>(db: &Db<'_>, sql: &str, values: Vec<Value>) -> Result<Vec<R>> {
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    let rows = db.query_all_raw(statement).await?;
+    rows.iter().map(|row| Ok(R::from_query_result(row, "")?)).collect()
+}
+
+/// The first row of a query, if there is one.
+pub(super) async fn one<R: FromQueryResult>(db: &Db<'_>, sql: &str, values: Vec<Value>) -> Result<Option<R>> {
+    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
+    let row = db.query_one_raw(statement).await?;
+    Ok(row.map(|row| R::from_query_result(&row, "")).transpose()?)
+}
+
+/// `$first, …`, so many.
+pub(super) fn places(first: usize, count: usize) -> String {
+    let mut text = String::with_capacity(count * 5);
+    for place in first..first + count {
+        let comma = if place == first { "" } else { ", " };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{comma}${place}");
+    }
+    text
+}
+
+/// `($1, …), (…)`: so many rows of so many columns.
+pub(super) fn rows_of_places(rows: usize, columns: usize) -> String {
+    let row = |row: usize| format!("({})", places(1 + row * columns, columns));
+    (0..rows).map(row).collect::<Vec<_>>().join(", ")
+}
+
+/// The numbers in a list of a statement, and how many places it has: statements are cached by their text, so there are few sizes,
+/// and the last number fills the rest.
+pub(super) fn padded(ids: &[i64]) -> Vec<Value> {
+    const SIZES: [usize; 4] = [1, 16, 128, 256];
+    let size = SIZES.into_iter().find(|size| *size >= ids.len()).unwrap_or(ids.len());
+    let last = ids.last().copied().unwrap_or_default();
+    ids.iter().copied().chain(std::iter::repeat(last)).take(size).map(Value::from).collect()
+}
+
+/// Numbers of one statement.
+pub(super) const IDS_MAX: usize = 256;
+
+/// All rows of a query for many numbers, each asked for once; `query` makes the text for so many places.
+pub(super) async fn all_of_ids<R: FromQueryResult>(
+    db: &Db<'_>,
+    query: fn(usize) -> String,
+    ids: &[i64],
+) -> Result<Vec<R>> {
+    let mut found = Vec::new();
+    for ids in ids.chunks(IDS_MAX) {
+        let values = padded(ids);
+        found.extend(all::<R>(db, &query(values.len()), values).await?);
+    }
+    Ok(found)
+}

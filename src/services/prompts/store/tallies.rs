@@ -1,0 +1,200 @@
+//! Numbers of prompts by hour and day: noted with every change, added up now and then.
+//!
+//! A change is a row of its own, so nobody who saves waits for another. Adding up takes some of these rows, adds them to those of
+//! their hours and days, in the order of their keys, and removes them, in one transaction.
+
+use std::collections::BTreeMap;
+
+use sea_orm::{FromQueryResult, Value};
+
+use super::sql;
+use crate::error::{Error, Result};
+use crate::services::prompts::sketch::Sketch;
+use crate::services::prompts::statistics::{Changes, Key, Numbers};
+use crate::storage::{Db, Tx, chunks};
+
+/// Changes that one step adds up.
+const STEP_ROWS: i64 = 1_000;
+
+/// The columns of [`NumbersRow`].
+pub(super) const COLUMNS: &str = r#""start_time", "backend_id", "model_id", "framework_id", "prompt_count", "failed_count", "confidence_count",
+    "confidence_micros", "latency_count", "latency_us", "prompt_tokens", "completion_tokens", "cost_micros", "latencies""#;
+
+const VALUES: usize = 14;
+
+/// Those of them that are the key.
+const KEYS: usize = 4;
+
+const FIND: &str = r#"FROM "prompt_stats" WHERE "span" = $1 AND "start_time" = $2 AND "backend_id" = $3 AND "model_id" = $4
+    AND "framework_id" = $5"#;
+
+/// What a row of `prompt_stats` is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Span {
+    /// An hour.
+    Hour,
+    /// A day.
+    Day,
+}
+
+impl Span {
+    pub(super) fn number(self) -> i64 {
+        match self {
+            Self::Hour => 1,
+            Self::Day => 2,
+        }
+    }
+}
+
+/// A row of either table.
+#[derive(FromQueryResult)]
+pub(super) struct NumbersRow {
+    start_time: i64,
+    backend_id: i64,
+    model_id: i64,
+    framework_id: i64,
+    prompt_count: i64,
+    failed_count: i64,
+    confidence_count: i64,
+    confidence_micros: i64,
+    latency_count: i64,
+    latency_us: i64,
+    prompt_tokens: i64,
+    completion_tokens: i64,
+    cost_micros: i64,
+    latencies: Vec<u8>,
+}
+
+impl NumbersRow {
+    /// What it says.
+    pub(super) fn numbers(&self) -> Result<(Key, Numbers)> {
+        let sketch = Sketch::from_bytes(&self.latencies).ok_or_else(|| Error::CorruptRow {
+            table: "prompt_stats",
+            column: "latencies",
+            row: self.start_time,
+            cause: "it is no sketch".into(),
+        })?;
+        let key = Key {
+            start_us: self.start_time,
+            backend_id: self.backend_id,
+            model_id: self.model_id,
+            framework_id: self.framework_id,
+        };
+        let numbers = Numbers {
+            prompts: self.prompt_count,
+            failed: self.failed_count,
+            confidences: self.confidence_count,
+            confidence_micros: self.confidence_micros,
+            latencies: self.latency_count,
+            latency_us: self.latency_us,
+            prompt_tokens: self.prompt_tokens,
+            completion_tokens: self.completion_tokens,
+            cost_micros: self.cost_micros,
+            sketch,
+        };
+        Ok((key, numbers))
+    }
+}
+
+#[derive(FromQueryResult)]
+struct Id {
+    id: i64,
+}
+
+/// Notes what a transaction changes.
+pub(super) async fn note(tx: &Tx<'_>, changes: &Changes) -> Result<()> {
+    let all: Vec<(&Key, &Numbers)> = changes.0.iter().filter(|(_, numbers)| !numbers.is_nothing()).collect();
+    for chunk in chunks(&all) {
+        let values = chunk.iter().flat_map(|(key, numbers)| values(key, numbers)).collect();
+        sql::execute(tx, &note_query(chunk.len()), values).await?;
+    }
+    Ok(())
+}
+
+fn note_query(rows: usize) -> String {
+    format!(r#"INSERT INTO "prompt_stat_changes" ({COLUMNS}) VALUES {}"#, sql::rows_of_places(rows, VALUES))
+}
+
+/// Whether there is something to add up.
+pub async fn has_changes(db: &Db<'_>) -> Result<bool> {
+    let first = r#"SELECT "id" FROM "prompt_stat_changes" ORDER BY "id" LIMIT 1"#;
+    Ok(sql::one::<Id>(db, first, Vec::new()).await?.is_some())
+}
+
+/// Adds some changes up; tells whether there may be more.
+pub async fn add_up(tx: &Tx<'_>) -> Result<bool> {
+    // Other sidecars add up others meanwhile; rows that are committed late are seen the next time.
+    let taken = r#"SELECT "id" FROM "prompt_stat_changes" ORDER BY "id" LIMIT $1"#;
+    let ids = sql::all::<Id>(tx, &tx.competing(taken), vec![STEP_ROWS.into()]).await?;
+    let ids: Vec<i64> = ids.into_iter().map(|row| row.id).collect();
+    let mut sums: BTreeMap<(Span, Key), Numbers> = BTreeMap::new();
+    for row in sql::all_of_ids::<NumbersRow>(tx, changes_query, &ids).await? {
+        let (key, numbers) = row.numbers()?;
+        sums.entry((Span::Hour, key)).or_default().merge(&numbers);
+        sums.entry((Span::Day, key.of_day())).or_default().merge(&numbers);
+    }
+    for ((span, key), numbers) in sums {
+        add(tx, span, key, numbers).await?;
+    }
+    for ids in ids.chunks(sql::IDS_MAX) {
+        let values = sql::padded(ids);
+        sql::execute(tx, &remove_query(values.len()), values).await?;
+    }
+    Ok(ids.len() as u64 >= STEP_ROWS.unsigned_abs())
+}
+
+pub(super) fn changes_query(places: usize) -> String {
+    format!(r#"SELECT {COLUMNS} FROM "prompt_stat_changes" WHERE "id" IN ({})"#, sql::places(1, places))
+}
+
+fn remove_query(places: usize) -> String {
+    format!(r#"DELETE FROM "prompt_stat_changes" WHERE "id" IN ({})"#, sql::places(1, places))
+}
+
+async fn add(tx: &Tx<'_>, span: Span, key: Key, mut numbers: Numbers) -> Result<()> {
+    let at = [span.number(), key.start_us, key.backend_id, key.model_id, key.framework_id].map(Value::from);
+    let find = format!("SELECT {COLUMNS} {FIND}");
+    let known = sql::one::<NumbersRow>(tx, &tx.locking(&find), at.to_vec()).await?;
+    if let Some(row) = &known {
+        numbers.merge(&row.numbers()?.1);
+    }
+    let (statement, values) = match (known.is_some(), numbers.is_nothing()) {
+        (false, true) => return Ok(()),
+        (true, true) => (format!("DELETE {FIND}"), at.to_vec()),
+        (true, false) => (update_query(), [&values(&key, &numbers)[KEYS..], &at].concat()),
+        (false, false) => (insert_query(), [&at[..1], &values(&key, &numbers)].concat()),
+    };
+    sql::execute(tx, &statement, values).await.map(drop)
+}
+
+fn insert_query() -> String {
+    format!(r#"INSERT INTO "prompt_stats" ("span", {COLUMNS}) VALUES {}"#, sql::rows_of_places(1, VALUES + 1))
+}
+
+pub(super) fn update_query() -> String {
+    let columns: Vec<&str> = COLUMNS.split(',').skip(KEYS).map(str::trim).collect();
+    let set: Vec<String> =
+        (1..).zip(&columns).map(|(place, column)| format!("{column} = ${place}")).collect();
+    let keys = [r#""span""#].into_iter().chain(COLUMNS.split(',').take(KEYS).map(str::trim));
+    let at = (columns.len() + 1..).zip(keys).map(|(place, column)| format!("{column} = ${place}"));
+    format!(r#"UPDATE "prompt_stats" SET {} WHERE {}"#, set.join(", "), at.collect::<Vec<_>>().join(" AND "))
+}
+
+fn values(key: &Key, numbers: &Numbers) -> [Value; VALUES] {
+    [
+        key.start_us.into(),
+        key.backend_id.into(),
+        key.model_id.into(),
+        key.framework_id.into(),
+        numbers.prompts.into(),
+        numbers.failed.into(),
+        numbers.confidences.into(),
+        numbers.confidence_micros.into(),
+        numbers.latencies.into(),
+        numbers.latency_us.into(),
+        numbers.prompt_tokens.into(),
+        numbers.completion_tokens.into(),
+        numbers.cost_micros.into(),
+        numbers.sketch.to_bytes().into(),
+    ]
+}

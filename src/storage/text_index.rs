@@ -1,0 +1,281 @@
+//! Indexes of words: FTS5 on SQLite, `tsvector` with a GIN index on PostgreSQL.
+//!
+//! A service cuts texts into words and says which words it looks for; here this becomes what the database understands. A word
+//! is made of letters and digits only (ASCII ones in lower case), so none can be taken for a part of a query. An index holds no
+//! text, and can be made anew from what it was made of.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use sea_orm::{ConnectionTrait as _, DbBackend, FromQueryResult, Statement, Value};
+
+use super::{Db, Tx, chunks};
+use crate::error::Result;
+
+/// Fields that an entry may have, in the order of their weight.
+pub const FIELDS: usize = 3;
+
+/// Words of an entry, all fields together: PostgreSQL knows 16,383 places.
+pub const WORDS_MAX: usize = 16_000;
+
+/// Bytes of the words of an entry: PostgreSQL's vectors hold a megabyte.
+const WORD_BYTES_MAX: usize = 512 * 1024;
+
+/// Places of one word in an entry that are known: PostgreSQL's bound, and a few less.
+const PLACES_MAX: usize = 250;
+
+/// Stands where a word is that has too many places; no word is like it.
+const FILLER: &str = "\u{E000}";
+
+/// Words side by side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phrase {
+    /// In their order.
+    pub words: Vec<String>,
+    /// Whether the last one is the beginning of a word.
+    pub is_prefix: bool,
+}
+
+/// What is looked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// All of these.
+    pub all: Vec<Phrase>,
+    /// None of these.
+    pub none: Vec<Phrase>,
+}
+
+/// An index: the name of its table.
+#[derive(Clone, Copy, Debug)]
+pub struct TextIndex {
+    /// The table.
+    pub table: &'static str,
+    /// The names of its fields, the weightiest first.
+    pub fields: [&'static str; FIELDS],
+}
+
+/// An entry that matches.
+#[derive(Clone, Copy, Debug, PartialEq, FromQueryResult)]
+pub struct Match {
+    /// Its number.
+    pub id: i64,
+    /// How well it matches: more is better; means something within one query only.
+    pub rank: f64,
+}
+
+/// The words of an entry within the bounds: for each field its words in their order.
+#[derive(Debug)]
+pub struct Document<'w>([Vec<&'w str>; FIELDS]);
+
+impl<'w> Document<'w> {
+    /// Of the words of each field. What exceeds a bound is left out, on every database alike.
+    pub fn new(fields: &'w [Vec<String>; FIELDS]) -> Self {
+        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+        let (mut words_left, mut bytes_left) = (WORDS_MAX, WORD_BYTES_MAX);
+        Self(fields.each_ref().map(|words| {
+            let mut kept = Vec::new();
+            for word in words.iter().take(words_left) {
+                if word.len() > bytes_left {
+                    break;
+                }
+                bytes_left -= word.len();
+                let known = places.entry(word).or_default();
+                *known += 1;
+                kept.push(if *known > PLACES_MAX { FILLER } else { word });
+            }
+            words_left -= kept.len();
+            kept
+        }))
+    }
+}
+
+impl TextIndex {
+    /// Puts entries in, each in place of the one that has its number. A number comes once.
+    pub async fn put(&self, tx: &Tx<'_>, entries: &[(i64, Document<'_>)]) -> Result<()> {
+        let Self { table, fields: [first, second, third] } = self;
+        if is_fts5(tx) {
+            let sql = format!(
+                r#"INSERT OR REPLACE INTO "{table}" (rowid, "{first}", "{second}", "{third}") VALUES ($1, $2, $3, $4)"#
+            );
+            for (id, document) in entries {
+                let mut values = vec![Value::from(*id)];
+                values.extend(document.0.iter().map(|words| Value::from(words.join(" "))));
+                execute(tx, sql.clone(), values).await?;
+            }
+            return Ok(());
+        }
+        for entries in chunks(entries) {
+            let places = (0..entries.len())
+                .map(|row| format!("(${}, CAST(${} AS tsvector))", 2 * row + 1, 2 * row + 2));
+            let sql = format!(
+                r#"INSERT INTO "{table}" ("id", "document") VALUES {}
+                ON CONFLICT ("id") DO UPDATE SET "document" = excluded."document""#,
+                places.collect::<Vec<_>>().join(", ")
+            );
+            let values =
+                entries.iter().flat_map(|(id, document)| [Value::from(*id), vector(document).into()]);
+            execute(tx, sql, values.collect()).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes entries out, as far as they are there.
+    pub async fn remove(&self, tx: &Tx<'_>, ids: &[i64]) -> Result<()> {
+        let key = if is_fts5(tx) { "rowid" } else { "\"id\"" };
+        for ids in chunks(ids) {
+            let places: Vec<String> = (1..=ids.len()).map(|place| format!("${place}")).collect();
+            let sql = format!(r#"DELETE FROM "{}" WHERE {key} IN ({})"#, self.table, places.join(", "));
+            execute(tx, sql, ids.iter().copied().map(Value::from).collect()).await?;
+        }
+        Ok(())
+    }
+
+    /// The entries that match, the newest `matches_max` of those up to the number `until`, the newest first.
+    pub async fn matches(
+        &self,
+        db: &Db<'_>,
+        wanted: &Wanted,
+        until: i64,
+        matches_max: i64,
+    ) -> Result<Vec<Match>> {
+        let Some((sql, values)) = self.query(is_fts5(db), wanted, until, matches_max) else {
+            return Ok(Vec::new());
+        };
+        if !is_fts5(db) {
+            // A plan for any words whatever would walk through all entries to find a rare one, or sort all that have a common one.
+            db.execute_unprepared("SET LOCAL plan_cache_mode = force_custom_plan").await?;
+        }
+        let rows =
+            db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await?;
+        rows.iter().map(|row| Ok(Match::from_query_result(row, "")?)).collect()
+    }
+
+    /// The query of [`Self::matches`]; none if there is nothing to look for.
+    pub(crate) fn query(
+        &self,
+        is_fts5: bool,
+        wanted: &Wanted,
+        until: i64,
+        matches_max: i64,
+    ) -> Option<(String, Vec<Value>)> {
+        if wanted.all.is_empty() {
+            return None;
+        }
+        let table = self.table;
+        let (sql, text) = match is_fts5 {
+            // The smaller the better is what bm25() says.
+            true => (
+                format!(
+                    r#"SELECT rowid AS "id", -bm25("{table}", 4.0, 2.0, 1.0) AS "rank" FROM "{table}"
+                    WHERE "{table}" MATCH $1 AND rowid <= $2 ORDER BY rowid DESC LIMIT $3"#
+                ),
+                match_text(wanted),
+            ),
+            // Weights are those of D, C, B, A; 1 divides by the logarithm of the length.
+            false => (
+                format!(
+                    r#"SELECT "id", CAST(ts_rank_cd('{{0.1, 0.25, 0.5, 1.0}}', "document", CAST($1 AS tsquery), 1) AS double precision) AS "rank"
+                    FROM (SELECT "id", "document" FROM "{table}" WHERE "document" @@ CAST($1 AS tsquery) AND "id" <= $2
+                    ORDER BY "id" DESC LIMIT $3) AS "newest" ORDER BY "id" DESC"#
+                ),
+                tsquery(wanted),
+            ),
+        };
+        Some((sql, vec![text.into(), until.into(), matches_max.into()]))
+    }
+}
+
+fn is_fts5(db: &Db<'_>) -> bool {
+    db.get_database_backend() == DbBackend::Sqlite
+}
+
+async fn execute(tx: &Tx<'_>, sql: String, values: Vec<Value>) -> Result<()> {
+    tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await?;
+    Ok(())
+}
+
+/// What FTS5 is asked: `("blue whale" AND "sing" *) NOT "sea"`.
+fn match_text(wanted: &Wanted) -> String {
+    let shown = |phrase: &Phrase| {
+        let star = if phrase.is_prefix { " *" } else { "" };
+        format!("\"{}\"{star}", phrase.words.join(" "))
+    };
+    let all: Vec<String> = wanted.all.iter().map(shown).collect();
+    let mut text = format!("({})", all.join(" AND "));
+    for phrase in &wanted.none {
+        // Writing to a String cannot fail.
+        let _ = write!(text, " NOT {}", shown(phrase));
+    }
+    text
+}
+
+/// What PostgreSQL is asked: `'blue'<->'whale' & 'sing':* & !('sea')`.
+fn tsquery(wanted: &Wanted) -> String {
+    let shown = |phrase: &Phrase| {
+        let words: Vec<String> = phrase.words.iter().map(|word| format!("'{word}'")).collect();
+        format!("({}{})", words.join("<->"), if phrase.is_prefix { ":*" } else { "" })
+    };
+    let all = wanted.all.iter().map(shown);
+    all.chain(wanted.none.iter().map(|phrase| format!("!{}", shown(phrase)))).collect::<Vec<_>>().join("&")
+}
+
+/// An entry as PostgreSQL stores it: `'blue':1A,7B 'whale':2A`. A place between two fields stays empty: no phrase crosses it.
+fn vector(document: &Document<'_>) -> String {
+    let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut place = 0;
+    for (words, weight) in document.0.iter().zip(["A", "B", "C"]) {
+        for word in words {
+            place += 1;
+            if *word != FILLER {
+                places.entry(word).or_default().push(format!("{place}{weight}"));
+            }
+        }
+        place += 1;
+    }
+    let mut text = String::new();
+    for (word, places) in places {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "'{word}':{} ", places.join(","));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn phrase(words: &str, is_prefix: bool) -> Phrase {
+        Phrase { words: words.split(' ').map(str::to_owned).collect(), is_prefix }
+    }
+
+    fn fields(texts: [&str; FIELDS]) -> [Vec<String>; FIELDS] {
+        texts.map(|text| text.split_whitespace().map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn a_query_is_written_for_each_database() {
+        let wanted = Wanted {
+            all: vec![phrase("blue whale", false), phrase("sing", true)],
+            none: vec![phrase("sea", false), phrase("big so", true)],
+        };
+        assert_eq!(match_text(&wanted), r#"("blue whale" AND "sing" *) NOT "sea" NOT "big so" *"#);
+        assert_eq!(tsquery(&wanted), "('blue'<->'whale')&('sing':*)&!('sea')&!('big'<->'so':*)");
+    }
+
+    #[test]
+    fn an_entry_has_places_and_weights_and_a_gap_between_fields() {
+        let fields = fields(["blue whale", "", "whale sings blue"]);
+        let document = Document::new(&fields);
+        assert_eq!(vector(&document), "'blue':1A,7C 'sings':6C 'whale':2A,5C ");
+    }
+
+    #[test]
+    fn an_entry_is_bounded_in_words_in_bytes_and_in_places_of_one_word() {
+        let many = [vec!["a".to_owned(); 20_000], vec!["b".into()], vec![]];
+        let Document([first, second, _]) = Document::new(&many);
+        assert_eq!((first.len(), second.len()), (WORDS_MAX, 0));
+        assert_eq!(first.iter().filter(|word| **word == "a").count(), PLACES_MAX);
+        let long = [vec!["x".repeat(256); 10_000], vec![], vec![]];
+        assert_eq!(Document::new(&long).0[0].len(), WORD_BYTES_MAX / 256);
+    }
+}
