@@ -33,6 +33,7 @@ enum RecordCollections {
     RecordCount,
     TombstoneCount,
     SizeBytes,
+    WatchedUntilTime,
     CreateTime,
     UpdateTime,
 }
@@ -144,6 +145,8 @@ fn collections(manager: &SchemaManager<'_>) -> TableCreateStatement {
         .col(number(C::RecordCount))
         .col(number(C::TombstoneCount))
         .col(number(C::SizeBytes))
+        // Whoever changes something before it tells those who watch, in every sidecar.
+        .col(number(C::WatchedUntilTime))
         .col(number(C::CreateTime))
         .col(number(C::UpdateTime))
         .take()
