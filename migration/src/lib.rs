@@ -13,6 +13,7 @@ mod m20261124_queue_tables;
 mod m20261124_queue_views;
 mod m20261125_uploads_tables;
 mod m20261125_uploads_views;
+mod m20261127_records_tables;
 pub mod tables;
 
 pub use tables::TABLES;
@@ -41,6 +42,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_queue_views::Migration),
             Box::new(m20261125_uploads_tables::Migration),
             Box::new(m20261125_uploads_views::Migration),
+            Box::new(m20261127_records_tables::Migration),
         ]
     }
 }

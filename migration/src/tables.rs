@@ -40,4 +40,12 @@ pub const TABLES: &[Table] = &[
     Table { name: "upload_reservations", key: &["service_id", "hash"], identity: None },
     Table { name: "upload_errors", key: &["session_row_id", "path"], identity: None },
     Table { name: "upload_remains", key: &["session_row_id"], identity: None },
+    Table { name: "record_collections", key: &["id"], identity: Some("id") },
+    Table { name: "record_schemas", key: &["collection_id"], identity: None },
+    Table { name: "record_indexes", key: &["id"], identity: Some("id") },
+    Table { name: "records", key: &["id"], identity: Some("id") },
+    Table { name: "record_values", key: &["index_id", "value", "record_id"], identity: None },
+    Table { name: "record_clients", key: &["row_id"], identity: Some("row_id") },
+    Table { name: "record_mutations", key: &["client_row_id", "mutation_id"], identity: None },
+    Table { name: "record_remains", key: &["collection_id"], identity: None },
 ];

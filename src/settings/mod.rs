@@ -6,6 +6,7 @@ mod cache;
 mod jobs;
 mod layers;
 mod queue;
+mod records;
 mod server;
 mod settings_service;
 mod storage;
@@ -22,6 +23,7 @@ pub use jobs::JobsSettings;
 pub use layers::{Loaded, Origin, Problem};
 pub use queue::QueueSettings;
 pub(crate) use queue::{BACKOFF_MS_MAX, RETRIES_MAX, TIME_MS_MAX};
+pub use records::RecordsSettings;
 pub use server::ServerSettings;
 pub use settings_service::SettingsServiceSettings;
 pub use storage::{DatabaseUrl, StorageSettings};
@@ -48,6 +50,8 @@ pub struct Settings {
     pub transaction: TransactionSettings,
     /// Uploads: sessions, files, reservations, errors.
     pub uploads: UploadsSettings,
+    /// Documents in collections.
+    pub records: RecordsSettings,
     /// Repeated requests.
     pub idempotency: IdempotencySettings,
     /// The log on stderr.
@@ -105,6 +109,7 @@ impl Settings {
         self.queue.check(&mut found);
         self.transaction.check(&mut found);
         self.uploads.check(&mut found, self.server.message_bytes_max);
+        self.records.check(&mut found, self.server.message_bytes_max);
         if !matches!(self.log.format.as_str(), "text" | "json") {
             found.push(("log.format", "must be text or json".into()));
         }
