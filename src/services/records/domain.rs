@@ -328,7 +328,8 @@ mod tests {
         let origin = Origin { client_row_id: 1, mutation_id: 2 };
         let live = Some(Standing { revision: 3, is_deleted: false, origin: Some(origin) });
         let gone = Some(Standing { revision: 4, is_deleted: true, origin: None });
-        let held = |condition: Condition| [None, live, gone].map(|standing| condition.check(standing).is_ok());
+        let held =
+            |condition: Condition| [None, live, gone].map(|standing| condition.check(standing).is_ok());
         assert_eq!(held(Condition::Always), [true, true, true]);
         assert_eq!(held(Condition::IfAbsent), [true, false, true]);
         assert_eq!(held(Condition::IfPresent), [false, true, false]);

@@ -54,27 +54,6 @@ pub mod schemas {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// `record_indexes`.
-pub mod indexes {
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "record_indexes")]
-    pub struct Model {
-        #[sea_orm(primary_key)]
-        pub id: i64,
-        pub collection_id: Option<i64>,
-        pub path: String,
-        pub state: i64,
-        pub built_seq: i64,
-    }
-
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
-}
-
 /// `record_clients`.
 pub mod clients {
     use sea_orm::entity::prelude::*;

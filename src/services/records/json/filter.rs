@@ -52,11 +52,17 @@ pub enum Side {
 }
 
 impl Range {
+    /// All keys.
+    pub fn all() -> Self {
+        Self { from: Vec::new(), to: vec![END] }
+    }
+
     fn one(key: Vec<u8>) -> Self {
         Self { to: after(key.clone()), from: key }
     }
 
-    fn has(&self, key: &[u8]) -> bool {
+    /// Whether it has a key.
+    pub fn has(&self, key: &[u8]) -> bool {
         *self.from <= *key && *key < *self.to
     }
 

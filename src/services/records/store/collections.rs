@@ -8,18 +8,12 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::rows;
+use super::{indexes, rows};
 use crate::error::{RecordsError, Result};
 use crate::page::after_prefix;
-use crate::services::records::domain::{Collection, Declaration, Declared, Index};
-use crate::services::records::entity::{collections, indexes, remains, schemas};
+use crate::services::records::domain::{Collection, Declaration, Declared};
+use crate::services::records::entity::{collections, remains, schemas};
 use crate::storage::{Db, Rank, RowLock, Tx};
-
-/// The state of an index that is being built.
-pub(super) const BUILDING: i64 = 1;
-
-/// The state of an index that is used.
-pub(super) const READY: i64 = 2;
 
 /// The lock of a collection's row.
 pub fn lock_of(name: &str) -> RowLock {
@@ -59,26 +53,13 @@ async fn declaration_of(db: &Db<'_>, collection: Collection) -> Result<Declared>
     };
     Ok(Declared {
         schema_json: schema.map(|schema| schema.schema_json).unwrap_or_default(),
-        indexes: indexes_of(db, collection.id).await?,
+        indexes: indexes::of_collection(db, collection.id).await?,
         collection,
     })
 }
 
-/// The indexes of a collection, by their paths.
-pub async fn indexes_of(db: &Db<'_>, collection_id: i64) -> Result<Vec<Index>> {
-    let query = indexes::Entity::find().filter(indexes::Column::CollectionId.eq(collection_id));
-    let rows = query.order_by_asc(indexes::Column::Path).all(db).await?;
-    let index = |row: indexes::Model| Index { id: row.id, path: row.path, is_ready: row.state == READY };
-    Ok(rows.into_iter().map(index).collect())
-}
-
 /// Collections by name, those after `after`; at most one more than `rows_max`.
-pub async fn list(
-    db: &Db<'_>,
-    prefix: &str,
-    after: Option<&str>,
-    rows_max: u64,
-) -> Result<Vec<Declared>> {
+pub async fn list(db: &Db<'_>, prefix: &str, after: Option<&str>, rows_max: u64) -> Result<Vec<Declared>> {
     use collections::Column as C;
     let mut query = collections::Entity::find().filter(C::Name.gte(prefix)).order_by_asc(C::Name);
     if let Some(end) = after_prefix(prefix) {
@@ -130,7 +111,8 @@ pub async fn create(
     collection.schema_revision = i64::from(!schema.is_empty());
     collection.id = tx.insert(rows::row_of(&collection)).await?;
     write_schema(tx, collection.id, schema).await?;
-    declare_indexes(tx, &collection, declaration.index_paths.as_deref().unwrap_or_default()).await?;
+    let paths = declaration.index_paths.as_deref().unwrap_or_default();
+    indexes::declare(tx, collection.id, collection.last_seq, paths).await?;
     declaration_of(tx, collection).await
 }
 
@@ -156,7 +138,7 @@ pub async fn update(
     let changed = collections::Entity::update_many().set(rows::row_of(&collection));
     changed.filter(collections::Column::Id.eq(collection.id)).exec(&**tx).await?;
     if let Some(paths) = &declaration.index_paths {
-        declare_indexes(tx, &collection, paths).await?;
+        indexes::declare(tx, collection.id, collection.last_seq, paths).await?;
     }
     declaration_of(tx, collection).await
 }
@@ -178,37 +160,6 @@ async fn write_schema(tx: &Tx<'_>, collection_id: i64, schema_json: &str) -> Res
     Ok(())
 }
 
-/// Makes the indexes of a collection be these: others are dropped, missing ones made, those that are there stay.
-async fn declare_indexes(tx: &Tx<'_>, collection: &Collection, paths: &[String]) -> Result<()> {
-    let standing = indexes_of(tx, collection.id).await?;
-    for index in standing.iter().filter(|index| !paths.contains(&index.path)) {
-        drop_index(tx, index.id).await?;
-    }
-    for path in paths.iter().filter(|path| !standing.iter().any(|index| index.path == **path)) {
-        // Of what was never written nothing has to be built.
-        let is_empty = collection.last_seq == 0;
-        let row = indexes::ActiveModel {
-            collection_id: Set(Some(collection.id)),
-            path: Set(path.clone()),
-            state: Set(if is_empty { READY } else { BUILDING }),
-            built_seq: Set(0),
-            ..Default::default()
-        };
-        tx.insert(row).await?;
-    }
-    Ok(())
-}
-
-/// Takes an index from its collection; its values are removed in small steps.
-async fn drop_index(tx: &Tx<'_>, id: i64) -> Result<()> {
-    indexes::Entity::update_many()
-        .col_expr(indexes::Column::CollectionId, Expr::value(Option::<i64>::None))
-        .filter(indexes::Column::Id.eq(id))
-        .exec(&**tx)
-        .await?;
-    Ok(())
-}
-
 /// Deletes a collection; tells whether there was one. What it holds is removed in small steps.
 pub async fn delete(tx: &Tx<'_>, name: &str) -> Result<bool> {
     let collection = match lock(tx, name).await {
@@ -217,9 +168,7 @@ pub async fn delete(tx: &Tx<'_>, name: &str) -> Result<bool> {
         Err(error) => return Err(error),
     };
     write_schema(tx, collection.id, "").await?;
-    for index in indexes_of(tx, collection.id).await? {
-        drop_index(tx, index.id).await?;
-    }
+    indexes::drop_all(tx, collection.id).await?;
     collections::Entity::delete_by_id(collection.id).exec(&**tx).await?;
     let left = remains::ActiveModel { collection_id: Set(collection.id) };
     remains::Entity::insert(left).exec_without_returning(&**tx).await?;
