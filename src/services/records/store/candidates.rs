@@ -2,15 +2,13 @@
 
 use sea_orm::{FromQueryResult, Value};
 
+use super::read::PIECE_ROWS;
 use super::rows::{COLUMNS, Row};
 use super::sql;
 use crate::error::Result;
 use crate::services::records::json::Range;
 use crate::services::records::query::{Along, Place};
 use crate::storage::Db;
-
-/// Rows of one piece, so that a page of the largest documents is not held whole.
-const PIECE_ROWS: usize = 64;
 
 /// A record that is looked at, and its place in what it is read along.
 #[derive(Debug)]

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use sea_orm::{FromQueryResult, Value};
 
 use super::candidates::{Candidate, Walk};
-use super::indexes;
+use super::read::{Gathering, PIECE_ROWS, Page};
 use super::rows::{COLUMNS, Row};
-use super::sql;
+use super::{collections, indexes, sql};
 use crate::error::{RecordsError, Result};
 use crate::services::records::domain::{Collection, Record};
 use crate::services::records::json::{Range, order_key};
@@ -16,13 +16,9 @@ use crate::storage::{Db, chunks};
 
 /// How much of what is found.
 #[derive(Clone, Debug)]
-pub struct Page {
-    /// What comes after this place.
-    pub after: Option<Place>,
-    /// At most so many records.
-    pub rows_max: usize,
-    /// At most about so many bytes, but one record at least.
-    pub bytes_max: usize,
+pub struct Wanted {
+    /// The page.
+    pub page: Page<Place>,
     /// At most so many documents are read in order.
     pub scan_rows_max: u64,
     /// At most so many documents are sorted.
@@ -44,47 +40,41 @@ pub struct Found {
     pub is_sorted: bool,
 }
 
-/// A page of the records that a query asks for. Error: QueryNeedsIndex.
-pub async fn find(db: &Db<'_>, collection: &Collection, query: &Query, page: &Page) -> Result<Found> {
-    let plan = planned(db, collection, query, page).await?;
-    let mut found = Found {
-        records: Vec::new(),
-        next: None,
-        index_path: None,
-        documents_read: 0,
-        is_sorted: plan.is_sorted,
+/// A page of the records that a query asks for. Errors: CollectionNotFound, QueryNeedsIndex.
+pub async fn query(db: &Db<'_>, collection: &str, query: &Query, wanted: &Wanted) -> Result<Found> {
+    let collection = collections::find(db, collection).await?;
+    let plan = planned(db, &collection, query, wanted).await?;
+    let search = Search { db, collection_id: collection.id, query, wanted, along: &plan.along };
+    let mut found = match plan.is_sorted {
+        true => search.sorted().await?,
+        false => search.in_order().await?,
     };
-    if plan.is_sorted {
-        sort(db, collection, query, page, &plan.along, &mut found).await?;
-    } else {
-        read_in_order(db, collection, query, page, &plan.along, &mut found).await?;
-    }
     if let Along::Index { path, .. } = plan.along {
         found.index_path = Some(path);
     }
     Ok(found)
 }
 
-async fn planned(db: &Db<'_>, collection: &Collection, query: &Query, page: &Page) -> Result<Plan> {
+async fn planned(db: &Db<'_>, collection: &Collection, query: &Query, wanted: &Wanted) -> Result<Plan> {
     let mut usable = Vec::new();
     for index in indexes::kept(db, collection.id).await?.into_iter().filter(|index| index.is_ready) {
         let ranges = query.filter.ranges(&index.path);
         let count = match &ranges {
-            Some(ranges) => count(db, index.id, ranges, page.sort_rows_max).await?,
+            Some(ranges) => count(db, index.id, ranges, wanted.sort_rows_max).await?,
             None => None,
         };
         usable.push(Usable { id: index.id, path: index.path, ranges, count });
     }
     let amounts = Amounts {
         rows: u64::try_from(collection.record_count + collection.tombstone_count).unwrap_or(0),
-        page_rows: page.rows_max as u64,
-        sort_rows_max: page.sort_rows_max,
+        page_rows: wanted.page.rows_max as u64,
+        sort_rows_max: wanted.sort_rows_max,
     };
     let path = match &query.order {
         Order::Path(path) => path.to_string(),
         Order::Key | Order::Change => String::new(),
     };
-    let needs_index = RecordsError::QueryNeedsIndex { path, rows_max: page.sort_rows_max };
+    let needs_index = RecordsError::QueryNeedsIndex { path, rows_max: wanted.sort_rows_max };
     Ok(plan(query, &usable, amounts).ok_or(needs_index)?)
 }
 
@@ -113,98 +103,92 @@ async fn count(db: &Db<'_>, index_id: i64, ranges: &[Range], rows_max: u64) -> R
     Ok(Some(all))
 }
 
-/// Reads in the order that is asked for, until the page is full or enough was looked at.
-async fn read_in_order(
-    db: &Db<'_>,
-    collection: &Collection,
-    query: &Query,
-    page: &Page,
-    along: &Along,
-    found: &mut Found,
-) -> Result<()> {
-    let mut walk = Walk::new(collection.id, along, query.is_descending, page.after.clone());
-    let mut room = Room::of(page);
-    let mut seen = page.after.clone();
-    loop {
-        let piece = walk.piece(db, page.rows_max - found.records.len() + 1).await?;
-        if piece.is_empty() {
-            found.next = None;
-            return Ok(());
-        }
-        for Candidate { place, row } in piece {
-            if found.documents_read == page.scan_rows_max || found.records.len() == page.rows_max {
-                found.next = seen;
-                return Ok(());
-            }
-            found.documents_read += 1;
-            let record = row.record()?;
-            if record.document.as_ref().is_some_and(|document| query.filter.takes(document)) {
-                if !room.takes(&record) {
-                    found.next = seen;
-                    return Ok(());
-                }
-                found.records.push(record);
-            }
-            seen = Some(place);
-        }
-        if walk.is_over() {
-            found.next = None;
-            return Ok(());
-        }
-    }
+/// A query that is being answered.
+struct Search<'q> {
+    db: &'q Db<'q>,
+    collection_id: i64,
+    query: &'q Query,
+    wanted: &'q Wanted,
+    along: &'q Along,
 }
 
-/// Looks at everything along the way, and sorts what the filter takes.
-async fn sort(
-    db: &Db<'_>,
-    collection: &Collection,
-    query: &Query,
-    page: &Page,
-    along: &Along,
-    found: &mut Found,
-) -> Result<()> {
-    let mut walk = Walk::new(collection.id, along, false, None);
-    let mut taken: Vec<(Place, i64)> = Vec::new();
-    loop {
-        let piece = walk.piece(db, usize::MAX).await?;
-        if piece.is_empty() {
-            break;
-        }
-        for Candidate { mut row, .. } in piece {
-            found.documents_read += 1;
-            let Some(document) = row.document()? else { continue };
-            let place = place_of(&row, &document, &query.order);
-            let is_after = page.after.as_ref().is_none_or(|after| match query.is_descending {
-                true => place < *after,
-                false => place > *after,
-            });
-            if is_after && query.filter.takes(&document) {
-                taken.push((place, row.id));
+impl Search<'_> {
+    fn found(records: Vec<Record>, next: Option<Place>, documents_read: u64, is_sorted: bool) -> Found {
+        Found { records, next, index_path: None, documents_read, is_sorted }
+    }
+
+    /// Reads in the order that is asked for, until the page is full or enough was looked at.
+    async fn in_order(&self) -> Result<Found> {
+        let page = &self.wanted.page;
+        let mut walk =
+            Walk::new(self.collection_id, self.along, self.query.is_descending, page.after.clone());
+        let mut gathering = Gathering::new(page.rows_max, page.bytes_max);
+        let (mut read, mut seen) = (0, page.after.clone());
+        loop {
+            let missing = page.rows_max.saturating_sub(gathering.records.len());
+            let piece = walk.piece(self.db, missing.saturating_add(1)).await?;
+            for Candidate { place, row } in piece {
+                if read == self.wanted.scan_rows_max || gathering.records.len() == page.rows_max {
+                    return Ok(Self::found(gathering.records, seen, read, false));
+                }
+                read += 1;
+                let record = row.record()?;
+                let is_taken = record.document.as_ref().is_some_and(|document| self.query.filter.takes(document));
+                if is_taken && !gathering.take(record) {
+                    return Ok(Self::found(gathering.records, seen, read, false));
+                }
+                seen = Some(place);
+            }
+            if walk.is_over() {
+                return Ok(Self::found(gathering.records, None, read, false));
             }
         }
     }
-    taken.sort_unstable();
-    if query.is_descending {
-        taken.reverse();
-    }
-    let is_more = taken.len() > page.rows_max;
-    taken.truncate(page.rows_max);
-    let mut room = Room::of(page);
-    let mut seen = page.after.clone();
-    for chunk in chunks(&taken) {
-        let mut records = by_ids(db, chunk).await?;
-        for (place, id) in chunk {
-            let Some(record) = records.remove(id) else { continue };
-            if !room.takes(&record) {
-                found.next = seen;
-                return Ok(());
-            }
-            found.records.push(record);
-            seen = Some(place.clone());
+
+    /// Looks at everything along the way, and sorts what the filter takes.
+    async fn sorted(&self) -> Result<Found> {
+        let page = &self.wanted.page;
+        let (mut taken, read) = self.taken().await?;
+        taken.sort_unstable();
+        if self.query.is_descending {
+            taken.reverse();
         }
+        let is_more = taken.len() > page.rows_max;
+        taken.truncate(page.rows_max);
+        let mut gathering = Gathering::new(page.rows_max, page.bytes_max);
+        let mut seen = page.after.clone();
+        for few in taken.chunks(PIECE_ROWS).flat_map(chunks) {
+            let mut records = by_ids(self.db, few).await?;
+            for (place, id) in few {
+                let Some(record) = records.remove(id) else { continue };
+                if !gathering.take(record) {
+                    return Ok(Self::found(gathering.records, seen, read, true));
+                }
+                seen = Some(place.clone());
+            }
+        }
+        Ok(Self::found(gathering.records, seen.filter(|_| is_more), read, true))
     }
-    found.next = seen.filter(|_| is_more);
-    Ok(())
+
+    /// Places and numbers of all records that are taken and come after the page before; and how many were looked at.
+    async fn taken(&self) -> Result<(Vec<(Place, i64)>, u64)> {
+        let mut walk = Walk::new(self.collection_id, self.along, false, None);
+        let (mut taken, mut read) = (Vec::new(), 0);
+        while !walk.is_over() {
+            for Candidate { mut row, .. } in walk.piece(self.db, PIECE_ROWS).await? {
+                read += 1;
+                let Some(document) = row.document()? else { continue };
+                let place = place_of(&row, &document, &self.query.order);
+                let is_after = self.wanted.page.after.as_ref().is_none_or(|after| {
+                    if self.query.is_descending { place < *after } else { place > *after }
+                });
+                if is_after && self.query.filter.takes(&document) {
+                    taken.push((place, row.id));
+                }
+            }
+        }
+        Ok((taken, read))
+    }
 }
 
 fn place_of(row: &Row, document: &str, order: &Order) -> Place {
@@ -215,36 +199,9 @@ fn place_of(row: &Row, document: &str, order: &Order) -> Place {
     }
 }
 
-async fn by_ids(db: &Db<'_>, chunk: &[(Place, i64)]) -> Result<HashMap<i64, Record>> {
-    let places = sql::places(1, chunk.len());
+async fn by_ids(db: &Db<'_>, few: &[(Place, i64)]) -> Result<HashMap<i64, Record>> {
+    let places = sql::places(1, few.len());
     let select = format!(r#"SELECT {COLUMNS} FROM "records" WHERE "id" IN ({places})"#);
-    let rows: Vec<Row> = sql::all(db, &select, chunk.iter().map(|(_, id)| (*id).into()).collect()).await?;
+    let rows: Vec<Row> = sql::all(db, &select, few.iter().map(|(_, id)| (*id).into()).collect()).await?;
     rows.into_iter().map(|row| Ok((row.id, row.record()?))).collect()
-}
-
-/// Times, numbers and framing of a record in an answer.
-const RECORD_OVERHEAD_BYTES: usize = 100;
-
-/// What is left of a page's bytes.
-struct Room {
-    bytes: usize,
-    is_untouched: bool,
-}
-
-impl Room {
-    fn of(page: &Page) -> Self {
-        Self { bytes: page.bytes_max, is_untouched: true }
-    }
-
-    /// Whether there is room for a record, as there is for the first one.
-    fn takes(&mut self, record: &Record) -> bool {
-        let document = record.document.as_ref().map_or(0, String::len);
-        let bytes = record.key.len() + document + RECORD_OVERHEAD_BYTES;
-        if bytes > self.bytes && !self.is_untouched {
-            return false;
-        }
-        self.bytes = self.bytes.saturating_sub(bytes);
-        self.is_untouched = false;
-        true
-    }
 }
