@@ -24,6 +24,11 @@ impl Document {
         &self.json
     }
 
+    /// As it was given, for good.
+    pub fn into_json(self) -> String {
+        self.json
+    }
+
     /// Bytes as it was given.
     pub fn size_bytes(&self) -> i64 {
         i64::try_from(self.json.len()).unwrap_or(i64::MAX)

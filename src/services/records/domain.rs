@@ -2,6 +2,8 @@
 
 use uuid::Uuid;
 
+use crate::settings::RecordsSettings;
+
 /// What a collection may hold; none: as the settings say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
@@ -32,6 +34,22 @@ pub struct Bounds {
     pub compress_bytes_min: u64,
     /// How deep a document may be nested.
     pub depth_max: u64,
+}
+
+impl Bounds {
+    /// The bounds that the settings give.
+    pub fn new(settings: &RecordsSettings) -> Self {
+        let bound = |bound: u64| i64::try_from(bound).unwrap_or(i64::MAX);
+        Self {
+            collections_max: bound(settings.collections_max),
+            records_max: bound(settings.records_max),
+            bytes_max: bound(settings.bytes_max),
+            document_bytes_max: bound(settings.document_bytes_max),
+            tombstone_retention_us: bound(settings.tombstone_retention_ms).saturating_mul(1_000),
+            compress_bytes_min: settings.compress_bytes_min,
+            depth_max: settings.depth_max,
+        }
+    }
 }
 
 /// A collection.

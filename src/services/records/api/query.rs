@@ -31,7 +31,8 @@ impl Records {
                 Box::pin(store::query(db, collection, query, wanted))
             })
             .await?;
-        let next_page_token = found.next.as_ref().map(|next| token.token(&next.written())).unwrap_or_default();
+        let next_page_token =
+            found.next.as_ref().map(|next| token.token(&next.written())).unwrap_or_default();
         Ok(convert::found(found, next_page_token))
     }
 }

@@ -4,7 +4,9 @@ use pannier_proto::records::v1 as pb;
 
 use super::replies::record;
 use super::requests::Parser;
-use crate::services::records::json::{self, Filter, Limits, Path, Scalar, Side, Test, elements, scalar, text_of};
+use crate::services::records::json::{
+    self, Filter, Limits, Path, Scalar, Side, Test, elements, scalar, text_of,
+};
 use crate::services::records::query::{Order, Query};
 use crate::services::records::store::Found;
 
@@ -23,7 +25,9 @@ impl Parser<'_> {
         let filter = filter.map_or(WRONG, |filter| self.filter("filter", filter, 1, &mut conditions));
         let max = self.settings.query_conditions_max;
         if conditions as u64 > max {
-            let message = format!("must have at most {max} conditions (records.query_conditions_max), has {conditions}");
+            let message = format!(
+                "must have at most {max} conditions (records.query_conditions_max), has {conditions}"
+            );
             self.violations.add("filter", message);
         }
         let order = request.order.as_ref();
@@ -51,9 +55,15 @@ impl Parser<'_> {
             return WRONG;
         }
         match &filter.what {
-            Some(What::Compare(comparison)) => self.comparison(&format!("{field}.compare"), comparison, conditions),
-            Some(What::All(list)) => Filter::All(self.filters(&format!("{field}.all"), list, depth, conditions)),
-            Some(What::Any(list)) => Filter::Any(self.filters(&format!("{field}.any"), list, depth, conditions)),
+            Some(What::Compare(comparison)) => {
+                self.comparison(&format!("{field}.compare"), comparison, conditions)
+            }
+            Some(What::All(list)) => {
+                Filter::All(self.filters(&format!("{field}.all"), list, depth, conditions))
+            }
+            Some(What::Any(list)) => {
+                Filter::Any(self.filters(&format!("{field}.any"), list, depth, conditions))
+            }
             Some(What::Not(filter)) => {
                 Filter::Not(Box::new(self.filter(&format!("{field}.not"), filter, depth + 1, conditions)))
             }
@@ -64,7 +74,13 @@ impl Parser<'_> {
         }
     }
 
-    fn filters(&mut self, field: &str, list: &pb::FilterList, depth: usize, conditions: &mut usize) -> Vec<Filter> {
+    fn filters(
+        &mut self,
+        field: &str,
+        list: &pb::FilterList,
+        depth: usize,
+        conditions: &mut usize,
+    ) -> Vec<Filter> {
         if list.filters.is_empty() {
             self.violations.add(format!("{field}.filters"), "must have at least one filter");
         }
@@ -109,7 +125,10 @@ impl Parser<'_> {
                 let values: Vec<&str> = elements(value).collect();
                 *conditions += values.len();
                 let are_scalars = values.iter().all(|value| scalar(value).is_some());
-                (are_scalars.then(|| Test::one_of(values)), "an array of strings, numbers, true, false and null")
+                (
+                    are_scalars.then(|| Test::one_of(values)),
+                    "an array of strings, numbers, true, false and null",
+                )
             }
             (C::In, Some(_)) => (None, "an array of strings, numbers, true, false and null"),
             (C::Prefix, _) => (text_of(value).map(|prefix| Test::prefix(&prefix)), "a string"),
@@ -130,7 +149,10 @@ impl Parser<'_> {
     }
 
     /// What a value is compared with: a scalar, or an array of them, of which there is no kind. None: it is neither.
-    #[expect(clippy::option_option, reason = "the outer one tells that something is wrong, which has been noted")]
+    #[expect(
+        clippy::option_option,
+        reason = "the outer one tells that something is wrong, which has been noted"
+    )]
     fn operand(&mut self, field: &str, value: &str) -> Option<Option<Scalar>> {
         let limits = Limits {
             bytes_max: usize::try_from(self.settings.document_bytes_max).unwrap_or(usize::MAX),

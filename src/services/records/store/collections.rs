@@ -15,6 +15,9 @@ use crate::services::records::domain::{Collection, Declaration, Declared};
 use crate::services::records::entity::{collections, remains, schemas};
 use crate::storage::{Db, Rank, RowLock, Tx};
 
+/// Name, numbers, times and framing of a collection in an answer.
+const COLLECTION_OVERHEAD_BYTES: usize = 500;
+
 /// The lock of a collection's row.
 pub fn lock_of(name: &str) -> RowLock {
     let select = r#"SELECT "id" FROM "record_collections" WHERE "name" = $1"#;
@@ -58,8 +61,14 @@ async fn declaration_of(db: &Db<'_>, collection: Collection) -> Result<Declared>
     })
 }
 
-/// Collections by name, those after `after`; at most one more than `rows_max`.
-pub async fn list(db: &Db<'_>, prefix: &str, after: Option<&str>, rows_max: u64) -> Result<Vec<Declared>> {
+/// Collections by name, those after `after`; and whether there are more.
+pub async fn list(
+    db: &Db<'_>,
+    prefix: &str,
+    after: Option<&str>,
+    rows_max: u64,
+    bytes_max: usize,
+) -> Result<(Vec<Declared>, bool)> {
     use collections::Column as C;
     let mut query = collections::Entity::find().filter(C::Name.gte(prefix)).order_by_asc(C::Name);
     if let Some(end) = after_prefix(prefix) {
@@ -68,11 +77,18 @@ pub async fn list(db: &Db<'_>, prefix: &str, after: Option<&str>, rows_max: u64)
     if let Some(after) = after {
         query = query.filter(C::Name.gt(after));
     }
-    let mut found = Vec::new();
+    let (mut found, mut bytes) = (Vec::new(), 0);
     for row in query.limit(rows_max + 1).all(db).await? {
-        found.push(declaration_of(db, rows::collection(row)).await?);
+        let declared = declaration_of(db, rows::collection(row)).await?;
+        let paths: usize = declared.indexes.iter().map(|index| index.path.len()).sum();
+        bytes += declared.schema_json.len() + paths + COLLECTION_OVERHEAD_BYTES;
+        let is_full = found.len() as u64 == rows_max || (bytes > bytes_max && !found.is_empty());
+        if is_full {
+            return Ok((found, true));
+        }
+        found.push(declared);
     }
-    Ok(found)
+    Ok((found, false))
 }
 
 /// Makes a collection. Errors: CollectionExists, TooManyCollections.

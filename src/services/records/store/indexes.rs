@@ -135,6 +135,16 @@ struct Material {
     document: Option<Vec<u8>>,
 }
 
+/// Whether there are indexes to be built.
+pub async fn have_unbuilt(db: &Db<'_>) -> Result<bool> {
+    Ok(sql::one::<Unfinished>(db, UNFINISHED, vec![BUILDING.into()]).await?.is_some())
+}
+
+/// Whether dropped indexes have left values.
+pub async fn have_dropped(db: &Db<'_>) -> Result<bool> {
+    Ok(sql::one::<Unfinished>(db, UNFINISHED, vec![DROPPED.into()]).await?.is_some())
+}
+
 /// One step of building an index; false when there is none to be built.
 pub async fn build(tx: &Tx<'_>) -> Result<bool> {
     let found: Option<Unfinished> = sql::one(tx, UNFINISHED, vec![BUILDING.into()]).await?;

@@ -133,7 +133,8 @@ impl Search<'_> {
                 }
                 read += 1;
                 let record = row.record()?;
-                let is_taken = record.document.as_ref().is_some_and(|document| self.query.filter.takes(document));
+                let is_taken =
+                    record.document.as_ref().is_some_and(|document| self.query.filter.takes(document));
                 if is_taken && !gathering.take(record) {
                     return Ok(Self::found(gathering.records, seen, read, false));
                 }

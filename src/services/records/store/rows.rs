@@ -3,7 +3,7 @@
 use sea_orm::{FromQueryResult, NotSet, Set};
 
 use crate::error::{Error, RecordsError, Result};
-use crate::services::records::document::unpack;
+use crate::services::records::document::{Document, unpack};
 use crate::services::records::domain::{Collection, Limits, Origin, Record, Refusal, Standing};
 use crate::services::records::entity::collections;
 
@@ -40,8 +40,8 @@ impl Row {
     }
 
     /// Whether there is this document.
-    pub(super) fn holds(&self, stored: &[u8], is_compressed: bool) -> bool {
-        self.is_compressed == is_compressed && self.document.as_deref() == Some(stored)
+    pub(super) fn holds(&self, document: &Document) -> bool {
+        self.is_compressed == document.is_compressed() && self.document.as_deref() == Some(document.stored())
     }
 
     /// The document; none: it was deleted.
