@@ -20,6 +20,7 @@ const POSTGRES_ONLY: [(&str, &str); 7] = [
     ("jobs::shared::", "an SQLite file belongs to one process"),
     ("prompts::shared::", "about PostgreSQL's plans, and an SQLite file belongs to one process"),
     ("queue::shared::", "an SQLite file belongs to one process"),
+    ("records::shared::", "an SQLite file belongs to one process"),
     ("settings::shared::", "an SQLite file belongs to one process"),
     ("transaction::shared::", "an SQLite file belongs to one process"),
     ("uploads::shared::", "about PostgreSQL's plans; uploads::store::plans asserts SQLite's"),

@@ -1,0 +1,6 @@
+//! `pannier.records.v1.RecordsService`.
+
+mod asking;
+mod indexes;
+mod query;
+mod schema;
