@@ -1,11 +1,20 @@
 //! The prompts service.
 
+mod bad_input;
 pub(crate) mod calls;
+mod concurrency;
+mod conversations;
 mod found;
+mod list;
+mod marks;
+mod removal;
+mod request_id;
 mod save;
 mod search;
 mod search_index;
 mod search_pages;
 mod search_random;
+mod search_shared;
 mod shared;
 mod stats;
+mod streams;
