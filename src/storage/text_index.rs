@@ -141,13 +141,17 @@ impl TextIndex {
         let Some((sql, values)) = self.query(is_fts5(db), wanted, until, matches_max) else {
             return Ok(Vec::new());
         };
+        if !is_fts5(db) {
+            // A plan for any words whatever would walk through all entries to find a rare one, or sort all that have a common one.
+            db.execute_unprepared("SET LOCAL plan_cache_mode = force_custom_plan").await?;
+        }
         let rows =
             db.query_all_raw(Statement::from_sql_and_values(db.get_database_backend(), sql, values)).await?;
         rows.iter().map(|row| Ok(Match::from_query_result(row, "")?)).collect()
     }
 
     /// The query of [`Self::matches`]; none if there is nothing to look for.
-    fn query(
+    pub(crate) fn query(
         &self,
         is_fts5: bool,
         wanted: &Wanted,

@@ -3,8 +3,9 @@
 use sea_orm::{ConnectionTrait as _, Statement};
 
 use super::list::{Position, Walk, metadata_query, piece_query};
-use super::{conversations, find, marks, prune, remove, save};
+use super::{conversations, find, index, marks, prune, remove, save, stats, tallies};
 use crate::services::prompts::filter::{Filter, Key, KeyValue, Order, OrderBy};
+use crate::services::prompts::search::grammar;
 use crate::settings::StorageSettings;
 use crate::storage::{Storage, migrate};
 
@@ -173,4 +174,43 @@ async fn retention_finds_the_oldest_by_time() {
     assert_runs(&storage, prune::OLDEST_BODIES, &[oldest]).await;
     let newest = "SCAN prompts USING COVERING INDEX prompts_by_time";
     assert_runs(&storage, prune::NEWEST_BUT, &[newest]).await;
+}
+
+#[tokio::test]
+async fn a_search_walks_the_matches_from_the_newest_on_and_ranks_no_others() {
+    let (storage, _directory) = storage().await;
+    let wanted = grammar::parse("whale \"blue sea\" sing* -cat", 64).unwrap();
+    let (query, _) = index::INDEX.query(true, &wanted, 7, 7).unwrap();
+    // `M3`: the words are asked of all columns; `<`: up to a number; nothing is sorted.
+    assert_runs(&storage, &query, &["SCAN prompt_search VIRTUAL TABLE INDEX 192:M3<"]).await;
+    assert_runs(&storage, index::NEWEST, &["SEARCH prompts"]).await;
+    let own = "SEARCH prompt_bodies USING INTEGER PRIMARY KEY";
+    assert_runs(&storage, index::NEXT, &[&format!("{own} (rowid<?)")]).await;
+    assert_runs(&storage, &index::texts_query(16), &[&format!("{own} (rowid=?)")]).await;
+    let state = "SEARCH prompt_search_state USING INDEX sqlite_autoindex_prompt_search_state_1 (id=?)";
+    assert_runs(&storage, index::STATE, &[state]).await;
+}
+
+#[tokio::test]
+async fn statistics_read_the_hours_and_days_of_their_range_and_the_prompts_of_those_that_it_cuts() {
+    let (storage, _directory) = storage().await;
+    let whole = "SEARCH prompt_stats USING INDEX sqlite_autoindex_prompt_stats_1 (span=? AND start_time>? AND start_time<?)";
+    let all = stats::Of::default();
+    for of in [all, stats::Of { backend: Some(1), model: Some(2), framework: Some(3) }] {
+        for span in [tallies::Span::Hour, tallies::Span::Day] {
+            assert_runs(&storage, &of.kept_query(span, &(1..9), 7).0, &[whole]).await;
+        }
+        // Short: it is added up all the time.
+        assert_runs(&storage, &of.changes_query(&(1..9), 7).0, &["SCAN prompt_stat_changes"]).await;
+    }
+    let of_time = "SEARCH prompts USING INDEX prompts_by_time (prompt_time>? AND prompt_time<?)";
+    assert_runs(&storage, &all.prompts_query(&(1..9), 7).0, &[of_time]).await;
+    let of_backend =
+        "SEARCH prompts USING INDEX prompts_by_backend (backend_id=? AND prompt_time>? AND prompt_time<?)";
+    let backend = stats::Of { backend: Some(1), ..all };
+    assert_runs(&storage, &backend.prompts_query(&(1..9), 7).0, &[of_backend]).await;
+    let own = "SEARCH prompt_stat_changes USING INTEGER PRIMARY KEY (rowid=?)";
+    assert_runs(&storage, &tallies::changes_query(16), &[own]).await;
+    let row = "SEARCH prompt_stats USING INDEX sqlite_autoindex_prompt_stats_1 (span=? AND start_time=? AND backend_id=? AND model_id=? AND framework_id=?)";
+    assert_runs(&storage, &tallies::update_query(), &[row]).await;
 }

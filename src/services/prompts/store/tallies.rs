@@ -171,7 +171,7 @@ fn insert_query() -> String {
     format!(r#"INSERT INTO "prompt_stats" ("span", {COLUMNS}) VALUES {}"#, sql::rows_of_places(1, VALUES + 1))
 }
 
-fn update_query() -> String {
+pub(super) fn update_query() -> String {
     let columns: Vec<&str> = COLUMNS.split(',').skip(KEYS).map(str::trim).collect();
     let set: Vec<String> =
         (1..).zip(&columns).map(|(place, column)| format!("{column} = ${place}")).collect();
