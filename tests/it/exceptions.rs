@@ -15,11 +15,10 @@ const SQLITE_ONLY: [(&str, &str); 3] = [
 ];
 
 /// About several sidecars on one database.
-const POSTGRES_ONLY: [(&str, &str); 8] = [
+const POSTGRES_ONLY: [(&str, &str); 7] = [
     ("cache::shared::", "an SQLite file belongs to one process"),
     ("jobs::shared::", "an SQLite file belongs to one process"),
-    ("prompts::search_shared::", "about PostgreSQL's plans, and an SQLite file belongs to one process"),
-    ("prompts::shared::", "about PostgreSQL's plans; prompts::store::plans asserts SQLite's"),
+    ("prompts::shared::", "about PostgreSQL's plans, and an SQLite file belongs to one process"),
     ("queue::shared::", "an SQLite file belongs to one process"),
     ("settings::shared::", "an SQLite file belongs to one process"),
     ("transaction::shared::", "an SQLite file belongs to one process"),

@@ -14,7 +14,6 @@ mod search;
 mod search_index;
 mod search_pages;
 mod search_random;
-mod search_shared;
 mod shared;
 mod stats;
 mod streams;
