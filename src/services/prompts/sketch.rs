@@ -4,8 +4,6 @@
 //! middle is wrong by less than 1 %. Counts are exact and may be below zero: sketches are added and subtracted in any order, and
 //! what is left is the sketch of what is left. After HdrHistogram (Tene) and DDSketch (Masson, Rim, Lee, 2019), in whole numbers.
 
-use std::collections::BTreeMap;
-
 /// Bits of a number that count, behind its first one.
 const BITS: u64 = 6;
 
@@ -15,9 +13,9 @@ const EXACT: u64 = 1 << (BITS + 1);
 /// What every stored sketch begins with.
 const FORMAT: u8 = 1;
 
-/// Counts by bucket. Numbers are not negative.
+/// Counts by bucket, in the order of buckets; none is zero. Numbers are not negative.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sketch(BTreeMap<u64, i64>);
+pub struct Sketch(Vec<(u64, i64)>);
 
 impl Sketch {
     /// Adds a number so many times; takes it away if that is negative.
@@ -33,16 +31,21 @@ impl Sketch {
     }
 
     fn add_to(&mut self, bucket: u64, count: i64) {
-        let sum = self.0.entry(bucket).or_default();
-        *sum = sum.saturating_add(count);
-        if *sum == 0 {
-            self.0.remove(&bucket);
+        match self.0.binary_search_by_key(&bucket, |(of, _)| *of) {
+            Ok(at) => {
+                self.0[at].1 = self.0[at].1.saturating_add(count);
+                if self.0[at].1 == 0 {
+                    self.0.remove(at);
+                }
+            }
+            Err(at) if count != 0 => self.0.insert(at, (bucket, count)),
+            Err(_) => {}
         }
     }
 
     /// How many numbers it holds.
     pub fn count(&self) -> i64 {
-        self.0.values().fold(0, |sum, count| sum.saturating_add((*count).max(0)))
+        self.0.iter().fold(0, |sum, (_, count)| sum.saturating_add((*count).max(0)))
     }
 
     /// The number below or at which this share of all lies, within 1 %: nearest rank. None of an empty one.
@@ -50,7 +53,7 @@ impl Sketch {
         let count = self.count();
         let wanted = ((count as f64) * share.clamp(0.0, 1.0)).ceil().max(1.0);
         let mut seen = 0;
-        for (bucket, in_bucket) in self.0.iter().filter(|(_, in_bucket)| **in_bucket > 0) {
+        for (bucket, in_bucket) in self.0.iter().filter(|(_, in_bucket)| *in_bucket > 0) {
             seen += *in_bucket;
             if seen as f64 >= wanted {
                 return Some(middle(*bucket));

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use pannier_migration::tables::Table;
+use pannier_migration::tables::{DERIVED, Table};
 use sea_orm::sea_query::{ColumnDef, Index, Table as Definition, TableCreateStatement};
-use sea_orm::{ConnectionTrait as _, Value};
+use sea_orm::{ConnectionTrait as _, Statement, Value};
 use uuid::Uuid;
 
 use super::catalogue::{Shape, columns};
 use super::pages::{Pages, count};
 use super::rows::{Batch, first_filled, insert, remove_some};
 use super::{BYTES_MAX, ROWS_MAX};
+use crate::clock::Clock;
 use crate::settings::StorageSettings;
-use crate::storage::{Durability, Storage};
+use crate::storage::{Durability, Storage, migrate};
 
 static KINDS: Table = Table { name: "every_kind", key: &["id"], identity: None };
 static PAIRS: Table = Table { name: "pairs", key: &["name", "id"], identity: None };
@@ -154,4 +155,45 @@ async fn rows_are_removed_in_steps_until_none_is_left() {
     assert_eq!(remove_some(&storage, &shape).await.unwrap(), 1);
     assert_eq!(remove_some(&storage, &shape).await.unwrap(), 0);
     assert_eq!(first_filled(&storage, &shapes).await.unwrap(), None);
+}
+
+/// How many rows a table has.
+async fn rows_of(storage: &Storage, table: &'static str) -> i64 {
+    let read = storage.read(table, |db, table| {
+        Box::pin(async move {
+            let count = format!("SELECT count(*) AS \"number\" FROM \"{table}\"");
+            let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), count)).await?;
+            Ok(row.unwrap().try_get("", "number")?)
+        })
+    });
+    read.await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_derived_is_not_moved_and_is_emptied_where_an_import_goes() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (source, target) = (database(&here).await, database(&there).await);
+    for storage in [&source, &target] {
+        migrate::up(storage, None, |_: &str| {}).await.unwrap();
+        let fill = storage.write(Durability::Relaxed, (), |tx, ()| {
+            Box::pin(async move {
+                tx.execute_unprepared("INSERT INTO prompt_search (rowid, idea) VALUES (1, 'word')").await?;
+                tx.execute_unprepared("INSERT INTO prompt_names (kind, name) VALUES (1, 'a')").await?;
+                Ok(())
+            })
+        });
+        fill.await.unwrap();
+        for table in DERIVED {
+            assert_eq!(rows_of(storage, table).await, 1, "{table}");
+        }
+    }
+    let mut export = Vec::new();
+    super::export(&source, &Clock::manual(7).0, &mut export, &mut |_| {}).await.unwrap();
+    assert!(!String::from_utf8(export.clone()).unwrap().contains("prompt_search\""));
+    let report = super::import(&target, &mut export.as_slice(), true, &mut |_| {}).await.unwrap();
+    assert!(report.ok);
+    assert_eq!(rows_of(&target, "prompt_names").await, 1);
+    for table in DERIVED {
+        assert_eq!(rows_of(&target, table).await, 0, "{table} is of rows that are gone");
+    }
 }

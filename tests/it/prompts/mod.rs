@@ -1,7 +1,14 @@
 //! The prompts service.
 
+mod bad_input;
 pub(crate) mod calls;
+mod concurrency;
+mod conversations;
 mod found;
+mod list;
+mod marks;
+mod removal;
+mod request_id;
 mod save;
 mod search;
 mod search_index;
@@ -9,3 +16,4 @@ mod search_pages;
 mod search_random;
 mod shared;
 mod stats;
+mod streams;

@@ -4,6 +4,7 @@ mod bad_input;
 mod calls;
 mod concurrency;
 mod failing;
+mod prompts;
 mod random_commits;
 mod request_id;
 mod shared;

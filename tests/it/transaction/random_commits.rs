@@ -7,6 +7,7 @@ use pannier_proto::cache::v1 as cache;
 use pannier_proto::cache::v1::put_item::Condition;
 use pannier_proto::jobs::v1 as jobs;
 use pannier_proto::jobs::v1::JobStatus;
+use pannier_proto::prompts::v1 as prompts;
 use pannier_proto::queue::v1 as queue;
 use pannier_proto::queue::v1::TaskState;
 use pannier_proto::settings::v1::set_request;
@@ -23,6 +24,7 @@ use super::calls::{
 use crate::cache::items::{Random, tagged, value_of};
 use crate::harness::{Pannier, pannier_without_upkeep};
 use crate::jobs::calls::success;
+use crate::prompts::calls::{new_prompt, number as score_of};
 
 const ROUNDS: u64 = 120;
 const KEYS: u64 = 4;
@@ -35,6 +37,7 @@ struct Side {
     etags: HashMap<String, String>,
     revisions: HashMap<String, i64>,
     task_ids: Vec<i64>,
+    prompt_ids: Vec<i64>,
 }
 
 /// What is drawn: each side makes a mutation of it, with its own etags and ids.
@@ -49,7 +52,7 @@ struct Drawn {
 impl Drawn {
     fn new(random: &mut Random) -> Self {
         let way = random.below(6);
-        Self { kind: random.below(15), thing: random.below(KEYS), way, number: random.below(1_000) }
+        Self { kind: random.below(18), thing: random.below(KEYS), way, number: random.below(1_000) }
     }
 }
 
@@ -63,7 +66,13 @@ fn refused(status: &Status) -> Refused {
 impl Side {
     async fn new() -> Self {
         let pannier = pannier_without_upkeep().await;
-        Self { pannier, etags: HashMap::new(), revisions: HashMap::new(), task_ids: Vec::new() }
+        Self {
+            pannier,
+            etags: HashMap::new(),
+            revisions: HashMap::new(),
+            task_ids: Vec::new(),
+            prompt_ids: Vec::new(),
+        }
     }
 
     fn mutation(&self, drawn: Drawn) -> What {
@@ -110,10 +119,36 @@ impl Side {
             11 => check_job(job, &[JobStatus::Pending, JobStatus::Processing]),
             12 => enqueue(&key),
             13 => What::QueueCancel(queue::CancelRequest { task_ids: vec![task_id], ..Default::default() }),
+            15..=17 => self.of_prompts(drawn),
             _ if way < 3 => {
                 What::QueueRetry(queue::RetryRequest { task_ids: vec![task_id], ..Default::default() })
             }
             _ => check_task(task_id, &[TaskState::Queued]),
+        }
+    }
+
+    fn of_prompts(&self, drawn: Drawn) -> What {
+        let Drawn { kind, thing, way, number } = drawn;
+        let known = self.prompt_ids.get(usize::try_from(number % 7).unwrap()).copied();
+        let prompt_id = known.unwrap_or(i64::MAX);
+        match (kind, way) {
+            (15, _) => {
+                let prompt = prompts::NewPrompt {
+                    import_key: if way == 0 { format!("k{thing}") } else { String::new() },
+                    conversation_id: format!("c{thing}"),
+                    ..new_prompt(&number.to_string())
+                };
+                What::PromptsSave(prompts::SaveRequest { prompt: Some(prompt), ..Default::default() })
+            }
+            (16, 0) => What::PromptsDelete(prompts::DeleteRequest { prompt_id, ..Default::default() }),
+            (16, _) => {
+                let set = vec![score_of(&format!("s{thing}"), number as f64)];
+                What::PromptsScore(prompts::ScoreRequest { prompt_id, set, ..Default::default() })
+            }
+            _ => {
+                let (add, remove) = (vec![format!("t{thing}")], vec![format!("t{}", thing + 1)]);
+                What::PromptsTag(prompts::TagRequest { prompt_id, add, remove, ..Default::default() })
+            }
         }
     }
 
@@ -122,6 +157,7 @@ impl Side {
         let pannier = &self.pannier;
         let (mut cache, mut jobs) = (pannier.cache.clone(), pannier.jobs.clone());
         let (mut queue, mut settings) = (pannier.queue.clone(), pannier.settings.clone());
+        let mut prompts = pannier.prompts.clone();
         macro_rules! call {
             ($client:ident.$method:ident($request:ident) => $outcome:ident) => {
                 $client.$method($request).await.map(|answer| Outcome::$outcome(answer.into_inner()))
@@ -160,17 +196,26 @@ impl Side {
             }
             What::SettingsSet(request) => call!(settings.set(request) => SettingsSet),
             What::SettingsDelete(request) => call!(settings.delete(request) => SettingsDelete),
+            What::PromptsSave(request) => call!(prompts.save(request) => PromptsSave),
+            What::PromptsScore(request) => call!(prompts.score(request) => PromptsScore),
+            What::PromptsTag(request) => call!(prompts.tag(request) => PromptsTag),
+            What::PromptsDelete(request) => call!(prompts.delete(request) => PromptsDelete),
             // Checks have no other call.
             check => pannier.try_commit(vec![check]).await.map(|mut results| results.remove(0)),
         };
         result.map_err(|status| refused(&status))
     }
 
-    /// Notes the ids of tasks that were added.
+    /// Notes the ids of tasks that were added and of prompts that were saved.
     fn note(&mut self, outcomes: &[Outcome]) {
         for outcome in outcomes {
             if let Outcome::QueueEnqueue(answer) = outcome {
                 self.task_ids.push(answer.enqueued.unwrap().task_id);
+            }
+            if let Outcome::PromptsSave(saved) = outcome
+                && !saved.existed
+            {
+                self.prompt_ids.push(saved.prompt_id);
             }
         }
     }
@@ -200,6 +245,11 @@ impl Side {
         for task_id in &self.task_ids {
             told.push(format!("{:?}", self.pannier.state_of(*task_id).await));
         }
+        for prompt_id in &self.prompt_ids {
+            let prompt = self.pannier.try_prompt(*prompt_id).await.ok();
+            told.push(format!("{:?}", prompt.map(|prompt| (prompt.body, prompt.tags, prompt.scores))));
+        }
+        told.push(format!("{:?}", self.pannier.conversations(0).await));
         told
     }
 }
@@ -229,6 +279,7 @@ fn shape(outcome: &Outcome) -> String {
         Outcome::SettingsSet(set) => {
             format!("set {} {:?}", set.created, set.setting.as_ref().map(|setting| setting.revision))
         }
+        Outcome::PromptsSave(saved) => format!("save {}", saved.existed),
         other => format!("{other:?}"),
     }
 }
