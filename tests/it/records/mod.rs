@@ -3,4 +3,5 @@
 mod asking;
 mod indexes;
 mod query;
+mod random_queries;
 mod schema;
