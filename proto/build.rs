@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use prost::Message as _;
+use prost_types::FileDescriptorSet;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=pannier");
@@ -19,9 +20,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .file_descriptor_set();
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    std::fs::write(out.join("methods.rs"), methods(&descriptors))?;
 
     tonic_prost_build::configure().bytes(".").codec_path("crate::codec::Codec").compile_fds(descriptors)?;
     Ok(())
+}
+
+/// The methods of all services as a Rust slice: each path without its first slash, and whether its answer is a stream.
+fn methods(descriptors: &FileDescriptorSet) -> String {
+    let mut table = String::from("&[\n");
+    for file in &descriptors.file {
+        for service in &file.service {
+            for method in &service.method {
+                let path = format!("{}.{}/{}", file.package(), service.name(), method.name());
+                table.push_str(&format!("    ({path:?}, {}),\n", method.server_streaming()));
+            }
+        }
+    }
+    table + "]\n"
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {

@@ -10,7 +10,6 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter, MeterProvider as _};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Encoder as _, Registry, TextEncoder};
-use prost_reflect::DescriptorPool;
 use tonic::Code;
 
 use super::call::Gate;
@@ -71,7 +70,7 @@ impl Metrics {
             .with_description("Time to answer, by method and code")
             .with_boundaries(CALL_BOUNDARIES.to_vec())
             .build();
-        let methods = methods().map_err(|error| internal(&error))?;
+        let methods = methods();
         let other = Method { name: "other".into(), is_stream: false };
         Ok(Self { registry, calls, methods, other, _provider: provider })
     }
@@ -98,17 +97,11 @@ impl Metrics {
 }
 
 /// Pannier's own methods by their paths.
-fn methods() -> std::result::Result<HashMap<String, Method>, prost_reflect::DescriptorError> {
-    let pool = DescriptorPool::decode(pannier_proto::FILE_DESCRIPTOR_SET)?;
-    let mut methods = HashMap::new();
-    for service in pool.services() {
-        for method in service.methods() {
-            let name = format!("{}/{}", service.full_name(), method.name());
-            let is_stream = method.is_server_streaming();
-            methods.insert(format!("/{name}"), Method { name: name.into(), is_stream });
-        }
-    }
-    Ok(methods)
+fn methods() -> HashMap<String, Method> {
+    let named = |(name, is_stream): &(&'static str, bool)| {
+        (format!("/{name}"), Method { name: (*name).into(), is_stream: *is_stream })
+    };
+    pannier_proto::METHODS.iter().map(named).collect()
 }
 
 fn observe_engine(meter: &Meter, storage: &Storage) {

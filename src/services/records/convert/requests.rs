@@ -102,8 +102,8 @@ impl Parser<'_> {
                 (of_revision, Existing::Replaced)
             }
         };
-        let asks_twice = item.if_revision > 0 && condition != of_revision
-            || item.if_revision > 0 && existing == Existing::Kept;
+        let is_replaced = condition == of_revision && existing == Existing::Replaced;
+        let asks_twice = item.if_revision > 0 && !is_replaced;
         if asks_twice {
             self.violations.add(at("if_revision"), "goes with REPLACE only");
         }
