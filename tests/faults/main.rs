@@ -24,6 +24,7 @@ mod configuration;
 mod database_full;
 mod doctor;
 mod exit;
+mod fleet;
 #[cfg(target_os = "linux")]
 mod injected;
 mod kill_nine;
@@ -33,6 +34,7 @@ mod malformed;
 mod peers;
 mod postgres;
 mod queue;
+mod records;
 #[cfg(target_os = "linux")]
 mod shim;
 mod sidecar;
