@@ -4,4 +4,5 @@
 //! What is written here follows the protocol and knows nothing of the code.
 
 mod outage;
+mod sync;
 mod wire;
