@@ -7,6 +7,7 @@
 //! - `records_by_seq`: changes after a cursor, the newest first, the building of an index.
 //! - `records_tombstones`: those whose time is over.
 //! - `record_values`' primary key: queries by an index. `record_indexes_by_path`: the indexes of a collection.
+//! - `record_indexes_unfinished`: indexes that are to be built or removed.
 //! - `record_mutations`' primary key: outcomes of a client. `record_clients_by_seen_time`: clients that are to be forgotten.
 
 use sea_orm_migration::prelude::*;
@@ -33,6 +34,7 @@ enum RecordCollections {
     RecordCount,
     TombstoneCount,
     SizeBytes,
+    WatchedUntilTime,
     CreateTime,
     UpdateTime,
 }
@@ -144,6 +146,8 @@ fn collections(manager: &SchemaManager<'_>) -> TableCreateStatement {
         .col(number(C::RecordCount))
         .col(number(C::TombstoneCount))
         .col(number(C::SizeBytes))
+        // Whoever changes something before it tells those who watch, in every sidecar.
+        .col(number(C::WatchedUntilTime))
         .col(number(C::CreateTime))
         .col(number(C::UpdateTime))
         .take()
@@ -168,9 +172,10 @@ fn indexes(manager: &SchemaManager<'_>) -> TableCreateStatement {
         // None: it was dropped.
         .col(optional_number(C::CollectionId))
         .col(text(manager, C::Path))
-        // 1 building, 2 ready.
+        // 1 building, 2 ready, 3 dropped.
         .col(number(C::State))
-        // Records up to this number have their values, and so have all that were changed since the index was declared.
+        // Records whose last change has a greater number have their values: it is built from the newest down, and what is changed
+        // meanwhile gets a number above.
         .col(number(C::BuiltSeq))
         .take()
 }
@@ -201,16 +206,21 @@ fn records(manager: &SchemaManager<'_>) -> TableCreateStatement {
         .take()
 }
 
-fn values() -> TableCreateStatement {
+fn values(manager: &SchemaManager<'_>) -> TableCreateStatement {
     use RecordValues as C;
-    Table::create()
+    let mut table = Table::create()
         .table(C::Table)
         .col(number(C::IndexId))
         // Ordered by its bytes.
         .col(ColumnDef::new(C::Value).binary().not_null())
         .col(number(C::RecordId))
         .primary_key(Index::create().col(C::IndexId).col(C::Value).col(C::RecordId))
-        .take()
+        .take();
+    if manager.get_database_backend() == sea_orm::DbBackend::Sqlite {
+        // The table is its key: each value is stored once.
+        table.extra("WITHOUT ROWID");
+    }
+    table
 }
 
 fn clients() -> TableCreateStatement {
@@ -263,7 +273,7 @@ impl MigrationTrait for Migration {
             schemas(),
             indexes(manager),
             records(manager),
-            values(),
+            values(manager),
             clients(),
             mutations(),
             remains(),
@@ -285,6 +295,11 @@ impl MigrationTrait for Migration {
                 .col(R::CollectionId)
                 .col(R::DeleteTime)
                 .and_where(Expr::col(R::DeleteTime).is_not_null())
+                .take(),
+            index("record_indexes_unfinished", I::Table.into_iden())
+                .col(I::State)
+                .col(I::Id)
+                .and_where(Expr::col(I::State).ne(2))
                 .take(),
             index("record_clients_by_seen_time", L::Table.into_iden()).col(L::SeenTime).take(),
         ];

@@ -22,7 +22,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::services::{cache, jobs, queue, settings as application_settings, transaction, uploads};
+use crate::services::{cache, jobs, queue, records, settings as application_settings, transaction, uploads};
 use crate::settings::{Settings, StorageSettings};
 use crate::storage::{Durability, Storage, idempotency, migrate};
 
@@ -93,12 +93,14 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
         application_settings::SettingsService::new(storage.clone(), clock.clone(), settings);
     let queue = queue::QueueService::new(storage.clone(), clock.clone(), settings);
     let uploads = uploads::UploadsService::new(storage.clone(), clock.clone(), settings);
+    let records = records::RecordsService::new(storage.clone(), clock.clone(), settings);
     let composed = transaction::Services {
         cache: cache.clone(),
         jobs: jobs.clone(),
         queue: queue.clone(),
         settings: application_settings.clone(),
         uploads: uploads.clone(),
+        records: records.clone(),
     };
     let transaction =
         transaction::TransactionService::new(storage.clone(), clock.clone(), settings, composed);
@@ -127,6 +129,7 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
         .add_service(application_settings::server(application_settings.clone()))
         .add_service(queue::server(queue.clone()))
         .add_service(uploads::server(uploads.clone()))
+        .add_service(records::server(records.clone()))
         .add_service(transaction::server(transaction));
     let (grpc, http) = listeners.split(settings.server.connections_max);
     let mut stop = is_stopping.clone();
@@ -146,6 +149,7 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
         tokio::spawn(application_settings::upkeep(application_settings, is_stopping.clone())),
         tokio::spawn(queue::upkeep(queue, is_stopping.clone())),
         tokio::spawn(uploads::upkeep(uploads, is_stopping.clone())),
+        tokio::spawn(records::upkeep(records, is_stopping.clone())),
         tokio::spawn(forget_old_answers(storage.clone(), clock, is_stopping.clone())),
     ];
     if let Some(http) = http {
@@ -217,6 +221,7 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
         application_settings::NAME,
         queue::NAME,
         uploads::NAME,
+        records::NAME,
         transaction::NAME,
     ] {
         health.set_service_status(service, status).await;

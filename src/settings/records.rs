@@ -26,6 +26,12 @@ pub struct RecordsSettings {
     pub schema_bytes_max: u64,
     /// Indexes of a collection.
     pub indexes_max: u64,
+    /// Conditions of a filter.
+    pub query_conditions_max: u64,
+    /// Documents that a page of a query looks at, at most, where it reads them in the order that is asked for.
+    pub query_scan_rows_max: u64,
+    /// Documents that a query sorts, at most, where no index has the order that is asked for.
+    pub query_sort_rows_max: u64,
     /// Items of a batch.
     pub batch_items_max: u64,
     /// How long a deletion is kept in a collection that does not say otherwise; who was away for longer begins anew.
@@ -66,6 +72,9 @@ impl Default for RecordsSettings {
             bytes_max: 64 << 30,
             schema_bytes_max: 64 * 1024,
             indexes_max: 16,
+            query_conditions_max: 256,
+            query_scan_rows_max: 10_000,
+            query_sort_rows_max: 10_000,
             batch_items_max: 5_000,
             tombstone_retention_ms: 30 * DAY_MS,
             sweep_ms: 60_000,
@@ -95,6 +104,9 @@ impl RecordsSettings {
         within(found, "records.bytes_max", self.bytes_max, 1..=1 << 50);
         within(found, "records.schema_bytes_max", self.schema_bytes_max, 2..=message_bytes_max / 4);
         within(found, "records.indexes_max", self.indexes_max, 0..=64);
+        within(found, "records.query_conditions_max", self.query_conditions_max, 1..=10_000);
+        within(found, "records.query_scan_rows_max", self.query_scan_rows_max, 1..=1_000_000);
+        within(found, "records.query_sort_rows_max", self.query_sort_rows_max, 0..=100_000);
         within(found, "records.batch_items_max", self.batch_items_max, 1..=100_000);
         within(found, "records.tombstone_retention_ms", self.tombstone_retention_ms, 1..=super::TTL_MS_MAX);
         within(found, "records.sweep_ms", self.sweep_ms, 10..=3_600_000);

@@ -50,6 +50,8 @@ pub enum Rank {
     Jobs,
     /// Sessions of uploads, by id.
     Sessions,
+    /// Collections of records, by name.
+    Collections,
 }
 
 impl RowLock {

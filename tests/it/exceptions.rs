@@ -15,10 +15,11 @@ const SQLITE_ONLY: [(&str, &str); 3] = [
 ];
 
 /// About several sidecars on one database.
-const POSTGRES_ONLY: [(&str, &str); 6] = [
+const POSTGRES_ONLY: [(&str, &str); 7] = [
     ("cache::shared::", "an SQLite file belongs to one process"),
     ("jobs::shared::", "an SQLite file belongs to one process"),
     ("queue::shared::", "an SQLite file belongs to one process"),
+    ("records::shared::", "an SQLite file belongs to one process"),
     ("settings::shared::", "an SQLite file belongs to one process"),
     ("transaction::shared::", "an SQLite file belongs to one process"),
     ("uploads::shared::", "about PostgreSQL's plans; uploads::store::plans asserts SQLite's"),

@@ -7,6 +7,7 @@ mod exceptions;
 mod harness;
 mod jobs;
 mod queue;
+mod records;
 mod settings;
 mod storage;
 mod tables;

@@ -106,6 +106,11 @@ mutations! {
         UploadsBatchRegisterFiles "uploads_batch_register_files" => uploads.prepare_batch_register_files;
         UploadsForget "uploads_forget" => uploads.prepare_forget;
         UploadsRecordError "uploads_record_error" => uploads.prepare_record_error;
+        RecordsPut "records_put" => records.prepare_put;
+        RecordsBatchPut "records_batch_put" => records.prepare_batch_put;
+        RecordsPatch "records_patch" => records.prepare_patch;
+        RecordsDelete "records_delete" => records.prepare_delete;
+        RecordsBatchDelete "records_batch_delete" => records.prepare_batch_delete;
     }
     checks {
         CacheCheck "cache_check" => cache.prepare_check;
@@ -113,6 +118,7 @@ mutations! {
         QueueCheck "queue_check" => queue.prepare_check;
         SettingsCheck "settings_check" => settings.prepare_check;
         UploadsCheck "uploads_check" => uploads.prepare_check;
+        RecordsCheck "records_check" => records.prepare_check;
     }
 }
 

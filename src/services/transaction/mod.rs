@@ -11,7 +11,7 @@ mod domain;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::services::{cache, jobs, queue, settings, uploads};
+use crate::services::{cache, jobs, queue, records, settings, uploads};
 use crate::settings::Settings;
 use crate::storage::Storage;
 
@@ -33,6 +33,8 @@ pub struct Services {
     pub settings: settings::SettingsService,
     /// Uploads.
     pub uploads: uploads::UploadsService,
+    /// Documents in collections.
+    pub records: records::RecordsService,
 }
 
 struct Transaction {

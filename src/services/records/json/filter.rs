@@ -52,11 +52,17 @@ pub enum Side {
 }
 
 impl Range {
+    /// All keys.
+    pub fn all() -> Self {
+        Self { from: Vec::new(), to: vec![END] }
+    }
+
     fn one(key: Vec<u8>) -> Self {
         Self { to: after(key.clone()), from: key }
     }
 
-    fn has(&self, key: &[u8]) -> bool {
+    /// Whether it has a key.
+    pub fn has(&self, key: &[u8]) -> bool {
         *self.from <= *key && *key < *self.to
     }
 
@@ -117,6 +123,14 @@ impl Test {
             true => Range { from: first_present(), to: vec![END] },
             false => Range::one(full_key(None)),
         }])
+    }
+
+    /// There is a value, and it is not `value`, which holds no others.
+    pub fn other_than(value: &str) -> Self {
+        let key = full_key(Some(value));
+        let (below, above) = (key.clone(), after(key));
+        let ranges = [Range { from: first_present(), to: below }, Range { from: above, to: vec![END] }];
+        Self::Within(ranges.into_iter().filter(|range| range.from < range.to).collect())
     }
 
     /// The value is an array with this element, which holds no others.
@@ -207,6 +221,9 @@ mod tests {
         assert_eq!(taken(&Test::one_of(["null", "1.00", "\"2\""])), ["null", "1.0", "1", "\"2\""]);
         assert_eq!(taken(&Test::exists(true)), values);
         assert_eq!(taken(&Test::contains("1e0")), ["[1]"]);
+        assert_eq!(taken(&Test::other_than("1e0")).len(), values.len() - 2);
+        assert_eq!(taken(&Test::other_than("null")), values[1..]);
+        assert!(!Test::other_than("1").takes(None));
         assert_eq!(taken(&Test::prefix("")), ["\"1\"", "\"2\""]);
         assert!(Test::exists(false).takes(None) && !Test::exists(true).takes(None));
         assert!(!Test::one_of(["null"]).takes(None), "null is a value");

@@ -278,6 +278,22 @@ pub fn unescaped(written: &str) -> Cow<'_, str> {
     }
 }
 
+/// What kind of value a text is, if it is one that holds no others.
+pub fn scalar(text: &str) -> Option<Scalar> {
+    match Reader::new(text).next() {
+        Ok(Some(Event::Scalar(kind, _))) => Some(kind),
+        _ => None,
+    }
+}
+
+/// The text that a JSON string stands for; none if it is no string.
+pub fn text_of(text: &str) -> Option<Cow<'_, str>> {
+    match Reader::new(text).next() {
+        Ok(Some(Event::Scalar(Scalar::String, written))) => Some(unescaped(written)),
+        _ => None,
+    }
+}
+
 /// A member of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member<'t> {
@@ -408,6 +424,9 @@ mod tests {
         assert_eq!(member(text, "d"), None);
         assert_eq!(elements(expected[1].1).collect::<Vec<_>>(), ["1", r#"{"c":2}"#]);
         assert_eq!(elements(text).count(), 0);
+        assert_eq!(scalar(" 1.5 "), Some(Scalar::Number));
+        assert!(scalar("[]").is_none() && text_of("1").is_none());
+        assert_eq!(text_of(" \"\\u0061b\" ").as_deref(), Some("ab"));
         assert!(members("[]").is_none() && member("3", "a").is_none());
     }
 }
