@@ -3,6 +3,7 @@
 //!
 //! What is written here follows the protocol and knows nothing of the code.
 
+mod changes;
 mod outage;
 mod sync;
 mod wire;

@@ -133,7 +133,7 @@ fn contested() -> Vec<Chain> {
         let deeds = match group_of(number) {
             (_, "put") if number.is_multiple_of(2) => vec![Deed::Put, Deed::Patch],
             (_, "put") => vec![Deed::Patch],
-            (_, "delete") if number.is_multiple_of(3) => vec![Deed::Delete],
+            (_, "delete") if number.is_multiple_of(3) => vec![Deed::Put, Deed::Patch],
             (_, "delete") => vec![Deed::Patch],
             (_, "patch") if number.is_multiple_of(2) => vec![Deed::Delete],
             (_, "patch") => vec![Deed::Put, Deed::Patch, Deed::Delete],

@@ -226,6 +226,10 @@ impl<'h> Book<'h> {
                     Outcome::Applied(revision @ 1..) if !self.was_based(client, mutation, *revision) => {
                         self.find(Fault::BaseIgnored, Some(&mutation.name), about);
                     }
+                    // What is not there any more is deleted already, whatever the client had seen.
+                    Outcome::Applied(0) if mutation.deed != Deed::Delete => {
+                        self.find(Fault::WrongAnswer, Some(&mutation.name), about);
+                    }
                     Outcome::Conflict if !self.may_conflict(client, mutation) => {
                         self.find(Fault::NoConflict, Some(&mutation.name), about);
                     }
@@ -253,12 +257,22 @@ impl<'h> Book<'h> {
         }
     }
 
+    /// Whether a mutation of a record that never was had nothing to be based on.
+    fn is_of_nothing(&self, client: usize, mutation: &Mutation) -> bool {
+        match mutation.base {
+            Base::Any => matches!(mutation.deed, Deed::Patch(_)),
+            Base::After(id) => self.made(client, id).is_none_or(|base| base == 0),
+            _ => false,
+        }
+    }
+
     /// Whether there was, at any time, what the mutation could stand against.
     fn may_conflict(&self, client: usize, mutation: &Mutation) -> bool {
-        let Some(line) = self.lines.get(&mutation.name) else { return false };
+        let Some(line) = self.lines.get(&mutation.name) else { return self.is_of_nothing(client, mutation) };
         let went_on = |base: i64| line.makers.keys().any(|revision| *revision > base);
         match mutation.base {
-            Base::Any => false,
+            // There must be something to patch.
+            Base::Any => matches!(mutation.deed, Deed::Patch(_)) && line.states.contains(&State::Absent),
             Base::Revision(base) => went_on(base),
             Base::Absent => line.states.iter().any(|state| *state != State::Absent),
             Base::After(id) => self.made(client, id).is_none_or(|base| base == 0 || went_on(base)),

@@ -130,8 +130,9 @@ impl Story {
     fn push(&mut self, client: usize, ids: std::ops::RangeInclusive<i64>) {
         let ids: Vec<i64> = ids.collect();
         let mut turns = ids.clone();
-        if ids.len() > 1 && self.errs(Bug::Swaps) {
-            turns.swap(0, 1);
+        // Where neither is based on the other, so that the answers are what they should be.
+        if *ids == [4, 5, 6] && self.errs(Bug::Swaps) {
+            turns.swap(1, 2);
         }
         let outcomes: BTreeMap<i64, Outcome> =
             turns.into_iter().map(|id| (id, self.apply(client, id))).collect();
@@ -237,7 +238,7 @@ fn what_was_seen_and_nobody_made_is_found() {
         let place = chance.below(story.history.sightings.len() as u64) as usize;
         let seen = &mut story.history.sightings[place].version;
         seen.text = match &seen.text {
-            Some(text) => Some(text.replacen(char::is_numeric, "x1", 1).replace('x', "")),
+            Some(text) => Some(text.replacen("\"z\":", "\"z\":7", 1)),
             None => Some(document(99)),
         };
         assert!(story.told().contains(&Fault::WrongDocument), "sighting {place}");
