@@ -243,7 +243,7 @@ async fn pushing_it_all_again_changes_nothing(
     };
     let answer = scene.client.sync(acknowledge.clone()).await.expect("an acknowledgement").into_inner();
     assert_eq!((answer.last_mutation_id, answer.results.len()), (MUTATIONS as i64, 0));
-    let late = pb::SyncRequest { mutations: away.queued.clone(), ..acknowledge };
+    let late = pb::SyncRequest { mutations: away.queued.clone(), last_mutation_id: 0, ..acknowledge };
     let status = scene.client.sync(late).await.expect_err("outcomes that were forgotten");
     Fault::expect(&status, Code::FailedPrecondition, "SYNC_OUT_OF_ORDER");
     let info = tonic_types::StatusExt::get_details_error_info(&status).expect("its details");

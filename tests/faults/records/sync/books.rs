@@ -16,6 +16,7 @@ pub(super) struct Books {
     history: Mutex<History>,
     unexpected: Mutex<Vec<String>>,
     tickets: AtomicU64,
+    moments: AtomicU64,
     steps: AtomicU64,
     broken: AtomicU64,
 }
@@ -28,6 +29,11 @@ impl Books {
     /// A number that nothing else in the run has.
     pub(super) fn ticket(&self) -> u64 {
         self.tickets.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Now.
+    pub(super) fn moment(&self) -> Moment {
+        self.moments.fetch_add(1, Ordering::SeqCst)
     }
 
     /// Notes that one more step is done.

@@ -59,6 +59,8 @@ struct Maker<'h> {
     deed: &'h Deed,
     /// The client and the mutation; None: the direct writer.
     mutation: Option<(usize, i64)>,
+    /// It was not made before.
+    from: Moment,
 }
 
 /// A document, as far as it follows from its makers.
@@ -157,7 +159,8 @@ impl<'h> Book<'h> {
                     self.find(Fault::OutcomeDiffers, Some(&mutation.name), format!("{about}: {outcomes:?}"));
                 }
                 if let Outcome::Applied(revision @ 1..) = outcomes[0] {
-                    let maker = Maker { deed: &mutation.deed, mutation: Some((client, mutation.id)) };
+                    let from = self.history.sent(client, mutation.id);
+                    let maker = Maker { deed: &mutation.deed, mutation: Some((client, mutation.id)), from };
                     let line = self.lines.entry(mutation.name.clone()).or_default();
                     line.makers.entry(*revision).or_default().push(maker);
                 }
@@ -166,7 +169,11 @@ impl<'h> Book<'h> {
         for write in &self.history.writes {
             let Some(revision) = write.made else { continue };
             let line = self.lines.entry(write.name.clone()).or_default();
-            line.makers.entry(revision).or_default().push(Maker { deed: &write.deed, mutation: None });
+            line.makers.entry(revision).or_default().push(Maker {
+                deed: &write.deed,
+                mutation: None,
+                from: write.from,
+            });
         }
     }
 
@@ -266,15 +273,20 @@ impl<'h> Book<'h> {
         }
     }
 
-    /// Whether there was, at any time, what the mutation could stand against.
+    /// Whether there was, before the outcome was known, what the mutation could stand against.
     fn may_conflict(&self, client: usize, mutation: &Mutation) -> bool {
         let Some(line) = self.lines.get(&mutation.name) else { return self.is_of_nothing(client, mutation) };
-        let went_on = |base: i64| line.makers.keys().any(|revision| *revision > base);
+        let known = self.history.answered(client, mutation.id);
+        let is_before = |makers: &Vec<Maker<'_>>| makers.iter().any(|maker| maker.from < known);
+        let went_on = |base: i64| line.makers.range(base + 1..).any(|(_, makers)| is_before(makers));
+        let was_there = |(revision, makers): (&i64, &Vec<Maker<'_>>)| {
+            is_before(makers) && line.states.get(*revision as usize) != Some(&State::Absent)
+        };
         match mutation.base {
             // There must be something to patch.
             Base::Any => matches!(mutation.deed, Deed::Patch(_)) && line.states.contains(&State::Absent),
             Base::Revision(base) => went_on(base),
-            Base::Absent => line.states.iter().any(|state| *state != State::Absent),
+            Base::Absent => line.makers.iter().any(was_there),
             Base::After(id) => self.made(client, id).is_none_or(|base| base == 0 || went_on(base)),
         }
     }

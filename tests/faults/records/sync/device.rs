@@ -131,7 +131,8 @@ impl Device {
         let request = self.request();
         let ids: Vec<i64> = request.mutations.iter().map(|mutation| mutation.mutation_id).collect();
         self.acknowledged = request.last_mutation_id;
-        let push = Push { client: self.number, acknowledged: request.last_mutation_id, ids, answer: None };
+        let (from, acknowledged) = (self.ground.books.moment(), self.acknowledged);
+        let push = Push { client: self.number, from, acknowledged, ids, answer: None };
         let place = {
             let mut history = self.ground.books.history();
             history.pushes.push(push);
@@ -220,7 +221,7 @@ impl Device {
     /// Writes down what was answered, whether it gets to the client or not.
     fn note(&self, place: usize, answer: &pb::SyncResponse) {
         let results = answer.results.iter().map(|result| (result.mutation_id, outcome(result))).collect();
-        let answered = Answer { last: answer.last_mutation_id, results };
+        let answered = Answer { to: self.ground.books.moment(), last: answer.last_mutation_id, results };
         self.ground.books.history().pushes[place].answer = Some(answered);
         for result in &answer.results {
             if let Some(record) = &result.record {

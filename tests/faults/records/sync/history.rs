@@ -7,6 +7,9 @@ use crate::records::wire::Version;
 /// A record: its collection and its key.
 pub(super) type Name = (String, String);
 
+/// A moment: a number that is larger than those of all moments before.
+pub(super) type Moment = u64;
+
 /// What a client saw when it made a mutation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Base {
@@ -50,6 +53,8 @@ pub(super) enum Outcome {
 #[derive(Clone, Debug)]
 pub(super) struct Push {
     pub(super) client: usize,
+    /// Before it was sent.
+    pub(super) from: Moment,
     /// Outcomes that the client says it has.
     pub(super) acknowledged: i64,
     /// The mutations, by their ids.
@@ -61,6 +66,8 @@ pub(super) struct Push {
 /// What it was answered.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
+    /// After it was there.
+    pub(super) to: Moment,
     /// The last mutation that the sidecar knew.
     pub(super) last: i64,
     pub(super) results: Vec<(i64, Outcome)>,
@@ -69,6 +76,8 @@ pub(super) struct Answer {
 /// What the direct writer did, by a call that was repeated until its outcome was known.
 #[derive(Clone, Debug)]
 pub(super) struct Write {
+    /// Before it was sent.
+    pub(super) from: Moment,
     pub(super) name: Name,
     pub(super) deed: Deed,
     /// The revision that it made; None: none.
@@ -111,6 +120,18 @@ impl History {
         told.extend(self.writes.iter().filter(|write| write.name == *name).map(|write| format!("{write:?}")));
         told.push(format!("found {:?}", self.found.get(name)));
         told
+    }
+
+    /// Before a mutation was first sent.
+    pub(super) fn sent(&self, client: usize, id: i64) -> Moment {
+        let pushes = self.pushes.iter().filter(|push| push.client == client && push.ids.contains(&id));
+        pushes.map(|push| push.from).min().unwrap_or_default()
+    }
+
+    /// When the outcome of a mutation was known first.
+    pub(super) fn answered(&self, client: usize, id: i64) -> Moment {
+        let pushes = self.pushes.iter().filter(|push| push.client == client && push.ids.contains(&id));
+        pushes.filter_map(|push| push.answer.as_ref()).map(|answer| answer.to).min().unwrap_or(Moment::MAX)
     }
 
     /// The outcomes of a mutation, as often as it was answered.

@@ -40,6 +40,7 @@ struct Story {
     last: BTreeMap<Name, (usize, i64)>,
     known: BTreeMap<(usize, i64), Outcome>,
     order: Vec<Name>,
+    now: Moment,
 }
 
 fn name(key: &str) -> Name {
@@ -56,6 +57,7 @@ impl Story {
             last: BTreeMap::new(),
             known: BTreeMap::new(),
             order: Vec::new(),
+            now: 0,
         }
     }
 
@@ -63,6 +65,11 @@ impl Story {
         let errs = self.bug == bug && self.left > 0;
         self.left -= usize::from(errs);
         errs
+    }
+
+    fn moment(&mut self) -> Moment {
+        self.now += 1;
+        self.now
     }
 
     fn change(&mut self, name: &Name, deed: &Deed) -> i64 {
@@ -86,8 +93,9 @@ impl Story {
     fn write(&mut self, key: &str, ticket: u64) {
         let (name, deed) = (name(key), Deed::Put(document(ticket)));
         self.last.remove(&name);
+        let from = self.moment();
         let made = Some(self.change(&name, &deed));
-        self.history.writes.push(Write { name, deed, made });
+        self.history.writes.push(Write { from, name, deed, made });
     }
 
     fn make(&mut self, client: usize, key: &str, base: Base, deed: Deed) -> i64 {
@@ -129,6 +137,7 @@ impl Story {
 
     fn push(&mut self, client: usize, ids: std::ops::RangeInclusive<i64>) {
         let ids: Vec<i64> = ids.collect();
+        let from = self.moment();
         let mut turns = ids.clone();
         // Where neither is based on the other, so that the answers are what they should be.
         if *ids == [4, 5, 6] && self.errs(Bug::Swaps) {
@@ -136,8 +145,12 @@ impl Story {
         }
         let outcomes: BTreeMap<i64, Outcome> =
             turns.into_iter().map(|id| (id, self.apply(client, id))).collect();
-        let answer = Answer { last: *ids.last().expect("one"), results: outcomes.into_iter().collect() };
-        self.history.pushes.push(Push { client, acknowledged: 0, ids, answer: Some(answer) });
+        let answer = Answer {
+            to: self.moment(),
+            last: *ids.last().expect("one"),
+            results: outcomes.into_iter().collect(),
+        };
+        self.history.pushes.push(Push { client, from, acknowledged: 0, ids, answer: Some(answer) });
     }
 
     fn told(mut self) -> Vec<Fault> {

@@ -78,8 +78,8 @@ impl Writer {
         }
     }
 
-    fn wrote(&self, name: Name, deed: Deed, made: Option<i64>) {
-        self.ground.books.history().writes.push(Write { name, deed, made });
+    fn wrote(&self, from: Moment, name: Name, deed: Deed, made: Option<i64>) {
+        self.ground.books.history().writes.push(Write { from, name, deed, made });
     }
 
     async fn get(&mut self, name: &Name) -> Option<pb::Record> {
@@ -110,6 +110,7 @@ impl Writer {
             request_id: self.request_id(),
             ..Default::default()
         };
+        let from = self.ground.books.moment();
         let answer = self
             .call(|mut client| {
                 let request = request.clone();
@@ -117,7 +118,7 @@ impl Writer {
             })
             .await;
         let made = answer.and_then(|answer| made(&answer.result.expect("a result")));
-        self.wrote(name, Deed::Put(document_json), made);
+        self.wrote(from, name, Deed::Put(document_json), made);
     }
 
     async fn put_batch(&mut self, collection: String) {
@@ -136,6 +137,7 @@ impl Writer {
             request_id,
             ..Default::default()
         };
+        let from = self.ground.books.moment();
         let answer = self
             .call(|mut client| {
                 let request = request.clone();
@@ -152,7 +154,7 @@ impl Writer {
                     None
                 }
             };
-            self.wrote((collection.clone(), item.key), Deed::Put(item.document_json), made);
+            self.wrote(from, (collection.clone(), item.key), Deed::Put(item.document_json), made);
         }
     }
 
@@ -165,6 +167,7 @@ impl Writer {
             request_id: self.request_id(),
             ..Default::default()
         };
+        let from = self.ground.books.moment();
         let answer = self
             .call(|mut client| {
                 let request = request.clone();
@@ -173,7 +176,7 @@ impl Writer {
             .await;
         let record = answer.map(|answer| answer.record.expect("a record"));
         let made = record.as_ref().map(|record| record.revision);
-        self.wrote(name, Deed::Patch(patch_json), made);
+        self.wrote(from, name, Deed::Patch(patch_json), made);
     }
 
     async fn delete(&mut self, name: Name) {
@@ -184,6 +187,7 @@ impl Writer {
             request_id: self.request_id(),
             ..Default::default()
         };
+        let from = self.ground.books.moment();
         let answer = self
             .call(|mut client| {
                 let request = request.clone();
@@ -192,7 +196,7 @@ impl Writer {
             .await;
         let result = answer.map(|answer| answer.result.expect("a result"));
         let made = result.filter(|result| result.deleted).map(|result| result.revision);
-        self.wrote(name, Deed::Delete, made);
+        self.wrote(from, name, Deed::Delete, made);
     }
 }
 
