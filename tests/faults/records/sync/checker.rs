@@ -110,13 +110,14 @@ struct Line<'h> {
 
 struct Book<'h> {
     history: &'h History,
+    fates: BTreeMap<(usize, i64), Fate<'h>>,
     lines: BTreeMap<Name, Line<'h>>,
     found: Vec<Finding>,
 }
 
 /// All that is wrong with a history; nothing: it is as promised.
 pub(super) fn check(history: &History) -> Vec<Finding> {
-    let mut book = Book { history, lines: BTreeMap::new(), found: Vec::new() };
+    let mut book = Book { history, fates: history.fates(), lines: BTreeMap::new(), found: Vec::new() };
     book.answers();
     book.makers();
     book.revisions();
@@ -149,7 +150,8 @@ impl<'h> Book<'h> {
     fn makers(&mut self) {
         for (client, mutations) in self.history.mutations.iter().enumerate() {
             for mutation in mutations {
-                let outcomes: Vec<_> = self.history.outcomes(client, mutation.id).collect();
+                let fate = self.fates.get(&(client, mutation.id)).cloned().unwrap_or_default();
+                let outcomes = fate.outcomes;
                 let about = format!("mutation {} of client {client}", mutation.id);
                 if outcomes.is_empty() {
                     self.find(Fault::Unanswered, Some(&mutation.name), about);
@@ -159,8 +161,8 @@ impl<'h> Book<'h> {
                     self.find(Fault::OutcomeDiffers, Some(&mutation.name), format!("{about}: {outcomes:?}"));
                 }
                 if let Outcome::Applied(revision @ 1..) = outcomes[0] {
-                    let from = self.history.sent(client, mutation.id);
-                    let maker = Maker { deed: &mutation.deed, mutation: Some((client, mutation.id)), from };
+                    let (mutation_id, from) = (Some((client, mutation.id)), fate.sent);
+                    let maker = Maker { deed: &mutation.deed, mutation: mutation_id, from };
                     let line = self.lines.entry(mutation.name.clone()).or_default();
                     line.makers.entry(*revision).or_default().push(maker);
                 }
@@ -215,9 +217,14 @@ impl<'h> Book<'h> {
         }
     }
 
+    /// What became of a mutation, as it was told first.
+    fn outcome(&self, client: usize, id: i64) -> Option<&'h Outcome> {
+        self.fates.get(&(client, id))?.outcomes.first().copied()
+    }
+
     /// The revision that a mutation made; None: it was not applied, or nobody knows.
     fn made(&self, client: usize, id: i64) -> Option<i64> {
-        match self.history.outcomes(client, id).next()? {
+        match self.outcome(client, id)? {
             Outcome::Applied(revision) => Some(*revision),
             _ => None,
         }
@@ -227,7 +234,7 @@ impl<'h> Book<'h> {
     fn bases(&mut self) {
         for (client, mutations) in self.history.mutations.iter().enumerate() {
             for mutation in mutations {
-                let Some(outcome) = self.history.outcomes(client, mutation.id).next() else { continue };
+                let Some(outcome) = self.outcome(client, mutation.id) else { continue };
                 let about = format!("{mutation:?} of client {client}: {outcome:?}");
                 match outcome {
                     Outcome::Applied(revision @ 1..) if !self.was_based(client, mutation, *revision) => {
@@ -276,7 +283,7 @@ impl<'h> Book<'h> {
     /// Whether there was, before the outcome was known, what the mutation could stand against.
     fn may_conflict(&self, client: usize, mutation: &Mutation) -> bool {
         let Some(line) = self.lines.get(&mutation.name) else { return self.is_of_nothing(client, mutation) };
-        let known = self.history.answered(client, mutation.id);
+        let known = self.fates[&(client, mutation.id)].answered;
         let is_before = |makers: &Vec<Maker<'_>>| makers.iter().any(|maker| maker.from < known);
         let went_on = |base: i64| line.makers.range(base + 1..).any(|(_, makers)| is_before(makers));
         let was_there = |(revision, makers): (&i64, &Vec<Maker<'_>>)| {

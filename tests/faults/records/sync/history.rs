@@ -107,37 +107,53 @@ pub(super) struct History {
     pub(super) order: Vec<Name>,
 }
 
+/// What became of a mutation.
+#[derive(Clone, Debug)]
+pub(super) struct Fate<'h> {
+    /// Before it was first sent.
+    pub(super) sent: Moment,
+    /// When its outcome was known first.
+    pub(super) answered: Moment,
+    /// Its outcomes, as often as it was answered.
+    pub(super) outcomes: Vec<&'h Outcome>,
+}
+
+impl Default for Fate<'_> {
+    fn default() -> Self {
+        Self { sent: Moment::MAX, answered: Moment::MAX, outcomes: Vec::new() }
+    }
+}
+
 impl History {
+    /// What became of all mutations, by client and id.
+    pub(super) fn fates(&self) -> BTreeMap<(usize, i64), Fate<'_>> {
+        let mut fates = BTreeMap::<(usize, i64), Fate<'_>>::new();
+        for push in &self.pushes {
+            for id in &push.ids {
+                let fate = fates.entry((push.client, *id)).or_default();
+                fate.sent = fate.sent.min(push.from);
+            }
+            let Some(answer) = &push.answer else { continue };
+            for (id, outcome) in &answer.results {
+                let fate = fates.entry((push.client, *id)).or_default();
+                fate.answered = fate.answered.min(answer.to);
+                fate.outcomes.push(outcome);
+            }
+        }
+        fates
+    }
+
     /// All that happened to a record, for people.
     pub(super) fn tell(&self, name: &Name) -> Vec<String> {
-        let mut told = Vec::new();
+        let (mut told, fates) = (Vec::new(), self.fates());
         for (client, mutations) in self.mutations.iter().enumerate() {
             for mutation in mutations.iter().filter(|mutation| mutation.name == *name) {
-                let answers: Vec<_> = self.outcomes(client, mutation.id).collect();
+                let answers = fates.get(&(client, mutation.id)).map(|fate| &fate.outcomes);
                 told.push(format!("client {client}: {mutation:?}: {answers:?}"));
             }
         }
         told.extend(self.writes.iter().filter(|write| write.name == *name).map(|write| format!("{write:?}")));
         told.push(format!("found {:?}", self.found.get(name)));
         told
-    }
-
-    /// Before a mutation was first sent.
-    pub(super) fn sent(&self, client: usize, id: i64) -> Moment {
-        let pushes = self.pushes.iter().filter(|push| push.client == client && push.ids.contains(&id));
-        pushes.map(|push| push.from).min().unwrap_or_default()
-    }
-
-    /// When the outcome of a mutation was known first.
-    pub(super) fn answered(&self, client: usize, id: i64) -> Moment {
-        let pushes = self.pushes.iter().filter(|push| push.client == client && push.ids.contains(&id));
-        pushes.filter_map(|push| push.answer.as_ref()).map(|answer| answer.to).min().unwrap_or(Moment::MAX)
-    }
-
-    /// The outcomes of a mutation, as often as it was answered.
-    pub(super) fn outcomes(&self, client: usize, id: i64) -> impl Iterator<Item = &Outcome> {
-        let answers = self.pushes.iter().filter(move |push| push.client == client);
-        let results = answers.filter_map(|push| push.answer.as_ref()).flat_map(|answer| &answer.results);
-        results.filter(move |(answered, _)| *answered == id).map(|(_, outcome)| outcome)
     }
 }

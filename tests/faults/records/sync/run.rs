@@ -19,8 +19,8 @@ const KEYS: u64 = 25;
 const COLLECTIONS: [&str; 2] = ["notes", "tags"];
 /// Parts of a run.
 const PARTS: u64 = 3;
-/// One that takes longer than this does not come to its end.
-const RUN_MAX: Duration = Duration::from_secs(240);
+/// One that takes longer than this does not come to its end: for all of it, and for each kill.
+const RUN_MAX: (Duration, Duration) = (Duration::from_secs(120), Duration::from_secs(15));
 const CLIENTS: usize = 2;
 
 /// How much of everything.
@@ -60,7 +60,9 @@ pub(super) async fn run(plan: Plan, launches: Vec<Launch>, mut chance: Chance) {
     }
     ground.books.history().mutations = vec![Vec::new(); CLIENTS];
     let began = Instant::now();
-    let ended = tokio::time::timeout(RUN_MAX, parts(plan, &ground, &mut chance)).await;
+    let ended =
+        tokio::time::timeout(RUN_MAX.0 + RUN_MAX.1 * plan.kills as u32, parts(plan, &ground, &mut chance))
+            .await;
     if ended.is_err() {
         panic!("it does not come to its end:\n{}\n{}", judged(&ground), ground.fleet.log().await);
     }
@@ -181,20 +183,13 @@ fn judged(ground: &Ground) -> String {
 fn tell(plan: Plan, ground: &Ground, took: Duration) {
     let history = ground.books.history();
     let made: usize = history.mutations.iter().map(Vec::len).sum();
-    let outcomes: BTreeMap<(usize, i64), Vec<&Outcome>> = {
-        let mut outcomes = BTreeMap::<_, Vec<_>>::new();
-        for push in &history.pushes {
-            for (id, outcome) in push.answer.iter().flat_map(|answer| &answer.results) {
-                outcomes.entry((push.client, *id)).or_default().push(outcome);
-            }
-        }
-        outcomes
-    };
-    let count = |is: fn(&Outcome) -> bool| outcomes.values().filter(|told| is(told[0])).count();
+    let fates = history.fates();
+    let outcomes = || fates.values().map(|fate| &fate.outcomes).filter(|told| !told.is_empty());
+    let count = |is: fn(&Outcome) -> bool| outcomes().filter(|told| is(told[0])).count();
     let applied = count(|outcome| matches!(outcome, Outcome::Applied(_)));
     let conflicts = count(|outcome| *outcome == Outcome::Conflict);
     let rejected = count(|outcome| matches!(outcome, Outcome::Rejected(_)));
-    let again = outcomes.values().filter(|told| told.len() > 1).count();
+    let again = outcomes().filter(|told| told.len() > 1).count();
     let unknown = history.pushes.iter().filter(|push| push.answer.is_none()).count();
     println!(
         "{} kills: {made} mutations ({applied} applied, {conflicts} conflicts, {rejected} rejected; {again} answered several times) in {} \
