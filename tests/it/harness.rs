@@ -214,6 +214,11 @@ impl Pannier {
         Self::start(configuration, self.now_us(), tempfile::tempdir().unwrap()).await
     }
 
+    /// Where the shared database is.
+    pub fn url(&self) -> String {
+        self.configuration.storage.url.expose().to_owned()
+    }
+
     /// Runs a statement in the database, behind the sidecar's back.
     pub async fn execute(&self, statement: &'static str) {
         if is_postgres() {

@@ -5,6 +5,7 @@ mod calls;
 mod concurrency;
 mod failing;
 mod random_commits;
+mod records;
 mod request_id;
 mod shared;
 mod uploads;

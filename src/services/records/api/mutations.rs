@@ -48,14 +48,16 @@ impl Records {
         request: pb::BatchPutRequest,
     ) -> Operation<pb::BatchPutResponse> {
         let durability = parser.durability("durability", request.durability);
-        if pb::PutMode::try_from(request.mode).is_err() {
+        let is_mode = pb::PutMode::try_from(request.mode).is_ok();
+        if !is_mode {
             parser.violations.add("mode", format!("{} is no PutMode", request.mode));
         }
+        let mode = if is_mode { request.mode } else { 0 };
         let max = parser.settings.batch_items_max;
         let mut items = Vec::new();
         if parser.batch("items", request.items.len(), max, "records.batch_items_max") {
             for (index, item) in request.items.into_iter().enumerate() {
-                items.push(parser.storing(&|name| format!("items[{index}].{name}"), item, request.mode));
+                items.push(parser.storing(&|name| format!("items[{index}].{name}"), item, mode));
             }
         }
         let (count, failing) = (items.len(), Failing::of_batch(parser.is_part()));

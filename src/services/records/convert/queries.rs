@@ -4,9 +4,7 @@ use pannier_proto::records::v1 as pb;
 
 use super::replies::record;
 use super::requests::Parser;
-use crate::services::records::json::{
-    self, Filter, Limits, Path, Scalar, Side, Test, elements, scalar, text_of,
-};
+use crate::services::records::json::{self, Filter, Limits, Path, Side, Test, elements, scalar, text_of};
 use crate::services::records::query::{Order, Query};
 use crate::services::records::store::Found;
 
@@ -119,8 +117,10 @@ impl Parser<'_> {
             }
             return Some(Test::exists(true));
         }
-        let kind = self.operand(field, value)?;
-        let (test, wanted) = match (comparator, kind) {
+        if !self.is_operand(field, value) {
+            return None;
+        }
+        let (test, wanted) = match (comparator, scalar(value)) {
             (C::In, None) => {
                 let values: Vec<&str> = elements(value).collect();
                 *conditions += values.len();
@@ -148,24 +148,18 @@ impl Parser<'_> {
         test
     }
 
-    /// What a value is compared with: a scalar, or an array of them, of which there is no kind. None: it is neither.
-    #[expect(
-        clippy::option_option,
-        reason = "the outer one tells that something is wrong, which has been noted"
-    )]
-    fn operand(&mut self, field: &str, value: &str) -> Option<Option<Scalar>> {
+    /// Checks what a value is compared with: a value that holds no others, or an array of such.
+    fn is_operand(&mut self, field: &str, value: &str) -> bool {
         let limits = Limits {
             bytes_max: usize::try_from(self.settings.document_bytes_max).unwrap_or(usize::MAX),
             depth_max: 1,
             is_object: false,
         };
-        match json::check(value, limits) {
-            Ok(()) => Some(scalar(value)),
-            Err(fault) => {
-                self.violations.add(field, fault.to_string());
-                None
-            }
+        let checked = json::check(value, limits);
+        if let Err(fault) = &checked {
+            self.violations.add(field, fault.to_string());
         }
+        checked.is_ok()
     }
 }
 

@@ -16,7 +16,7 @@ pub use check::{Limits, check};
 pub use filter::{Filter, Range, Side, Test};
 pub use merge_patch::merge_patch;
 pub use path::Path;
-pub use reader::{Scalar, elements, scalar, text_of};
+pub use reader::{elements, scalar, text_of};
 pub use sort_key::order_key;
 
 /// What is wrong with a text, and where.

@@ -62,12 +62,13 @@ impl<'q> Walk<'q> {
 
     async fn rows(&mut self, db: &Db<'_>, rows_max: usize) -> Result<Vec<Candidate>> {
         let select = rows_after(self.along == &Along::Key, self.is_descending, self.after.is_some());
-        let mut values = vec![self.collection_id.into(), limit(rows_max)];
+        let mut values: Vec<Value> = vec![self.collection_id.into()];
         match &self.after {
             Some(Place::Key(key)) => values.push(key.as_str().into()),
             Some(Place::Change(seq)) => values.push((*seq).into()),
             Some(Place::Value(..)) | None => {}
         }
+        values.push(limit(rows_max));
         let rows: Vec<Row> = sql::all(db, &select, values).await?;
         self.is_over = rows.len() < rows_max;
         let place = |row: &Row| match self.along {
@@ -102,13 +103,14 @@ impl<'q> Walk<'q> {
             _ => None,
         };
         let select = values_after(self.is_descending, after.is_some());
-        let mut values: Vec<Value> = vec![index_id.into(), limit(rows_max)];
+        let mut values: Vec<Value> = vec![index_id.into()];
         // Of the bound on the side where it goes on, the place says more.
         match (after, self.is_descending) {
             (None, _) => values.extend([range.from.clone().into(), range.to.clone().into()]),
             (Some((value, id)), false) => values.extend([value.into(), id.into(), range.to.clone().into()]),
             (Some((value, id)), true) => values.extend([range.from.clone().into(), value.into(), id.into()]),
         }
+        values.push(limit(rows_max));
         let found: Vec<Found> = sql::all(db, &select, values).await?;
         self.ranges_done += usize::from(found.len() < rows_max);
         let candidate =
@@ -137,28 +139,32 @@ fn limit(rows_max: usize) -> Value {
     i64::try_from(rows_max).unwrap_or(i64::MAX).into()
 }
 
-/// Records and tombstones of a collection by key or by their last change: the collection, how many, after what.
+/// Records and tombstones of a collection by key or by their last change: the collection, after what, how many. Placeholders stand in
+/// the order of their numbers, as one of the databases counts them by their appearance.
 pub(super) fn rows_after(is_by_key: bool, is_descending: bool, has_place: bool) -> String {
     let column = if is_by_key { "key" } else { "seq" };
     let (than, direction) = if is_descending { ("<", "DESC") } else { (">", "ASC") };
-    let after = if has_place { format!(r#" AND "{column}" {than} $3"#) } else { String::new() };
+    let (after, limit) = match has_place {
+        true => (format!(r#" AND "{column}" {than} $2"#), "$3"),
+        false => (String::new(), "$2"),
+    };
     format!(
-        r#"SELECT {COLUMNS} FROM "records" WHERE "collection_id" = $1{after} ORDER BY "{column}" {direction} LIMIT $2"#
+        r#"SELECT {COLUMNS} FROM "records" WHERE "collection_id" = $1{after} ORDER BY "{column}" {direction} LIMIT {limit}"#
     )
 }
 
-/// The records of a range of an index: the index, how many, from where to where.
+/// The records of a range of an index: the index, from where to where, how many.
 pub(super) fn values_after(is_descending: bool, has_place: bool) -> String {
-    let within = match (has_place, is_descending) {
-        (false, _) => r#""value" >= $3 AND "value" < $4"#,
-        (true, false) => r#"("value", "record_id") > ($3, $4) AND "value" < $5"#,
-        (true, true) => r#""value" >= $3 AND ("value", "record_id") < ($4, $5)"#,
+    let (within, limit) = match (has_place, is_descending) {
+        (false, _) => (r#""value" >= $2 AND "value" < $3"#, "$4"),
+        (true, false) => (r#"("value", "record_id") > ($2, $3) AND "value" < $4"#, "$5"),
+        (true, true) => (r#""value" >= $2 AND ("value", "record_id") < ($3, $4)"#, "$5"),
     };
     let direction = if is_descending { "DESC" } else { "ASC" };
     // CROSS JOIN: the index first, whatever a planner thinks of it.
     format!(
         r#"SELECT "value", {COLUMNS} FROM "record_values" CROSS JOIN "records"
         WHERE "index_id" = $1 AND {within} AND "records"."id" = "record_id"
-        ORDER BY "value" {direction}, "record_id" {direction} LIMIT $2"#
+        ORDER BY "value" {direction}, "record_id" {direction} LIMIT {limit}"#
     )
 }

@@ -110,17 +110,17 @@ async fn a_query_by_an_index_is_one_walk_through_its_range() {
     let (storage, _directory) = storage().await;
     let (from, to, at) = (bytes("2"), bytes("3"), bytes("21"));
     for (is_descending, values, sqlite, postgres) in [
-        (false, vec!["5", "64", &from, &to], "(index_id=? AND value>? AND value<?)", "(value < "),
+        (false, vec!["5", &from, &to, "64"], "(index_id=? AND value>? AND value<?)", "(value < "),
         (
             false,
-            vec!["5", "64", &at, "40", &to],
+            vec!["5", &at, "40", &to, "64"],
             "(index_id=? AND (value,record_id)>(?,?) AND value<?)",
             "ROW(value, record_id) > ROW",
         ),
-        (true, vec!["5", "64", &from, &to], "(index_id=? AND value>? AND value<?)", "(value < "),
+        (true, vec!["5", &from, &to, "64"], "(index_id=? AND value>? AND value<?)", "(value < "),
         (
             true,
-            vec!["5", "64", &from, &at, "40"],
+            vec!["5", &from, &at, "40", "64"],
             "(index_id=? AND value>? AND (value,record_id)<(?,?))",
             "ROW(value, record_id) < ROW",
         ),
@@ -162,7 +162,7 @@ async fn records_are_read_by_key_and_by_change_in_their_order() {
     let (storage, _directory) = storage().await;
     for (is_by_key, name, place) in [(true, "records_by_key", "'5'"), (false, "records_by_seq", "9000")] {
         for is_descending in [false, true] {
-            for values in [&["5", "64"][..], &["5", "64", place]] {
+            for values in [&["5", "64"][..], &["5", place, "64"]] {
                 let plan =
                     plan(&storage, &rows_after(is_by_key, is_descending, values.len() == 3), values).await;
                 let by_name = format!("SEARCH records USING INDEX {name} (collection_id=?");
