@@ -56,9 +56,13 @@ impl Ground {
         Arc::new(Self { channels, acknowledged, over: AtomicBool::new(false) })
     }
 
-    /// A client on one of the connections.
+    /// One of the connections.
+    fn channel(&self, number: usize) -> Channel {
+        self.channels[number % self.channels.len()].clone()
+    }
+
     fn client(&self, number: usize) -> wire::Client {
-        wire::client(self.channels[number % self.channels.len()].clone())
+        wire::client(self.channel(number))
     }
 
     fn is_over(&self) -> bool {
@@ -78,8 +82,7 @@ async fn run(ground: &Arc<Ground>, chance: &mut Chance) {
     }
     let mut writing = JoinSet::new();
     for number in 0..WRITERS {
-        let client = ground.client(number as usize);
-        writing.spawn(writers::write(Arc::clone(ground), client, number, chance.fork()));
+        writing.spawn(writers::write(Arc::clone(ground), number, chance.fork()));
     }
     while let Some(ended) = writing.join_next().await {
         ended.expect("a writer writes");

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use pannier_proto::records::v1 as pb;
+use pannier_proto::transaction::v1 as tx;
 use pb::sync_mutation::What;
 use tonic::Status;
+use tonic::transport::Channel;
+use tx::transaction_service_client::TransactionServiceClient;
 
 use super::{CALLS, COLLECTIONS, Ground};
 use crate::calls::Fault;
@@ -19,6 +22,7 @@ const CONTESTED: u64 = 10;
 struct Writer {
     ground: Arc<Ground>,
     client: Client,
+    commits: TransactionServiceClient<Channel>,
     number: u64,
     chance: Chance,
     tickets: u64,
@@ -27,10 +31,11 @@ struct Writer {
 }
 
 /// Writes, and notes what was acknowledged.
-pub(super) async fn write(ground: Arc<Ground>, client: Client, number: u64, chance: Chance) {
-    let (client_id, mutations) = (String::new(), 0);
-    let mut writer =
-        Writer { ground, client, number, chance, tickets: number * 1_000_000, client_id, mutations };
+pub(super) async fn write(ground: Arc<Ground>, number: u64, chance: Chance) {
+    let client = ground.client(number as usize);
+    let commits = TransactionServiceClient::new(ground.channel(number as usize));
+    let (client_id, mutations, tickets) = (String::new(), 0, number * 1_000_000);
+    let mut writer = Writer { ground, client, commits, number, chance, tickets, client_id, mutations };
     for _ in 0..CALLS {
         let called = tokio::time::timeout(LONG, writer.call()).await.expect("no call hangs");
         if let Err(status) = called {
@@ -45,7 +50,7 @@ impl Writer {
         // Half of them keep to the first.
         let any = self.number % 2 == 1;
         let collection = if any { COLLECTIONS[self.chance.below(3) as usize] } else { COLLECTIONS[0] };
-        match self.chance.below(8) {
+        match self.chance.below(10) {
             // What is written once only is missed for good if it is missed.
             0..=2 => {
                 let key = self.fresh();
@@ -58,6 +63,7 @@ impl Writer {
             4 => self.patch(collection).await,
             5 => self.delete(collection).await,
             6 => self.put_batch(collection).await,
+            7..=8 if any => self.commit().await,
             _ => self.push().await,
         }
     }
@@ -127,6 +133,33 @@ impl Writer {
         let result = self.client.delete(request).await?.into_inner().result.expect("a result");
         if result.deleted {
             self.done(collection, &item.key, result.revision);
+        }
+        Ok(())
+    }
+
+    /// Puts to several collections in one commit, named in any order.
+    async fn commit(&mut self) -> Result<(), Status> {
+        let (mut mutations, mut items) = (Vec::new(), Vec::new());
+        for _ in 0..2 + self.chance.below(2) {
+            let collection = COLLECTIONS[self.chance.below(3) as usize];
+            let key = if self.chance.once_in(2) { self.fresh() } else { self.contested() };
+            let item = pb::PutItem {
+                key: key.clone(),
+                document_json: document(self.ticket()),
+                ..Default::default()
+            };
+            let put =
+                pb::PutRequest { collection: collection.to_owned(), item: Some(item), ..Default::default() };
+            mutations.push(tx::Mutation { what: Some(tx::mutation::What::RecordsPut(put)) });
+            items.push((collection, key));
+        }
+        let request = tx::CommitRequest { mutations, ..Default::default() };
+        let results = self.commits.commit(request).await?.into_inner().results;
+        for ((collection, key), result) in items.into_iter().zip(results) {
+            let Some(tx::mutation_result::Result::RecordsPut(put)) = result.result else {
+                panic!("not the answer to a put: {result:?}");
+            };
+            self.done(collection, &key, put.result.expect("a result").revision);
         }
         Ok(())
     }
