@@ -27,7 +27,7 @@ use ledger::Acknowledged;
 const COLLECTIONS: [&str; 3] = ["first", "second", "third"];
 const WRITERS: u64 = 16;
 /// Calls of each writer.
-const CALLS: u64 = 60;
+const CALLS: u64 = 40;
 /// A run that takes longer than this does not come to its end.
 const RUN_MAX: Duration = Duration::from_secs(180);
 
