@@ -78,15 +78,29 @@ async fn a_record_that_fails_undoes_all() {
     pannier.put_record("old", "{}").await;
     let (_, cursor) = pannier.all_changes("", 0).await;
     let batch = |items| {
-        What::RecordsBatchPut(records::BatchPutRequest { collection: "c".into(), items, ..Default::default() })
+        What::RecordsBatchPut(records::BatchPutRequest {
+            collection: "c".into(),
+            items,
+            ..Default::default()
+        })
     };
     let failing = [
         (put("c", insert("old")), "records_put", Code::AlreadyExists, ErrorReason::RecordExists),
         (put("none", item("k", "{}")), "records_put", Code::NotFound, ErrorReason::CollectionNotFound),
         (patch("none", "{}"), "records_patch", Code::NotFound, ErrorReason::RecordNotFound),
         (delete("old", 7), "records_delete", Code::Aborted, ErrorReason::RecordChanged),
-        (check("old", Expected::Absent(true)), "records_check", Code::AlreadyExists, ErrorReason::RecordExists),
-        (check("none", Expected::Present(true)), "records_check", Code::NotFound, ErrorReason::RecordNotFound),
+        (
+            check("old", Expected::Absent(true)),
+            "records_check",
+            Code::AlreadyExists,
+            ErrorReason::RecordExists,
+        ),
+        (
+            check("none", Expected::Present(true)),
+            "records_check",
+            Code::NotFound,
+            ErrorReason::RecordNotFound,
+        ),
         (
             batch(vec![item("x", "{}"), insert("old")]),
             "records_batch_put.items[1]",

@@ -71,11 +71,6 @@ impl<'w> Writer<'w> {
         Ok(Self { tx, context, schema, values, now_us, first_seq: collection.last_seq, collection })
     }
 
-    /// The collection as it is by now.
-    pub fn collection(&self) -> &Collection {
-        &self.collection
-    }
-
     /// Stores a document. Errors, with nothing changed: those of the condition; SchemaViolated, DocumentTooLarge, CollectionFull.
     pub async fn put(
         &mut self,
