@@ -2,7 +2,7 @@
 //! started where it must not.
 //!
 //! Every test starts the real binary and speaks real gRPC to it. How long they run is steered by the environment:
-//! `PANNIER_KILLS` (50), `PANNIER_STORM_CALLS` (10000), `PANNIER_QUEUE_TASKS` (2000), `PANNIER_QUEUE_KILLS` (by the tasks),
+//! `PANNIER_KILLS` (50; 9 for records), `PANNIER_STORM_CALLS` (10000), `PANNIER_QUEUE_TASKS` (2000), `PANNIER_QUEUE_KILLS` (by the tasks),
 //! `PANNIER_FAULTS=all` (each point instead of a part of them), and `PANNIER_SEED` runs the same choices again.
 //! `PANNIER_TEST_POSTGRES=off` leaves out those of PostgreSQL.
 
@@ -24,6 +24,7 @@ mod configuration;
 mod database_full;
 mod doctor;
 mod exit;
+mod fleet;
 #[cfg(target_os = "linux")]
 mod injected;
 mod kill_nine;
@@ -33,6 +34,7 @@ mod malformed;
 mod peers;
 mod postgres;
 mod queue;
+mod records;
 #[cfg(target_os = "linux")]
 mod shim;
 mod sidecar;

@@ -178,7 +178,7 @@ impl Server {
     }
 
     /// Runs statements.
-    pub(super) async fn run(&self, sql: &str) {
+    pub(crate) async fn run(&self, sql: &str) {
         let mut admin = self.admin().await;
         let ran = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut admin).await;
         ran.unwrap_or_else(|error| panic!("{sql}: {error}"));

@@ -7,12 +7,12 @@ use prost_types::Timestamp;
 use tonic::{Response, Status};
 use uuid::Uuid;
 
-use super::fleet::Fleet;
 use super::history::*;
 use super::recorder::{Recorder, Trouble};
 use super::wire::{self, Client};
 use crate::calls::Fault;
 use crate::chance::Chance;
+use crate::fleet::Fleet;
 use crate::sidecar::LONG;
 
 /// A caller with a connection of its own.
@@ -50,7 +50,7 @@ impl Caller {
             return client.clone();
         }
         let post = self.chance.below(self.fleet.size() as u64) as usize;
-        let client = self.fleet.connect(post).await;
+        let client = wire::connect(&self.fleet, post).await;
         self.client.insert(client).clone()
     }
 

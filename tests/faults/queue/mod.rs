@@ -6,7 +6,6 @@
 mod caller;
 mod chaos;
 mod checker;
-mod fleet;
 mod history;
 mod producer;
 mod recorder;

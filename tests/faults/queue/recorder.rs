@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tonic::Code;
 
 use super::history::*;
+use crate::fleet::Witness;
 
 /// The history of a run as it grows, shared by all who call.
 pub(crate) struct Recorder {
@@ -98,24 +99,6 @@ impl Recorder {
         self.finished.load(Ordering::Relaxed)
     }
 
-    /// Notes that a sidecar is about to be started.
-    pub(crate) fn starting(&self) -> usize {
-        let mut books = self.books();
-        let from = self.now();
-        books.history.starts.push(Start { from, ready: At::NEVER, killed: At::NEVER });
-        books.history.starts.len() - 1
-    }
-
-    /// Notes that it serves.
-    pub(crate) fn serves(&self, start: usize) {
-        self.books().history.starts[start].ready = self.now();
-    }
-
-    /// Notes that it is about to be killed.
-    pub(crate) fn killing(&self, start: usize) {
-        self.books().history.starts[start].killed = self.now();
-    }
-
     /// What was written down so far.
     pub(crate) fn history(&self) -> History {
         self.books().history.clone()
@@ -123,5 +106,22 @@ impl Recorder {
 
     pub(crate) fn troubles(&self) -> Vec<Trouble> {
         self.books().troubles.clone()
+    }
+}
+
+impl Witness for Recorder {
+    fn starting(&self) -> usize {
+        let mut books = self.books();
+        let from = self.now();
+        books.history.starts.push(Start { from, ready: At::NEVER, killed: At::NEVER });
+        books.history.starts.len() - 1
+    }
+
+    fn serves(&self, start: usize) {
+        self.books().history.starts[start].ready = self.now();
+    }
+
+    fn killing(&self, start: usize) {
+        self.books().history.starts[start].killed = self.now();
     }
 }

@@ -11,15 +11,15 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::caller::Caller;
-use super::fleet::Fleet;
 use super::history::*;
 use super::producer;
 use super::recorder::Recorder;
 use super::survey::{first_unfinished, survey};
-use super::wire::{JOB, QUEUE, duration, is_of_job};
+use super::wire::{JOB, QUEUE, connect, duration, is_of_job};
 use super::worker::{WORKER_TIMEOUT, Worker};
 use super::{checker, tally};
 use crate::chance::Chance;
+use crate::fleet::Fleet;
 use crate::sidecar::Launch;
 
 const PRODUCERS: u64 = 2;
@@ -90,7 +90,7 @@ impl Crew {
 pub(crate) async fn run(plan: Plan, launches: Vec<Launch>, mut chance: Chance) {
     let recorder =
         Arc::new(Recorder::new(Terms { worker_timeout: WORKER_TIMEOUT, clock_slack: CLOCK_SLACK }));
-    let fleet = Arc::new(Fleet::started(launches, Arc::clone(&recorder)).await);
+    let fleet = Arc::new(Fleet::started(launches, Arc::clone(&recorder) as _).await);
     set_up(&fleet).await;
     let began = Instant::now();
     let (stop, _) = watch::channel(false);
@@ -115,7 +115,7 @@ pub(crate) async fn run(plan: Plan, launches: Vec<Launch>, mut chance: Chance) {
         fleet.kill_and_start(post, &mut chance).await;
     }
     let mut history = recorder.history();
-    history.found = survey(&mut fleet.connect(0).await).await;
+    history.found = survey(&mut connect(&fleet, 0).await).await;
     let findings = checker::check(&history);
     tally::tell(plan, &history, took);
     let unexpected = tally::unexpected(&history, &recorder.troubles());
@@ -136,7 +136,7 @@ async fn set_up(fleet: &Fleet) {
         ..Default::default()
     };
     let request = pb::UpdateQueueRequest { queue: Some(queue), ..Default::default() };
-    fleet.connect(0).await.update_queue(request).await.expect("a queue");
+    connect(fleet, 0).await.update_queue(request).await.expect("a queue");
     let job =
         jobs::CreateRequest { r#type: "chaos".to_owned(), job_id: JOB.to_owned(), ..Default::default() };
     JobsServiceClient::new(fleet.channel(0).await).create(job).await.expect("a job");
@@ -187,7 +187,7 @@ async fn wait_for(crew: &Crew, finished: u64) {
 
 async fn drain(crew: &Crew) {
     let end = Instant::now() + DRAIN_MAX;
-    let mut client = crew.fleet.connect(0).await;
+    let mut client = connect(&crew.fleet, 0).await;
     while first_unfinished(&mut client).await.is_some() {
         if Instant::now() > end {
             stuck(crew).await;
@@ -198,7 +198,7 @@ async fn drain(crew: &Crew) {
 
 /// Tells why nothing goes on.
 async fn stuck(crew: &Crew) -> ! {
-    let mut client = crew.fleet.connect(0).await;
+    let mut client = connect(&crew.fleet, 0).await;
     let task = first_unfinished(&mut client).await;
     let mut history = crew.recorder.history();
     history.found = survey(&mut client).await;

@@ -10,15 +10,21 @@ use tonic::transport::Channel;
 
 use super::history::*;
 use super::recorder::Recorder;
+use crate::fleet::Fleet;
 
 pub(crate) type Client = QueueServiceClient<Channel>;
 
-/// The queue of a run.
 /// The job that some of the tasks are items of.
 pub(crate) const JOB: &str = "0198c5a0-6d1e-7aaa-8bbb-3c3c3c3c3c3c";
+/// The queue of a run.
 pub(crate) const QUEUE: &str = "chaos";
 /// Types of its tasks.
 pub(crate) const TYPES: [&str; 3] = ["a", "b", "c"];
+
+/// The queue of a sidecar, when that is there.
+pub(crate) async fn connect(fleet: &Fleet, post: usize) -> Client {
+    Client::new(fleet.channel(post).await).max_decoding_message_size(usize::MAX)
+}
 
 pub(crate) fn duration(micros: u64) -> Option<prost_types::Duration> {
     let duration = Duration::from_micros(micros);

@@ -50,7 +50,7 @@ impl Model {
         let standing = self.0.get(&mutation.key).cloned();
         let live = standing.as_ref().and_then(|standing| standing.document.clone());
         if mutation.what == Some(What::Delete(true)) && live.is_none() {
-            return (SyncOutcome::Applied, standing.map_or(0, |standing| standing.revision));
+            return (SyncOutcome::Applied, 0);
         }
         let holds = match mutation.base {
             None => true,

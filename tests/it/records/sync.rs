@@ -47,7 +47,7 @@ async fn mutations_are_applied_in_order_where_their_base_is_what_the_client_saw(
         (Applied, 1),
         (Conflict, 0),
         (Conflict, 0),
-        (Applied, 2),
+        (Applied, 0),
         (Applied, 3),
         (Conflict, 0),
         (Applied, 4),

@@ -151,11 +151,11 @@ impl<'w> Writer<'w> {
     }
 
     /// Deletes a record for a client's mutation; answers with the deletion's revision. What is not there is as the client wants it,
-    /// whatever it had seen. Errors: those of the condition.
+    /// whatever it had seen: zero. Errors: those of the condition.
     pub async fn delete_for(&mut self, origin: Origin, key: &str, condition: Condition) -> Result<i64> {
         match current(self.tx, self.collection.id, key).await? {
             None => Ok(0),
-            Some(row) if row.standing().is_deleted => Ok(row.standing().revision),
+            Some(row) if row.standing().is_deleted => Ok(0),
             Some(row) => {
                 condition.check(Some(row.standing())).map_err(refused)?;
                 self.bury(key, row, Some(origin)).await

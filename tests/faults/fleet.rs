@@ -6,18 +6,35 @@ use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tonic::transport::{Channel, Endpoint};
 
-use super::recorder::Recorder;
-use super::wire::Client;
 use crate::chance::Chance;
 use crate::sidecar::{Launch, Sidecar};
 
 /// Now and then the next one is killed as well, while it starts and recovers.
 const START_SPAN_MICROS: u64 = 120_000;
 
-/// Sidecars that share one queue.
+/// Who notes when the sidecars start and end.
+pub(crate) trait Witness: Send + Sync {
+    /// One is about to be started; the others are told this number.
+    fn starting(&self) -> usize;
+    /// It serves.
+    fn serves(&self, start: usize);
+    /// It is about to be killed.
+    fn killing(&self, start: usize);
+}
+
+/// Nobody.
+impl Witness for () {
+    fn starting(&self) -> usize {
+        0
+    }
+    fn serves(&self, _: usize) {}
+    fn killing(&self, _: usize) {}
+}
+
+/// Sidecars that share one database.
 pub(crate) struct Fleet {
     posts: Vec<Post>,
-    recorder: Arc<Recorder>,
+    witness: Arc<dyn Witness>,
 }
 
 /// The place of one sidecar.
@@ -34,16 +51,16 @@ struct Running {
 }
 
 impl Fleet {
-    pub(crate) async fn started(launches: Vec<Launch>, recorder: Arc<Recorder>) -> Self {
+    pub(crate) async fn started(launches: Vec<Launch>, witness: Arc<dyn Witness>) -> Self {
         let mut posts = Vec::new();
         for launch in launches {
-            let start = recorder.starting();
+            let start = witness.starting();
             let sidecar = launch.start().await;
-            recorder.serves(start);
+            witness.serves(start);
             let (address, _) = watch::channel(Some(sidecar.grpc()));
             posts.push(Post { launch, address, running: Mutex::new(Some(Running { sidecar, start })) });
         }
-        Self { posts, recorder }
+        Self { posts, witness }
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -56,27 +73,22 @@ impl Fleet {
         let mut running = post.running.lock().await;
         self.kill(post, running.take().expect("each kill is followed by a start"));
         while chance.once_in(4) {
-            let start = self.recorder.starting();
+            let start = self.witness.starting();
             let moment = Duration::from_micros(chance.below(START_SPAN_MICROS));
             let sidecar = post.launch.started_for(moment).await;
             self.kill(post, Running { sidecar, start });
         }
-        let start = self.recorder.starting();
+        let start = self.witness.starting();
         let sidecar = post.launch.start().await;
-        self.recorder.serves(start);
+        self.witness.serves(start);
         post.address.send_replace(Some(sidecar.grpc()));
         *running = Some(Running { sidecar, start });
     }
 
     fn kill(&self, post: &Post, mut running: Running) {
         post.address.send_replace(None);
-        self.recorder.killing(running.start);
+        self.witness.killing(running.start);
         running.sidecar.kill();
-    }
-
-    /// The queue of a sidecar, when it is there.
-    pub(crate) async fn connect(&self, post: usize) -> Client {
-        Client::new(self.channel(post).await).max_decoding_message_size(usize::MAX)
     }
 
     /// A connection to a sidecar, when it is there.
