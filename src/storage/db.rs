@@ -63,10 +63,10 @@ impl<'t> Db<'t> {
         let found = self.statements.rows(&self.statement(sql, values)).await?;
         // The same in all runs of a statement: the tests are where this is looked at.
         debug_assert!(
-            found.names.is_empty() || found.names.iter().eq(R::COLUMNS),
+            found.names.is_empty() || found.names == R::columns(),
             "{:?} are the columns of {sql}, not {:?}",
             found.names,
-            R::COLUMNS
+            R::columns()
         );
         found
             .rows
@@ -145,10 +145,21 @@ fn kind(value: &Value) -> &'static str {
 /// What a [`Row`] can be made into; see [`row!`](crate::storage::row).
 pub trait FromRow: Sized {
     /// The names of its columns, in the order of the statement.
-    const COLUMNS: &'static [&'static str];
+    fn columns() -> Vec<&'static str>;
 
     /// Reads it.
     fn from_row(row: &mut Row) -> Result<Self, DbErr>;
+}
+
+/// The columns of one, then those of the other.
+impl<A: FromRow, B: FromRow> FromRow for (A, B) {
+    fn columns() -> Vec<&'static str> {
+        [A::columns(), B::columns()].concat()
+    }
+
+    fn from_row(row: &mut Row) -> Result<Self, DbErr> {
+        Ok((A::from_row(row)?, B::from_row(row)?))
+    }
 }
 
 /// A type that a column can have.
@@ -216,7 +227,9 @@ macro_rules! row {
     };
     (impl $name:path { $($field:ident,)* }) => {
         impl $crate::storage::FromRow for $name {
-            const COLUMNS: &'static [&'static str] = &[$(stringify!($field)),*];
+            fn columns() -> Vec<&'static str> {
+                vec![$(stringify!($field)),*]
+            }
 
             fn from_row(row: &mut $crate::storage::Row) -> ::std::result::Result<Self, ::sea_orm::DbErr> {
                 Ok(Self { $($field: row.next(stringify!($field))?,)* })

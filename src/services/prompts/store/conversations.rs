@@ -3,18 +3,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sea_orm::{EntityTrait as _, FromQueryResult, Set, Value};
+use sea_orm::{EntityTrait as _, Set, Value};
 
 use super::sql;
 use crate::error::Result;
 use crate::services::prompts::domain::Conversation;
 use crate::services::prompts::entity::conversations;
-use crate::storage::{Db, Rank, RowLock, Tx};
+use crate::storage::{Db, Rank, RowLock, Tx, row};
 
 const BY_NAME: &str = r#"SELECT "id", "name", "prompt_count", "first_time", "last_time" FROM "prompt_conversations" WHERE "name" = $1"#;
 const CHANGE: &str = r#"UPDATE "prompt_conversations" SET "prompt_count" = $1, "first_time" = $2, "last_time" = $3 WHERE "id" = $4"#;
 pub(super) const TIMES: &str = r#"SELECT (SELECT min("prompt_time") FROM "prompts" WHERE "conversation_id" = $1) AS "first_time",
     (SELECT max("prompt_time") FROM "prompts" WHERE "conversation_id" = $1) AS "last_time""#;
+
+row! {
+    impl conversations::Model { id, name, prompt_count, first_time, last_time, }
+}
 
 /// Prompts that join a conversation.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +56,7 @@ pub(super) async fn join<'n>(
 ) -> Result<HashMap<&'n str, i64>> {
     let mut numbers = HashMap::with_capacity(joining.len());
     for (name, joining) in joining {
-        let found: Option<conversations::Model> =
-            sql::one(tx, &tx.locking(BY_NAME), vec![(*name).into()]).await?;
+        let found: Option<conversations::Model> = tx.row(&tx.locking(BY_NAME), vec![(*name).into()]).await?;
         let number = match found {
             Some(row) => {
                 let all =
@@ -79,12 +82,13 @@ pub(super) async fn join<'n>(
 
 async fn change(tx: &Tx<'_>, number: i64, all: Joining) -> Result<()> {
     let values: Vec<Value> = vec![all.count.into(), all.first_us.into(), all.last_us.into(), number.into()];
-    sql::execute(tx, CHANGE, values).await.map(drop)
+    tx.run(CHANGE, values).await.map(drop)
 }
 
-#[derive(FromQueryResult)]
-struct Name {
-    name: String,
+row! {
+    struct Name {
+        name: String,
+    }
 }
 
 pub(super) fn of_prompts_query(places: usize) -> String {
@@ -100,15 +104,16 @@ pub(super) async fn lock_of_prompts(tx: &Tx<'_>, ids: &[i64]) -> Result<Vec<conv
     let names: BTreeSet<String> = names.into_iter().map(|row| row.name).collect();
     let mut locked = Vec::with_capacity(names.len());
     for name in names {
-        locked.extend(sql::one::<conversations::Model>(tx, &tx.locking(BY_NAME), vec![name.into()]).await?);
+        locked.extend(tx.row::<conversations::Model>(&tx.locking(BY_NAME), vec![name.into()]).await?);
     }
     Ok(locked)
 }
 
-#[derive(FromQueryResult)]
-struct Times {
-    first_time: Option<i64>,
-    last_time: Option<i64>,
+row! {
+    struct Times {
+        first_time: Option<i64>,
+        last_time: Option<i64>,
+    }
 }
 
 /// Takes prompts that were deleted, so many of each, out of their conversations, which are locked.
@@ -120,7 +125,7 @@ pub(super) async fn leave(
     for row in locked {
         let count = row.prompt_count - left.get(&row.id).copied().unwrap_or_default();
         let times = match count {
-            1.. => sql::one::<Times>(tx, TIMES, vec![row.id.into()]).await?,
+            1.. => tx.row::<Times>(TIMES, vec![row.id.into()]).await?,
             _ => None,
         };
         match times {
@@ -151,7 +156,7 @@ pub(super) fn names_query(places: usize) -> String {
 
 /// The number of a conversation, if it is there.
 pub(super) async fn number(db: &Db<'_>, name: &str) -> Result<Option<i64>> {
-    let row: Option<conversations::Model> = sql::one(db, BY_NAME, vec![name.into()]).await?;
+    let row: Option<conversations::Model> = db.row(BY_NAME, vec![name.into()]).await?;
     Ok(row.map(|row| row.id))
 }
 
@@ -164,12 +169,12 @@ pub async fn list_conversations(
     let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX - 1);
     let mut rows: Vec<conversations::Model> = Vec::new();
     if let Some((last_us, number)) = after {
-        rows = sql::all(db, TIES, vec![last_us.into(), number.into(), limit(rows_max + 1)]).await?;
+        rows = db.rows(TIES, vec![last_us.into(), number.into(), limit(rows_max + 1)]).await?;
     }
     let rest = limit((rows_max + 1).saturating_sub(rows.len()));
     // Behind those of the same time; at first behind no time.
     let before_us = after.map_or(i64::MAX, |(last_us, _)| last_us);
-    rows.extend(sql::all::<conversations::Model>(db, BEHIND, vec![before_us.into(), rest]).await?);
+    rows.extend(db.rows::<conversations::Model>(BEHIND, vec![before_us.into(), rest]).await?);
     let has_more = rows.len() > rows_max;
     rows.truncate(rows_max);
     let next = rows.last().filter(|_| has_more).map(|row| (row.last_time, row.id));

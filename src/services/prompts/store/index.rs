@@ -1,12 +1,10 @@
 //! The index of the words of prompts: kept up with every body that comes and goes, and filled with those that are not in it yet.
 
-use sea_orm::FromQueryResult;
-
 use super::sql;
 use crate::error::Result;
 use crate::services::prompts::search::tokens::{VERSION, words};
 use crate::storage::text_index::{Document, TextIndex, WORDS_MAX};
-use crate::storage::{Db, Tx};
+use crate::storage::{Db, Tx, row};
 
 /// The index. Its fields in the order of their weight.
 pub(super) const INDEX: TextIndex =
@@ -21,13 +19,14 @@ const GO_ON: &str = r#"UPDATE "prompt_search_state" SET "version" = $1, "next_id
 pub(super) const NEWEST: &str = r#"SELECT coalesce(max("id"), 0) AS "id" FROM "prompts""#;
 pub(super) const NEXT: &str = r#"SELECT "prompt_id" AS "id" FROM "prompt_bodies" WHERE "prompt_id" <= $1 ORDER BY "prompt_id" DESC LIMIT $2"#;
 
-/// The texts of a body that are looked through.
-#[derive(FromQueryResult)]
-struct TextsRow {
-    prompt_id: i64,
-    idea: String,
-    context: String,
-    improved_prompt: String,
+row! {
+    /// The texts of a body that are looked through.
+    struct TextsRow {
+        prompt_id: i64,
+        idea: String,
+        context: String,
+        improved_prompt: String,
+    }
 }
 
 impl TextsRow {
@@ -36,10 +35,11 @@ impl TextsRow {
     }
 }
 
-#[derive(FromQueryResult)]
-struct State {
-    version: i64,
-    next_id: i64,
+row! {
+    struct State {
+        version: i64,
+        next_id: i64,
+    }
 }
 
 impl State {
@@ -48,9 +48,10 @@ impl State {
     }
 }
 
-#[derive(FromQueryResult)]
-struct Id {
-    id: i64,
+row! {
+    struct Id {
+        id: i64,
+    }
 }
 
 /// Puts bodies in: their prompts' numbers, and the texts in the order of the fields.
@@ -72,7 +73,7 @@ pub(super) async fn remove(tx: &Tx<'_>, ids: &[i64]) -> Result<()> {
 
 /// Whether there are prompts that are not in the index yet.
 pub async fn is_filling(db: &Db<'_>) -> Result<bool> {
-    let state = sql::one::<State>(db, STATE, Vec::new()).await?;
+    let state = db.row::<State>(STATE, Vec::new()).await?;
     Ok(!state.is_some_and(|state| state.is_filled()))
 }
 
@@ -80,16 +81,16 @@ pub async fn is_filling(db: &Db<'_>) -> Result<bool> {
 ///
 /// What is saved meanwhile puts itself in. Going on is one row, which is locked: sidecars take turns.
 pub async fn fill(tx: &Tx<'_>) -> Result<bool> {
-    let known = sql::one::<State>(tx, &tx.locking(STATE), Vec::new()).await?;
+    let known = tx.row::<State>(&tx.locking(STATE), Vec::new()).await?;
     let next_id = match &known {
         Some(state) if state.is_filled() => return Ok(false),
         Some(state) if state.version == VERSION => state.next_id,
-        _ => sql::one::<Id>(tx, NEWEST, Vec::new()).await?.map_or(0, |newest| newest.id),
+        _ => tx.row::<Id>(NEWEST, Vec::new()).await?.map_or(0, |newest| newest.id),
     };
     let ids: Vec<i64> = match next_id {
         0 => Vec::new(),
         _ => {
-            let rows = sql::all::<Id>(tx, NEXT, vec![next_id.into(), STEP_ROWS.into()]).await?;
+            let rows = tx.rows::<Id>(NEXT, vec![next_id.into(), STEP_ROWS.into()]).await?;
             rows.into_iter().map(|row| row.id).rev().collect()
         }
     };
@@ -97,13 +98,13 @@ pub async fn fill(tx: &Tx<'_>) -> Result<bool> {
     let values = || sql::padded(&ids);
     if !ids.is_empty() {
         tx.lock(&prompts_query(values().len()), values()).await?;
-        let rows = sql::all::<TextsRow>(tx, &texts_query(values().len()), values()).await?;
+        let rows = tx.rows::<TextsRow>(&texts_query(values().len()), values()).await?;
         let bodies: Vec<(i64, [&str; 3])> = rows.iter().map(TextsRow::texts).collect();
         put(tx, &bodies).await?;
     }
     let next_id = ids.first().map_or(0, |first| first - 1);
     let statement = if known.is_some() { GO_ON } else { BEGIN };
-    sql::execute(tx, statement, vec![VERSION.into(), next_id.into()]).await?;
+    tx.run(statement, vec![VERSION.into(), next_id.into()]).await?;
     Ok(next_id > 0)
 }
 

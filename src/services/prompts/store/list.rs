@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::{FromQueryResult, Value};
+use sea_orm::Value;
 
 use super::find::{Bodies, Found, complete};
 use super::names::NameNumbers;
@@ -14,7 +14,7 @@ use super::{conversations, marks, sql};
 use crate::error::Result;
 use crate::services::prompts::domain::{NameKind, Prompt};
 use crate::services::prompts::filter::{Filter, Key, KeyValue, Order, OrderBy};
-use crate::storage::Db;
+use crate::storage::{Db, row};
 
 /// Rows of one piece.
 pub(super) const PIECE_ROWS: usize = 128;
@@ -54,7 +54,7 @@ pub async fn list(
     let step = if filter.metadata.is_empty() { PIECE_ROWS } else { METADATA_ROWS };
     loop {
         let (query, values) = piece_query(&walk, order, filter, position);
-        let piece: Vec<PromptRow> = sql::all(db, &query, values).await?;
+        let piece: Vec<PromptRow> = db.rows(&query, values).await?;
         let (count, last) = (piece.len(), piece.last().and_then(|row| row.key(order.by())));
         let taken = piece.into_iter().filter(|row| wanted.takes(filter, row)).collect();
         let taken = with_tags(db, filter, &walk, taken).await?;
@@ -296,10 +296,11 @@ pub(super) async fn with_tags(
     Ok(rows)
 }
 
-#[derive(FromQueryResult)]
-struct MetadataRow {
-    prompt_id: i64,
-    metadata_json: String,
+row! {
+    struct MetadataRow {
+        prompt_id: i64,
+        metadata_json: String,
+    }
 }
 
 pub(super) fn metadata_query(places: usize) -> String {

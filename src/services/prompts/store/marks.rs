@@ -2,21 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::{FromQueryResult, Value};
+use sea_orm::Value;
 
 use super::rows::{PromptRow, ScoreRow, TagRow};
 use super::sql;
 use crate::error::{Error, Result};
 use crate::services::prompts::domain::{Score, ScoreValue, Scoring, Tagging};
-use crate::storage::{Db, Rank, RowLock, Tx, chunks};
+use crate::storage::{Db, Rank, RowLock, Tx, chunks, row};
 
 const LOCK: &str = r#"SELECT "id", "prompt_time" FROM "prompts" WHERE "id" = $1"#;
 const REMOVE_SCORE: &str = r#"DELETE FROM "prompt_scores" WHERE "prompt_id" = $1 AND "name" = $2"#;
 const REMOVE_TAG: &str = r#"DELETE FROM "prompt_tags" WHERE "prompt_id" = $1 AND "tag" = $2"#;
 
-#[derive(FromQueryResult)]
-struct Locked {
-    prompt_time: i64,
+row! {
+    struct Locked {
+        prompt_time: i64,
+    }
 }
 
 /// The lock of a prompt's row.
@@ -27,14 +28,14 @@ pub fn lock_of(id: i64) -> RowLock {
 
 /// Locks a prompt. Error: PromptNotFound.
 async fn lock(tx: &Tx<'_>, id: i64) -> Result<Locked> {
-    sql::one(tx, &tx.locking(LOCK), vec![id.into()]).await?.ok_or(Error::PromptNotFound)
+    tx.row(&tx.locking(LOCK), vec![id.into()]).await?.ok_or(Error::PromptNotFound)
 }
 
 /// Sets and removes scores of a prompt, and answers with all that it has then, by name.
 /// Errors, with nothing stored: PromptNotFound, TooManyPromptMarks.
 pub async fn score(tx: &Tx<'_>, id: i64, scoring: &Scoring, scores_max: i64) -> Result<Vec<Score>> {
     lock(tx, id).await?;
-    let rows: Vec<ScoreRow> = sql::all(tx, &scores_query(1), vec![id.into()]).await?;
+    let rows: Vec<ScoreRow> = tx.rows(&scores_query(1), vec![id.into()]).await?;
     let mut scores = BTreeMap::new();
     for row in rows {
         let score = row.score()?;
@@ -50,7 +51,7 @@ pub async fn score(tx: &Tx<'_>, id: i64, scoring: &Scoring, scores_max: i64) -> 
     refuse_too_many(scores.len(), before.len(), "scores", scores_max, "prompts.scores_max")?;
     let set = scoring.set.iter().map(|score| &score.name);
     for name in scoring.remove.iter().chain(set).filter(|name| before.contains(*name)) {
-        sql::execute(tx, REMOVE_SCORE, vec![id.into(), name.as_str().into()]).await?;
+        tx.run(REMOVE_SCORE, vec![id.into(), name.as_str().into()]).await?;
     }
     let set: Vec<(i64, &Score)> = scoring.set.iter().map(|score| (id, score)).collect();
     insert_scores(tx, &set).await?;
@@ -61,7 +62,7 @@ pub async fn score(tx: &Tx<'_>, id: i64, scoring: &Scoring, scores_max: i64) -> 
 /// Errors, with nothing stored: PromptNotFound, TooManyPromptMarks.
 pub async fn tag(tx: &Tx<'_>, id: i64, tagging: &Tagging, tags_max: i64) -> Result<Vec<String>> {
     let Locked { prompt_time } = lock(tx, id).await?;
-    let rows: Vec<TagRow> = sql::all(tx, &tags_query(1), vec![id.into()]).await?;
+    let rows: Vec<TagRow> = tx.rows(&tags_query(1), vec![id.into()]).await?;
     let before: BTreeSet<String> = rows.into_iter().map(|row| row.tag).collect();
     let mut tags = before.clone();
     for tag in &tagging.remove {
@@ -70,7 +71,7 @@ pub async fn tag(tx: &Tx<'_>, id: i64, tagging: &Tagging, tags_max: i64) -> Resu
     tags.extend(tagging.add.iter().cloned());
     refuse_too_many(tags.len(), before.len(), "tags", tags_max, "prompts.tags_max")?;
     for tag in before.difference(&tags) {
-        sql::execute(tx, REMOVE_TAG, vec![id.into(), tag.as_str().into()]).await?;
+        tx.run(REMOVE_TAG, vec![id.into(), tag.as_str().into()]).await?;
     }
     let added: Vec<(i64, i64, &str)> =
         tags.difference(&before).map(|tag| (id, prompt_time, tag.as_str())).collect();
@@ -108,7 +109,7 @@ async fn insert_tag_rows(tx: &Tx<'_>, rows: &[(i64, i64, &str)]) -> Result<()> {
         let places = sql::rows_of_places(chunk.len(), 3);
         let insert =
             format!(r#"INSERT INTO "prompt_tags" ("prompt_id", "tag", "prompt_time") VALUES {places}"#);
-        sql::execute(tx, &insert, values.collect()).await?;
+        tx.run(&insert, values.collect()).await?;
     }
     Ok(())
 }
@@ -130,7 +131,7 @@ pub(super) async fn insert_scores(tx: &Tx<'_>, scores: &[(i64, &Score)]) -> Resu
         let insert = format!(
             r#"INSERT INTO "prompt_scores" ("prompt_id", "name", "number", "boolean", "category", "update_time") VALUES {places}"#
         );
-        sql::execute(tx, &insert, values).await?;
+        tx.run(&insert, values).await?;
     }
     Ok(())
 }

@@ -1,11 +1,9 @@
 //! Retention: the oldest prompts, or their bodies alone, go in small steps.
 
-use sea_orm::FromQueryResult;
-
-use super::{remove, sql};
+use super::remove;
 use crate::error::Result;
 use crate::services::prompts::domain::{Cut, Goes};
-use crate::storage::{Db, Tx};
+use crate::storage::{Db, Tx, row};
 
 /// Those that go first.
 pub(super) const OLDEST: &str = r#"SELECT "id", "prompt_time" FROM "prompts" WHERE ("prompt_time", "id") < ($1, $2)
@@ -16,15 +14,16 @@ pub(super) const OLDEST_BODIES: &str = r#"SELECT "prompt_id" AS "id", "prompt_ti
 pub(super) const NEWEST_BUT: &str =
     r#"SELECT "id", "prompt_time" FROM "prompts" ORDER BY "prompt_time" DESC, "id" DESC LIMIT 1 OFFSET $1"#;
 
-#[derive(FromQueryResult)]
-struct Old {
-    id: i64,
-    prompt_time: i64,
+row! {
+    struct Old {
+        id: i64,
+        prompt_time: i64,
+    }
 }
 
 /// Up to where prompts go if so many of the newest stay; none: there are no more than that.
 pub async fn cut_of_count(db: &Db<'_>, count: i64) -> Result<Option<Cut>> {
-    let first: Option<Old> = sql::one(db, NEWEST_BUT, vec![count.into()]).await?;
+    let first: Option<Old> = db.row(NEWEST_BUT, vec![count.into()]).await?;
     // That one goes as well.
     Ok(first.map(|first| Cut { prompt_us: first.prompt_time, id: first.id.saturating_add(1) }))
 }
@@ -32,7 +31,7 @@ pub async fn cut_of_count(db: &Db<'_>, count: i64) -> Result<Option<Cut>> {
 /// Whether something goes.
 pub async fn is_due(db: &Db<'_>, cut: Cut, goes: Goes) -> Result<bool> {
     let values = vec![cut.prompt_us.into(), cut.id.into(), 1_i64.into()];
-    Ok(sql::one::<Old>(db, oldest(goes), values).await?.is_some())
+    Ok(db.row::<Old>(oldest(goes), values).await?.is_some())
 }
 
 /// What a step has done.
@@ -47,7 +46,7 @@ pub struct Pruned {
 /// Has some of the oldest go.
 pub async fn prune(tx: &Tx<'_>, cut: Cut, goes: Goes, rows_max: i64) -> Result<Pruned> {
     let values = vec![cut.prompt_us.into(), cut.id.into(), rows_max.into()];
-    let old: Vec<Old> = sql::all(tx, oldest(goes), values).await?;
+    let old: Vec<Old> = tx.rows(oldest(goes), values).await?;
     let has_more = i64::try_from(old.len()).unwrap_or(i64::MAX) >= rows_max;
     let ids: Vec<i64> = old.into_iter().map(|old| old.id).collect();
     let count = match goes {

@@ -40,7 +40,7 @@ pub(super) async fn remove_bodies(tx: &Tx<'_>, ids: &[i64]) -> Result<i64> {
     delete(tx, "prompt_bodies", "prompt_id", &found).await?;
     for ids in found.chunks(sql::IDS_MAX) {
         let values = sql::padded(ids);
-        sql::execute(tx, &bodiless_query(values.len()), values).await?;
+        tx.run(&bodiless_query(values.len()), values).await?;
     }
     changes::bodies_removed(tx, &rows).await?;
     Ok(i64::try_from(rows.len()).unwrap_or(i64::MAX))
@@ -59,7 +59,7 @@ async fn lock(tx: &Tx<'_>, ids: &[i64]) -> Result<Vec<PromptRow>> {
     for ids in ids.chunks(sql::IDS_MAX) {
         let values = sql::padded(ids);
         let query = lock_query(values.len());
-        rows.extend(sql::all::<PromptRow>(tx, &tx.locking(&query), values).await?);
+        rows.extend(tx.rows::<PromptRow>(&tx.locking(&query), values).await?);
     }
     Ok(rows)
 }
@@ -72,7 +72,7 @@ pub(super) fn lock_query(places: usize) -> String {
 async fn delete(tx: &Tx<'_>, table: &str, column: &str, ids: &[i64]) -> Result<()> {
     for ids in ids.chunks(sql::IDS_MAX) {
         let values = sql::padded(ids);
-        sql::execute(tx, &delete_query(table, column, values.len()), values).await?;
+        tx.run(&delete_query(table, column, values.len()), values).await?;
     }
     Ok(())
 }

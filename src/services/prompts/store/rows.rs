@@ -1,41 +1,41 @@
 //! Rows of the tables of prompts, and what they mean.
 
-use sea_orm::FromQueryResult;
-
 use super::names::NameNumbers;
 use crate::error::{Error, Result};
 use crate::services::prompts::domain::{
     Body, Measures, NameKind, Names, NewPrompt, Prompt, Score, ScoreValue, Status,
 };
 use crate::services::prompts::filter::{Key, KeyValue, OrderBy};
-use crate::storage::Db;
+use crate::storage::{Db, row};
 
 /// The columns of [`PromptRow`], from `prompts` p.
 pub(super) const PROMPT_COLUMNS: &str = r#"p."id", p."prompt_time", p."create_time", p."backend_id", p."model_id", p."framework_id",
     p."role_id", p."status", p."confidence", p."latency_us", p."prompt_tokens", p."completion_tokens", p."cost_micros",
     p."conversation_id", p."has_body", p."body_bytes", p."error_code", p."import_key""#;
 
-/// A row of `prompts`.
-#[derive(Clone, Debug, FromQueryResult)]
-pub(super) struct PromptRow {
-    pub(super) id: i64,
-    pub(super) prompt_time: i64,
-    pub(super) create_time: i64,
-    pub(super) backend_id: i64,
-    pub(super) model_id: Option<i64>,
-    pub(super) framework_id: Option<i64>,
-    pub(super) role_id: Option<i64>,
-    pub(super) status: i64,
-    pub(super) confidence: Option<f64>,
-    pub(super) latency_us: Option<i64>,
-    pub(super) prompt_tokens: Option<i64>,
-    pub(super) completion_tokens: Option<i64>,
-    pub(super) cost_micros: Option<i64>,
-    pub(super) conversation_id: Option<i64>,
-    pub(super) has_body: bool,
-    pub(super) body_bytes: i64,
-    pub(super) error_code: Option<String>,
-    pub(super) import_key: Option<String>,
+row! {
+    /// A row of `prompts`.
+    #[derive(Clone, Debug)]
+    pub(super) struct PromptRow {
+        pub(super) id: i64,
+        pub(super) prompt_time: i64,
+        pub(super) create_time: i64,
+        pub(super) backend_id: i64,
+        pub(super) model_id: Option<i64>,
+        pub(super) framework_id: Option<i64>,
+        pub(super) role_id: Option<i64>,
+        pub(super) status: i64,
+        pub(super) confidence: Option<f64>,
+        pub(super) latency_us: Option<i64>,
+        pub(super) prompt_tokens: Option<i64>,
+        pub(super) completion_tokens: Option<i64>,
+        pub(super) cost_micros: Option<i64>,
+        pub(super) conversation_id: Option<i64>,
+        pub(super) has_body: bool,
+        pub(super) body_bytes: i64,
+        pub(super) error_code: Option<String>,
+        pub(super) import_key: Option<String>,
+    }
 }
 
 impl PromptRow {
@@ -149,18 +149,20 @@ pub(super) fn filled(text: &str) -> Option<String> {
 pub(super) const BODY_COLUMNS: &str = r#""prompt_id", "idea", "context", "improved_prompt", "directive", "guardrails_json", "reasoning",
     "error_message", "metadata_json""#;
 
-/// A row of `prompt_bodies`.
-#[derive(Clone, Debug, FromQueryResult)]
-pub(super) struct BodyRow {
-    pub(super) prompt_id: i64,
-    idea: String,
-    context: String,
-    improved_prompt: String,
-    directive: String,
-    guardrails_json: String,
-    reasoning: String,
-    error_message: String,
-    metadata_json: String,
+row! {
+    /// A row of `prompt_bodies`.
+    #[derive(Clone, Debug)]
+    pub(super) struct BodyRow {
+        pub(super) prompt_id: i64,
+        idea: String,
+        context: String,
+        improved_prompt: String,
+        directive: String,
+        guardrails_json: String,
+        reasoning: String,
+        error_message: String,
+        metadata_json: String,
+    }
 }
 
 impl BodyRow {
@@ -182,15 +184,17 @@ impl BodyRow {
     }
 }
 
-/// A row of `prompt_scores`.
-#[derive(Clone, Debug, FromQueryResult)]
-pub(super) struct ScoreRow {
-    pub(super) prompt_id: i64,
-    name: String,
-    number: Option<f64>,
-    boolean: Option<bool>,
-    category: Option<String>,
-    update_time: i64,
+row! {
+    /// A row of `prompt_scores`.
+    #[derive(Clone, Debug)]
+    pub(super) struct ScoreRow {
+        pub(super) prompt_id: i64,
+        name: String,
+        number: Option<f64>,
+        boolean: Option<bool>,
+        category: Option<String>,
+        update_time: i64,
+    }
 }
 
 impl ScoreRow {
@@ -209,11 +213,13 @@ impl ScoreRow {
     }
 }
 
-/// A row of `prompt_tags`.
-#[derive(Clone, Debug, FromQueryResult)]
-pub(super) struct TagRow {
-    pub(super) prompt_id: i64,
-    pub(super) tag: String,
+row! {
+    /// A row of `prompt_tags`.
+    #[derive(Clone, Debug)]
+    pub(super) struct TagRow {
+        pub(super) prompt_id: i64,
+        pub(super) tag: String,
+    }
 }
 
 fn corrupt(table: &'static str, column: &'static str, row: i64, cause: String) -> Error {

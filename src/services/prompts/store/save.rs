@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use sea_orm::{FromQueryResult, Value};
+use sea_orm::Value;
 
 use super::conversations::{self, Joining};
 use super::names::NameNumbers;
@@ -10,7 +10,7 @@ use super::rows::{self, Numbers, PromptRow};
 use super::{changes, marks, sql};
 use crate::error::{Error, Result};
 use crate::services::prompts::domain::{NameKind, NewPrompt, Saved};
-use crate::storage::{Tx, chunks};
+use crate::storage::{Tx, chunks, row};
 
 const INSERT: &str = r#"INSERT INTO "prompts" ("prompt_time", "create_time", "backend_id", "model_id", "framework_id", "role_id",
     "status", "confidence", "latency_us", "prompt_tokens", "completion_tokens", "cost_micros", "conversation_id", "has_body",
@@ -130,10 +130,11 @@ async fn numbers(tx: &Tx<'_>, names: &NameNumbers, new: &NewPrompt) -> Result<Nu
     })
 }
 
-#[derive(FromQueryResult)]
-struct Imported {
-    id: i64,
-    import_key: String,
+row! {
+    struct Imported {
+        id: i64,
+        import_key: String,
+    }
 }
 
 /// The numbers of those prompts that are there by their import keys.
@@ -143,7 +144,7 @@ async fn imported(tx: &Tx<'_>, prompts: &[NewPrompt]) -> Result<HashMap<String, 
     let mut known = HashMap::new();
     for chunk in chunks(&keys) {
         let values = chunk.iter().map(|key| Value::from(*key)).collect();
-        for row in sql::all::<Imported>(tx, &imported_query(chunk.len()), values).await? {
+        for row in tx.rows::<Imported>(&imported_query(chunk.len()), values).await? {
             known.insert(row.import_key, row.id);
         }
     }
@@ -197,7 +198,7 @@ async fn insert_bodies(tx: &Tx<'_>, saved: &[(PromptRow, &NewPrompt)]) -> Result
             ];
             values.extend(texts.map(|text| Value::from(text.as_str())));
         }
-        sql::execute(tx, &insert_bodies_query(chunk.len()), values).await?;
+        tx.run(&insert_bodies_query(chunk.len()), values).await?;
     }
     Ok(())
 }

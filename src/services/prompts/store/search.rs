@@ -14,10 +14,8 @@ use super::sql;
 use crate::error::Result;
 use crate::services::prompts::domain::Prompt;
 use crate::services::prompts::filter::Filter;
-use crate::storage::Db;
 use crate::storage::text_index::{self, Match};
-
-use sea_orm::FromQueryResult;
+use crate::storage::{Db, row};
 
 /// Matches that are looked at together.
 const PIECE_ROWS: usize = 64;
@@ -70,9 +68,10 @@ pub struct Hits {
     pub is_indexing: bool,
 }
 
-#[derive(FromQueryResult)]
-struct Id {
-    id: i64,
+row! {
+    struct Id {
+        id: i64,
+    }
 }
 
 /// A page of the prompts that have what is wanted and that a filter takes.
@@ -88,7 +87,7 @@ pub async fn search(
     let Place { until_id, mut position } = match page.from {
         Some(place) => place,
         None => {
-            let newest = sql::one::<Id>(db, NEWEST, Vec::new()).await?;
+            let newest = db.row::<Id>(NEWEST, Vec::new()).await?;
             Place { until_id: newest.map_or(0, |row| row.id), position: 0 }
         }
     };

@@ -1,31 +1,11 @@
-//! Running statements that are written out, and the placeholders of their lists.
+//! The placeholders of statements that list values.
 
 use std::fmt::Write as _;
 
-use sea_orm::{ConnectionTrait as _, FromQueryResult, Statement, Value};
+use sea_orm::Value;
 
 use crate::error::Result;
-use crate::storage::Db;
-
-/// Runs a statement; tells how many rows it has changed.
-pub(super) async fn execute(db: &Db<'_>, sql: &str, values: Vec<Value>) -> Result<u64> {
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-    Ok(db.execute_raw(statement).await?.rows_affected())
-}
-
-/// All rows of a query.
-pub(super) async fn all<R: FromQueryResult>(db: &Db<'_>, sql: &str, values: Vec<Value>) -> Result<Vec<R>> {
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-    let rows = db.query_all_raw(statement).await?;
-    rows.iter().map(|row| Ok(R::from_query_result(row, "")?)).collect()
-}
-
-/// The first row of a query, if there is one.
-pub(super) async fn one<R: FromQueryResult>(db: &Db<'_>, sql: &str, values: Vec<Value>) -> Result<Option<R>> {
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-    let row = db.query_one_raw(statement).await?;
-    Ok(row.map(|row| R::from_query_result(&row, "")).transpose()?)
-}
+use crate::storage::{Db, FromRow};
 
 /// `$first, …`, so many.
 pub(super) fn places(first: usize, count: usize) -> String {
@@ -57,7 +37,7 @@ pub(super) fn padded(ids: &[i64]) -> Vec<Value> {
 pub(super) const IDS_MAX: usize = 256;
 
 /// All rows of a query for many numbers, each asked for once; `query` makes the text for so many places.
-pub(super) async fn all_of_ids<R: FromQueryResult>(
+pub(super) async fn all_of_ids<R: FromRow>(
     db: &Db<'_>,
     query: fn(usize) -> String,
     ids: &[i64],
@@ -65,7 +45,7 @@ pub(super) async fn all_of_ids<R: FromQueryResult>(
     let mut found = Vec::new();
     for ids in ids.chunks(IDS_MAX) {
         let values = padded(ids);
-        found.extend(all::<R>(db, &query(values.len()), values).await?);
+        found.extend(db.rows::<R>(&query(values.len()), values).await?);
     }
     Ok(found)
 }

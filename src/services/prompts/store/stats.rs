@@ -4,16 +4,15 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use sea_orm::{FromQueryResult, Value};
+use sea_orm::Value;
 
 use super::names::NameNumbers;
 use super::rows::status_number;
-use super::sql;
 use super::tallies::{COLUMNS, NumbersRow, Span};
 use crate::error::{Error, Result};
 use crate::services::prompts::domain::{NameKind, Names, Status};
 use crate::services::prompts::statistics::{Counted, Key, Numbers, Pieces, pieces};
-use crate::storage::Db;
+use crate::storage::{Db, row};
 
 /// What statistics are asked for.
 #[derive(Clone, Debug, Default)]
@@ -83,15 +82,15 @@ pub async fn stats(db: &Db<'_>, names: &NameNumbers, asked: &Asked) -> Result<(N
         days.iter().map(|days| (Span::Day, days)).chain(hours.iter().map(|hours| (Span::Hour, hours)));
     for (span, range) in whole.clone() {
         let (query, values) = of.kept_query(span, range, asked.rows_max);
-        sums.add_rows(&sql::all(db, &query, values).await?, asked.rows_max)?;
+        sums.add_rows(&db.rows(&query, values).await?, asked.rows_max)?;
     }
     for (_, range) in whole {
         let (query, values) = of.changes_query(range, asked.rows_max);
-        sums.add_rows(&sql::all(db, &query, values).await?, asked.rows_max)?;
+        sums.add_rows(&db.rows(&query, values).await?, asked.rows_max)?;
     }
     for cut in cuts {
         let (query, values) = of.prompts_query(&cut, asked.rows_max);
-        let rows: Vec<CountedRow> = sql::all(db, &query, values).await?;
+        let rows: Vec<CountedRow> = db.rows(&query, values).await?;
         if rows.len() > asked.rows_max {
             return Err(Error::StatsRangeTooLarge);
         }
@@ -238,19 +237,20 @@ impl Of {
     }
 }
 
-/// A prompt as it is counted.
-#[derive(FromQueryResult)]
-struct CountedRow {
-    prompt_time: i64,
-    backend_id: i64,
-    model_id: Option<i64>,
-    framework_id: Option<i64>,
-    status: i64,
-    confidence: Option<f64>,
-    latency_us: Option<i64>,
-    prompt_tokens: Option<i64>,
-    completion_tokens: Option<i64>,
-    cost_micros: Option<i64>,
+row! {
+    /// A prompt as it is counted.
+    struct CountedRow {
+        prompt_time: i64,
+        backend_id: i64,
+        model_id: Option<i64>,
+        framework_id: Option<i64>,
+        status: i64,
+        confidence: Option<f64>,
+        latency_us: Option<i64>,
+        prompt_tokens: Option<i64>,
+        completion_tokens: Option<i64>,
+        cost_micros: Option<i64>,
+    }
 }
 
 impl CountedRow {

@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::{FromQueryResult, Value};
+use sea_orm::Value;
 
 use super::sql;
 use crate::error::{Error, Result};
 use crate::services::prompts::sketch::Sketch;
 use crate::services::prompts::statistics::{Changes, Key, Numbers};
-use crate::storage::{Db, Tx, chunks};
+use crate::storage::{Db, Tx, chunks, row};
 
 /// Changes that one step adds up.
 const STEP_ROWS: i64 = 1_000;
@@ -46,23 +46,24 @@ impl Span {
     }
 }
 
-/// A row of either table.
-#[derive(FromQueryResult)]
-pub(super) struct NumbersRow {
-    start_time: i64,
-    backend_id: i64,
-    model_id: i64,
-    framework_id: i64,
-    prompt_count: i64,
-    failed_count: i64,
-    confidence_count: i64,
-    confidence_micros: i64,
-    latency_count: i64,
-    latency_us: i64,
-    prompt_tokens: i64,
-    completion_tokens: i64,
-    cost_micros: i64,
-    latencies: Vec<u8>,
+row! {
+    /// A row of either table.
+    pub(super) struct NumbersRow {
+        start_time: i64,
+        backend_id: i64,
+        model_id: i64,
+        framework_id: i64,
+        prompt_count: i64,
+        failed_count: i64,
+        confidence_count: i64,
+        confidence_micros: i64,
+        latency_count: i64,
+        latency_us: i64,
+        prompt_tokens: i64,
+        completion_tokens: i64,
+        cost_micros: i64,
+        latencies: Vec<u8>,
+    }
 }
 
 impl NumbersRow {
@@ -96,9 +97,10 @@ impl NumbersRow {
     }
 }
 
-#[derive(FromQueryResult)]
-struct Id {
-    id: i64,
+row! {
+    struct Id {
+        id: i64,
+    }
 }
 
 /// Notes what a transaction changes.
@@ -106,7 +108,7 @@ pub(super) async fn note(tx: &Tx<'_>, changes: &Changes) -> Result<()> {
     let all: Vec<(&Key, &Numbers)> = changes.0.iter().filter(|(_, numbers)| !numbers.is_nothing()).collect();
     for chunk in chunks(&all) {
         let values = chunk.iter().flat_map(|(key, numbers)| values(key, numbers)).collect();
-        sql::execute(tx, &note_query(chunk.len()), values).await?;
+        tx.run(&note_query(chunk.len()), values).await?;
     }
     Ok(())
 }
@@ -118,14 +120,14 @@ fn note_query(rows: usize) -> String {
 /// Whether there is something to add up.
 pub async fn has_changes(db: &Db<'_>) -> Result<bool> {
     let first = r#"SELECT "id" FROM "prompt_stat_changes" ORDER BY "id" LIMIT 1"#;
-    Ok(sql::one::<Id>(db, first, Vec::new()).await?.is_some())
+    Ok(db.row::<Id>(first, Vec::new()).await?.is_some())
 }
 
 /// Adds some changes up; tells whether there may be more.
 pub async fn add_up(tx: &Tx<'_>) -> Result<bool> {
     // Other sidecars add up others meanwhile; rows that are committed late are seen the next time.
     let taken = r#"SELECT "id" FROM "prompt_stat_changes" ORDER BY "id" LIMIT $1"#;
-    let ids = sql::all::<Id>(tx, &tx.competing(taken), vec![STEP_ROWS.into()]).await?;
+    let ids = tx.rows::<Id>(&tx.competing(taken), vec![STEP_ROWS.into()]).await?;
     let ids: Vec<i64> = ids.into_iter().map(|row| row.id).collect();
     let mut sums: BTreeMap<(Span, Key), Numbers> = BTreeMap::new();
     for row in sql::all_of_ids::<NumbersRow>(tx, changes_query, &ids).await? {
@@ -138,7 +140,7 @@ pub async fn add_up(tx: &Tx<'_>) -> Result<bool> {
     }
     for ids in ids.chunks(sql::IDS_MAX) {
         let values = sql::padded(ids);
-        sql::execute(tx, &remove_query(values.len()), values).await?;
+        tx.run(&remove_query(values.len()), values).await?;
     }
     Ok(ids.len() as u64 >= STEP_ROWS.unsigned_abs())
 }
@@ -154,7 +156,7 @@ fn remove_query(places: usize) -> String {
 async fn add(tx: &Tx<'_>, span: Span, key: Key, mut numbers: Numbers) -> Result<()> {
     let at = [span.number(), key.start_us, key.backend_id, key.model_id, key.framework_id].map(Value::from);
     let find = format!("SELECT {COLUMNS} {FIND}");
-    let known = sql::one::<NumbersRow>(tx, &tx.locking(&find), at.to_vec()).await?;
+    let known = tx.row::<NumbersRow>(&tx.locking(&find), at.to_vec()).await?;
     if let Some(row) = &known {
         numbers.merge(&row.numbers()?.1);
     }
@@ -164,7 +166,7 @@ async fn add(tx: &Tx<'_>, span: Span, key: Key, mut numbers: Numbers) -> Result<
         (true, false) => (update_query(), [&values(&key, &numbers)[KEYS..], &at].concat()),
         (false, false) => (insert_query(), [&at[..1], &values(&key, &numbers)].concat()),
     };
-    sql::execute(tx, &statement, values).await.map(drop)
+    tx.run(&statement, values).await.map(drop)
 }
 
 fn insert_query() -> String {

@@ -1,14 +1,13 @@
 //! The records that a query looks at, piece by piece, along keys, changes or the values of an index.
 
-use sea_orm::{FromQueryResult, Value};
+use sea_orm::Value;
 
 use super::read::PIECE_ROWS;
 use super::rows::{COLUMNS, Row};
-use super::sql;
 use crate::error::Result;
 use crate::services::records::json::Range;
 use crate::services::records::query::{Along, Place};
-use crate::storage::Db;
+use crate::storage::{Db, row};
 
 /// A record that is looked at, and its place in what it is read along.
 #[derive(Debug)]
@@ -69,7 +68,7 @@ impl<'q> Walk<'q> {
             Some(Place::Value(..)) | None => {}
         }
         values.push(limit(rows_max));
-        let rows: Vec<Row> = sql::all(db, &select, values).await?;
+        let rows: Vec<Row> = db.rows(&select, values).await?;
         self.is_over = rows.len() < rows_max;
         let place = |row: &Row| match self.along {
             Along::Key => Place::Key(row.key.clone()),
@@ -111,10 +110,10 @@ impl<'q> Walk<'q> {
             (Some((value, id)), true) => values.extend([range.from.clone().into(), value.into(), id.into()]),
         }
         values.push(limit(rows_max));
-        let found: Vec<Found> = sql::all(db, &select, values).await?;
+        let found: Vec<(Found, Row)> = db.rows(&select, values).await?;
         self.ranges_done += usize::from(found.len() < rows_max);
         let candidate =
-            |found: Found| Candidate { place: Place::Value(found.value, found.row.id), row: found.row };
+            |(found, row): (Found, Row)| Candidate { place: Place::Value(found.value, row.id), row };
         Ok(found.into_iter().map(candidate).collect())
     }
 }
@@ -127,12 +126,12 @@ fn is_behind(range: &Range, value: &[u8], is_descending: bool) -> bool {
     }
 }
 
-/// A value of an index, and the record that has it.
-#[derive(Debug, FromQueryResult)]
-struct Found {
-    value: Vec<u8>,
-    #[sea_orm(nested)]
-    row: Row,
+row! {
+    /// A value of an index.
+    #[derive(Debug)]
+    struct Found {
+        value: Vec<u8>,
+    }
 }
 
 fn limit(rows_max: usize) -> Value {

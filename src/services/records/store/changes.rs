@@ -3,9 +3,9 @@
 
 use sea_orm::Value;
 
+use super::collections;
 use super::read::{Gathering, PIECE_ROWS, Page};
 use super::rows::{COLUMNS, Row};
-use super::{collections, sql};
 use crate::error::{RecordsError, Result};
 use crate::services::records::domain::{Collection, Position, Record};
 use crate::storage::Db;
@@ -65,7 +65,7 @@ pub(super) async fn changes_of(
     let mut gathering = Gathering::new(rows_max, bytes_max);
     loop {
         let values: Vec<Value> = vec![collection.id.into(), position.seq.into(), position.scan_head.into()];
-        let piece: Vec<Row> = sql::all(db, &CHANGES, values).await?;
+        let piece: Vec<Row> = db.rows(&CHANGES, values).await?;
         let is_last = piece.len() < PIECE_ROWS;
         for row in piece {
             let seq = row.seq;
@@ -101,7 +101,7 @@ pub async fn page_of_changes(
     let mut gathering = Gathering::new(page.rows_max, page.bytes_max);
     let mut before = page.after.unwrap_or(i64::MAX);
     loop {
-        let piece: Vec<Row> = sql::all(db, &NEWEST, vec![id.into(), before.into()]).await?;
+        let piece: Vec<Row> = db.rows(&NEWEST, vec![id.into(), before.into()]).await?;
         let is_last = piece.len() < PIECE_ROWS;
         for row in piece {
             let seq = row.seq;

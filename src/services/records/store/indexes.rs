@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use sea_orm::{FromQueryResult, Value};
+use sea_orm::Value;
 
-use super::{sql, values};
+use super::values;
 use crate::error::{Error, Result};
 use crate::services::records::document;
 use crate::services::records::domain::Index;
 use crate::services::records::json::{Path, order_key};
-use crate::storage::{Db, Tx};
+use crate::storage::{Db, Tx, row};
 
 const BUILDING: i64 = 1;
 const READY: i64 = 2;
@@ -42,12 +42,14 @@ pub(super) const DROP_UNTIL: &str =
 const DROP_REST: &str = r#"DELETE FROM "record_values" WHERE "index_id" = $1"#;
 const REMOVE: &str = r#"DELETE FROM "record_indexes" WHERE "id" = $1"#;
 
-#[derive(Debug, FromQueryResult)]
-struct Row {
-    id: i64,
-    path: String,
-    state: i64,
-    built_seq: i64,
+row! {
+    #[derive(Debug)]
+    struct Row {
+        id: i64,
+        path: String,
+        state: i64,
+        built_seq: i64,
+    }
 }
 
 /// An index whose values are kept.
@@ -84,14 +86,14 @@ impl Row {
 
 /// The indexes of a collection, by their paths.
 pub async fn of_collection(db: &Db<'_>, collection_id: i64) -> Result<Vec<Index>> {
-    let rows: Vec<Row> = sql::all(db, OF_COLLECTION, vec![collection_id.into()]).await?;
+    let rows: Vec<Row> = db.rows(OF_COLLECTION, vec![collection_id.into()]).await?;
     let index = |row: Row| Index { id: row.id, path: row.path, is_ready: row.state == READY };
     Ok(rows.into_iter().map(index).collect())
 }
 
 /// The same, ready for use.
 pub async fn kept(db: &Db<'_>, collection_id: i64) -> Result<Vec<Kept>> {
-    let rows: Vec<Row> = sql::all(db, OF_COLLECTION, vec![collection_id.into()]).await?;
+    let rows: Vec<Row> = db.rows(OF_COLLECTION, vec![collection_id.into()]).await?;
     rows.into_iter().map(Row::kept).collect()
 }
 
@@ -101,7 +103,7 @@ pub async fn declare(tx: &Tx<'_>, collection_id: i64, last_seq: i64, paths: &[St
     let mut missing: BTreeSet<&String> = paths.iter().collect();
     for index in of_collection(tx, collection_id).await? {
         if !missing.remove(&index.path) {
-            sql::execute(tx, DROP, vec![index.id.into()]).await?;
+            tx.run(DROP, vec![index.id.into()]).await?;
         }
     }
     for path in missing {
@@ -109,55 +111,59 @@ pub async fn declare(tx: &Tx<'_>, collection_id: i64, last_seq: i64, paths: &[St
         let state = if last_seq == 0 { READY } else { BUILDING };
         let values: Vec<Value> =
             vec![collection_id.into(), path.as_str().into(), state.into(), last_seq.into()];
-        sql::execute(tx, DECLARE, values).await?;
+        tx.run(DECLARE, values).await?;
     }
     Ok(())
 }
 
 /// Drops all indexes of a collection, whose row is locked.
 pub async fn drop_all(tx: &Tx<'_>, collection_id: i64) -> Result<()> {
-    sql::execute(tx, DROP_ALL, vec![collection_id.into()]).await?;
+    tx.run(DROP_ALL, vec![collection_id.into()]).await?;
     Ok(())
 }
 
-#[derive(Debug, FromQueryResult)]
-struct Unfinished {
-    id: i64,
-    collection_id: Option<i64>,
+row! {
+    #[derive(Debug)]
+    struct Unfinished {
+        id: i64,
+        collection_id: Option<i64>,
+    }
 }
 
-#[derive(Debug, FromQueryResult)]
-struct Material {
-    id: i64,
-    seq: i64,
-    size_bytes: i64,
-    is_compressed: bool,
-    document: Option<Vec<u8>>,
+row! {
+    #[derive(Debug)]
+    struct Material {
+        id: i64,
+        seq: i64,
+        size_bytes: i64,
+        is_compressed: bool,
+        document: Option<Vec<u8>>,
+    }
 }
 
 /// Whether there are indexes to be built.
 pub async fn have_unbuilt(db: &Db<'_>) -> Result<bool> {
-    Ok(sql::one::<Unfinished>(db, UNFINISHED, vec![BUILDING.into()]).await?.is_some())
+    Ok(db.row::<Unfinished>(UNFINISHED, vec![BUILDING.into()]).await?.is_some())
 }
 
 /// Whether dropped indexes have left values.
 pub async fn have_dropped(db: &Db<'_>) -> Result<bool> {
-    Ok(sql::one::<Unfinished>(db, UNFINISHED, vec![DROPPED.into()]).await?.is_some())
+    Ok(db.row::<Unfinished>(UNFINISHED, vec![DROPPED.into()]).await?.is_some())
 }
 
 /// One step of building an index; false when there is none to be built.
 pub async fn build(tx: &Tx<'_>) -> Result<bool> {
-    let found: Option<Unfinished> = sql::one(tx, UNFINISHED, vec![BUILDING.into()]).await?;
+    let found: Option<Unfinished> = tx.row(UNFINISHED, vec![BUILDING.into()]).await?;
     let Some(Unfinished { id, collection_id: Some(collection_id) }) = found else { return Ok(false) };
     // Whoever changes records waits meanwhile: none gets a number between what is read and what is noted as built.
     tx.lock(LOCK_COLLECTION, [collection_id.into()]).await?;
-    let row = sql::one::<Row>(tx, LOCK_INDEX, vec![id.into(), collection_id.into()]).await?;
+    let row = tx.row::<Row>(LOCK_INDEX, vec![id.into(), collection_id.into()]).await?;
     let Some(index) = row.filter(|row| row.state == BUILDING).map(Row::kept).transpose()? else {
         // Another sidecar was faster.
         return Ok(true);
     };
     let values = vec![collection_id.into(), index.built_seq.into(), BUILD_ROWS.into()];
-    let material: Vec<Material> = sql::all(tx, BUILT_FROM, values).await?;
+    let material: Vec<Material> = tx.rows(BUILT_FROM, values).await?;
     let is_last = (material.len() as u64) < BUILD_ROWS.unsigned_abs();
     let built_seq = material.last().map_or(0, |last| last.seq - 1);
     let mut entries = Vec::with_capacity(material.len());
@@ -170,28 +176,30 @@ pub async fn build(tx: &Tx<'_>) -> Result<bool> {
     }
     values::add(tx, &entries).await?;
     let (state, built_seq) = if is_last { (READY, 0) } else { (BUILDING, built_seq) };
-    sql::execute(tx, BUILT, vec![state.into(), built_seq.into(), id.into()]).await?;
+    tx.run(BUILT, vec![state.into(), built_seq.into(), id.into()]).await?;
     Ok(true)
 }
 
-#[derive(Debug, FromQueryResult)]
-struct End {
-    value: Vec<u8>,
-    record_id: i64,
+row! {
+    #[derive(Debug)]
+    struct End {
+        value: Vec<u8>,
+        record_id: i64,
+    }
 }
 
 /// One step of removing what dropped indexes have left; false when there is nothing.
 pub async fn clear(tx: &Tx<'_>) -> Result<bool> {
-    let found: Option<Unfinished> = sql::one(tx, UNFINISHED, vec![DROPPED.into()]).await?;
+    let found: Option<Unfinished> = tx.row(UNFINISHED, vec![DROPPED.into()]).await?;
     let Some(Unfinished { id, .. }) = found else { return Ok(false) };
-    let end: Option<End> = sql::one(tx, LAST_DROPPED, vec![id.into(), (DROP_ROWS - 1).into()]).await?;
+    let end: Option<End> = tx.row(LAST_DROPPED, vec![id.into(), (DROP_ROWS - 1).into()]).await?;
     match end {
         Some(end) => {
-            sql::execute(tx, DROP_UNTIL, vec![id.into(), end.value.into(), end.record_id.into()]).await?;
+            tx.run(DROP_UNTIL, vec![id.into(), end.value.into(), end.record_id.into()]).await?;
         }
         None => {
-            sql::execute(tx, DROP_REST, vec![id.into()]).await?;
-            sql::execute(tx, REMOVE, vec![id.into()]).await?;
+            tx.run(DROP_REST, vec![id.into()]).await?;
+            tx.run(REMOVE, vec![id.into()]).await?;
         }
     }
     Ok(true)

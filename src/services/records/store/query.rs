@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{FromQueryResult, Value};
+use sea_orm::Value;
 
 use super::candidates::{Candidate, Walk};
 use super::read::{Gathering, PIECE_ROWS, Page};
@@ -12,7 +12,7 @@ use crate::error::{RecordsError, Result};
 use crate::services::records::domain::{Collection, Record};
 use crate::services::records::json::{Range, order_key};
 use crate::services::records::query::{Along, Amounts, Order, Place, Plan, Query, Usable, plan};
-use crate::storage::{Db, chunks};
+use crate::storage::{Db, chunks, row};
 
 /// How much of what is found.
 #[derive(Clone, Debug)]
@@ -78,9 +78,11 @@ async fn planned(db: &Db<'_>, collection: &Collection, query: &Query, wanted: &W
     Ok(plan(query, &usable, amounts).ok_or(needs_index)?)
 }
 
-#[derive(Debug, FromQueryResult)]
-struct Count {
-    count: i64,
+row! {
+    #[derive(Debug)]
+    struct Count {
+        count: i64,
+    }
 }
 
 /// Values within a range of an index, at most so many.
@@ -94,7 +96,7 @@ async fn count(db: &Db<'_>, index_id: i64, ranges: &[Range], rows_max: u64) -> R
         let more = i64::try_from(rows_max - all + 1).unwrap_or(i64::MAX);
         let values: Vec<Value> =
             vec![index_id.into(), range.from.clone().into(), range.to.clone().into(), more.into()];
-        let count: Option<Count> = sql::one(db, COUNT, values).await?;
+        let count: Option<Count> = db.row(COUNT, values).await?;
         all += count.map_or(0, |count| count.count.unsigned_abs());
         if all > rows_max {
             return Ok(None);
@@ -203,6 +205,6 @@ fn place_of(row: &Row, document: &str, order: &Order) -> Place {
 async fn by_ids(db: &Db<'_>, few: &[(Place, i64)]) -> Result<HashMap<i64, Record>> {
     let places = sql::places(1, few.len());
     let select = format!(r#"SELECT {COLUMNS} FROM "records" WHERE "id" IN ({places})"#);
-    let rows: Vec<Row> = sql::all(db, &select, few.iter().map(|(_, id)| (*id).into()).collect()).await?;
+    let rows: Vec<Row> = db.rows(&select, few.iter().map(|(_, id)| (*id).into()).collect()).await?;
     rows.into_iter().map(|row| Ok((row.id, row.record()?))).collect()
 }

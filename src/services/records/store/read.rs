@@ -2,9 +2,9 @@
 
 use sea_orm::Value;
 
+use super::collections;
 use super::rows::{COLUMNS, Row, refused};
 use super::write::current;
-use super::{collections, sql};
 use crate::error::{RecordsError, Result};
 use crate::page::after_prefix;
 use crate::services::records::domain::{Condition, Record};
@@ -108,7 +108,7 @@ pub async fn list(
     loop {
         let mut values: Vec<Value> = vec![id.into(), from.as_str().into()];
         values.extend(end.as_deref().map(Value::from));
-        let piece: Vec<Row> = sql::all(db, &by_key(is_after, end.is_some()), values).await?;
+        let piece: Vec<Row> = db.rows(&by_key(is_after, end.is_some()), values).await?;
         let is_last = piece.len() < PIECE_ROWS;
         for row in piece {
             from.clone_from(&row.key);

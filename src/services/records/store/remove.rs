@@ -3,14 +3,13 @@
 
 use sea_orm::sea_query::{LockBehavior, LockType};
 use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    Value,
+    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Value,
 };
 
-use super::{collections, indexes, sql};
+use super::{collections, indexes};
 use crate::error::Result;
 use crate::services::records::entity::{clients, collections as collection_rows, mutations, remains};
-use crate::storage::{Db, Tx};
+use crate::storage::{Db, Tx, row};
 
 /// Rows that one step removes.
 pub(super) const ROWS_PER_STEP: i64 = 256;
@@ -28,10 +27,11 @@ pub struct Due {
     pub has_clients: bool,
 }
 
-#[derive(FromQueryResult)]
-struct Tombstone {
-    id: i64,
-    seq: i64,
+row! {
+    struct Tombstone {
+        id: i64,
+        seq: i64,
+    }
 }
 
 /// The oldest tombstones.
@@ -49,7 +49,7 @@ pub async fn due(db: &Db<'_>, now_us: i64, retention_us: i64, unseen_since_us: i
     for row in with_tombstones.order_by_asc(C::Id).all(db).await? {
         let until_us = now_us.saturating_sub(row.tombstone_retention_us.unwrap_or(retention_us));
         let values: Vec<Value> = vec![row.id.into(), until_us.into(), 1_i64.into()];
-        if sql::one::<Tombstone>(db, TOMBSTONES, values).await?.is_some() {
+        if db.row::<Tombstone>(TOMBSTONES, values).await?.is_some() {
             due.push((row.id, until_us));
         }
     }
@@ -68,10 +68,10 @@ pub async fn due(db: &Db<'_>, now_us: i64, retention_us: i64, unseen_since_us: i
 pub async fn purge(tx: &Tx<'_>, collection_id: i64, until_us: i64) -> Result<bool> {
     let Some(collection) = collections::lock_by_id(tx, collection_id).await? else { return Ok(false) };
     let values: Vec<Value> = vec![collection_id.into(), until_us.into(), ROWS_PER_STEP.into()];
-    let old: Vec<Tombstone> = sql::all(tx, TOMBSTONES, values).await?;
+    let old: Vec<Tombstone> = tx.rows(TOMBSTONES, values).await?;
     let Some(purged_seq) = old.iter().map(|tombstone| tombstone.seq).max() else { return Ok(false) };
     for tombstone in &old {
-        sql::execute(tx, r#"DELETE FROM "records" WHERE "id" = $1"#, vec![tombstone.id.into()]).await?;
+        tx.run(r#"DELETE FROM "records" WHERE "id" = $1"#, vec![tombstone.id.into()]).await?;
     }
     let count = i64::try_from(old.len()).unwrap_or(i64::MAX);
     let values: Vec<Value> = vec![
@@ -79,7 +79,7 @@ pub async fn purge(tx: &Tx<'_>, collection_id: i64, until_us: i64) -> Result<boo
         (collection.tombstone_count - count).into(),
         collection_id.into(),
     ];
-    sql::execute(tx, PURGED, values).await?;
+    tx.run(PURGED, values).await?;
     Ok(count == ROWS_PER_STEP)
 }
 
@@ -93,7 +93,7 @@ pub async fn remove_remains(tx: &Tx<'_>) -> Result<bool> {
         .await?;
     if let Some(left) = left {
         let values: Vec<Value> = vec![left.collection_id.into(), ROWS_PER_STEP.into()];
-        if sql::execute(tx, REMAINS, values).await? == 0 {
+        if tx.run(REMAINS, values).await? == 0 {
             remains::Entity::delete_by_id(left.collection_id).exec(&**tx).await?;
         }
         return Ok(true);

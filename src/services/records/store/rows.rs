@@ -1,31 +1,34 @@
 //! Rows of `records` and `record_collections`, and what they mean.
 
-use sea_orm::{FromQueryResult, NotSet, Set};
+use sea_orm::{NotSet, Set};
 
 use crate::error::{Error, RecordsError, Result};
 use crate::services::records::document::{Document, unpack};
 use crate::services::records::domain::{Collection, Limits, Origin, Record, Refusal, Standing};
 use crate::services::records::entity::collections;
+use crate::storage::row;
 
 /// The columns of [`Row`].
 pub(super) const COLUMNS: &str = r#""id", "seq", "revision", "delete_time", "create_time", "update_time", "client_row_id",
     "mutation_id", "size_bytes", "key", "is_compressed", "document""#;
 
-/// A row of `records`.
-#[derive(Clone, Debug, FromQueryResult)]
-pub(super) struct Row {
-    pub(super) id: i64,
-    pub(super) seq: i64,
-    revision: i64,
-    delete_time: Option<i64>,
-    pub(super) create_time: i64,
-    update_time: i64,
-    client_row_id: Option<i64>,
-    mutation_id: Option<i64>,
-    pub(super) size_bytes: i64,
-    pub(super) key: String,
-    is_compressed: bool,
-    document: Option<Vec<u8>>,
+row! {
+    /// A row of `records`.
+    #[derive(Clone, Debug)]
+    pub(super) struct Row {
+        pub(super) id: i64,
+        pub(super) seq: i64,
+        revision: i64,
+        delete_time: Option<i64>,
+        pub(super) create_time: i64,
+        update_time: i64,
+        client_row_id: Option<i64>,
+        mutation_id: Option<i64>,
+        pub(super) size_bytes: i64,
+        pub(super) key: String,
+        is_compressed: bool,
+        document: Option<Vec<u8>>,
+    }
 }
 
 impl Row {

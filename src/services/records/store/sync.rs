@@ -12,10 +12,10 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::changes::{Changes, Start, changes_of};
+use super::collections;
 use super::read::record_bytes;
 use super::rows::Row;
 use super::write::{Context, Writer, current};
-use super::{collections, sql};
 use crate::error::{Error, RecordsError, Result};
 use crate::services::records::document::Document;
 use crate::services::records::domain::{Base, Origin, Record, SyncOutcome};
@@ -231,7 +231,7 @@ async fn apply(
             mutation.fingerprint.into(),
             settlement.error.clone().into(),
         ];
-        sql::execute(tx, KEEP, values).await?;
+        tx.run(KEEP, values).await?;
         settled.push(settlement);
     }
     for writer in writers.into_values().flatten() {

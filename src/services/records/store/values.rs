@@ -66,7 +66,7 @@ impl Values {
     /// Writes what was noted.
     pub async fn write(self, tx: &Tx<'_>) -> Result<()> {
         for (index_id, value, record_id) in self.removed {
-            sql::execute(tx, REMOVE, vec![index_id.into(), value.into(), record_id.into()]).await?;
+            tx.run(REMOVE, vec![index_id.into(), value.into(), record_id.into()]).await?;
         }
         add(tx, &self.added.into_iter().collect::<Vec<_>>()).await
     }
@@ -84,7 +84,7 @@ pub(super) async fn add(tx: &Tx<'_>, entries: &[Entry]) -> Result<()> {
         }
         let insert =
             format!(r#"INSERT INTO "record_values" ("index_id", "value", "record_id") VALUES {rows}"#);
-        sql::execute(tx, &insert, values).await?;
+        tx.run(&insert, values).await?;
     }
     Ok(())
 }

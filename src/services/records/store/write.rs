@@ -3,9 +3,9 @@
 
 use sea_orm::Value;
 
+use super::collections;
 use super::rows::{Row, refused};
 use super::values::Values;
-use super::{collections, sql};
 use crate::error::{Error, RecordsError, Result, Violation};
 use crate::services::records::document::Document;
 use crate::services::records::domain::{Bounds, Collection, Condition, Existing, Origin, PutOutcome, Record};
@@ -59,7 +59,7 @@ pub struct Put {
 
 /// The record of a key, or its tombstone.
 pub(super) async fn current(db: &Db<'_>, collection_id: i64, key: &str) -> Result<Option<Row>> {
-    sql::one(db, CURRENT, vec![collection_id.into(), key.into()]).await
+    db.row(CURRENT, vec![collection_id.into(), key.into()]).await
 }
 
 impl<'w> Writer<'w> {
@@ -180,7 +180,7 @@ impl<'w> Writer<'w> {
             false.into(),
             row.id.into(),
         ];
-        sql::execute(self.tx, BURY, values).await?;
+        self.tx.run(BURY, values).await?;
         Ok(revision)
     }
 
@@ -218,7 +218,7 @@ impl<'w> Writer<'w> {
         let id = match &row {
             Some(row) => {
                 values.push(row.id.into());
-                sql::execute(self.tx, REPLACE, values).await?;
+                self.tx.run(REPLACE, values).await?;
                 row.id
             }
             None => {
@@ -276,7 +276,7 @@ impl<'w> Writer<'w> {
             collection.size_bytes.into(),
             collection.id.into(),
         ];
-        sql::execute(self.tx, SAVE, values).await?;
+        self.tx.run(SAVE, values).await?;
         self.values.write(self.tx).await?;
         // A wake-up of other processes costs a commit much: only where somebody has said that it waits.
         if !self.context.is_shared || collection.watched_until_us > self.now_us {
