@@ -62,6 +62,10 @@ pub mod queue {
 #[allow(clippy::large_enum_variant, reason = "a mutation is as large as the request of its service")]
 pub mod transaction {
     /// Version 1.
+    #[allow(
+        clippy::large_enum_variant,
+        reason = "generated; mutations are moved once, and few lie in memory at a time"
+    )]
     pub mod v1 {
         tonic::include_proto!("pannier.transaction.v1");
     }
