@@ -59,7 +59,6 @@ pub mod queue {
 }
 
 /// Messages and service of `pannier.transaction.v1`.
-#[allow(clippy::large_enum_variant, reason = "a mutation is as large as the request of its service")]
 pub mod transaction {
     /// Version 1.
     #[allow(
