@@ -217,7 +217,6 @@ async fn run(seed: u64) {
 #[tokio::test]
 async fn outcomes_and_copies_are_those_of_the_model() {
     for seed in 0..SEEDS {
-        println!("seed {seed}");
         run(seed).await;
     }
 }
