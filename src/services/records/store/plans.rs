@@ -210,7 +210,7 @@ async fn lists_changes_and_removals_run_along_their_indexes() {
         (from_key.as_str(), &["5", "'5'"][..], "records_by_key", "collection_id=? AND key>?"),
         (
             under_prefix.as_str(),
-            &["5", "'5'", "'6'"],
+            &["5", "'1'", "'6'"],
             "records_by_key",
             "collection_id=? AND key>? AND key<?",
         ),
