@@ -218,6 +218,7 @@ async fn run(seed: u64) {
 #[expect(clippy::print_stdout, reason = "a run that fails shows its seed")]
 async fn outcomes_and_copies_are_those_of_the_model() {
     for seed in 0..SEEDS {
+        println!("seed {seed}");
         run(seed).await;
     }
 }
