@@ -2,8 +2,12 @@
 //!
 //! `status.rs` says what a caller is told of each. Fields named `cause` are for the log only.
 
+mod records;
+
 use sea_orm::DbErr;
 use thiserror::Error;
+
+pub use records::RecordsError;
 
 /// The result of everything that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -233,6 +237,9 @@ pub enum Error {
         "the statistics have more rows or groups than prompts.stats_rows_max and prompts.stats_groups_max allow"
     )]
     StatsRangeTooLarge,
+    /// What is wrong with a record, a collection, a cursor or a client.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
     /// A check of a commit does not hold.
     #[error("a {thing} that is {is} is not as the check asks")]
     CheckFailed {

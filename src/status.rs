@@ -2,6 +2,8 @@
 //!
 //! The one place where errors meet the transport. Causes, rows and statements stay in the log.
 
+mod records;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use pannier_proto::errors::v1::{ErrorReason, ItemError};
 use tonic::{Code, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, RecordsError, Result};
 
 /// The `domain` of every ErrorInfo.
 pub const DOMAIN: &str = "pannier.dev";
@@ -41,7 +43,9 @@ pub fn of(error: Error) -> Status {
     let description = describe(&error);
     let reason = reason_name(description.reason);
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, place(&error));
-    if let Error::Invalid(violations) = &error {
+    if let Error::Invalid(violations) | Error::Records(RecordsError::SchemaViolated(violations)) =
+        root(&error)
+    {
         for violation in violations {
             details.add_bad_request_violation(&violation.field, &violation.description);
         }
@@ -52,8 +56,16 @@ pub fn of(error: Error) -> Status {
     Status::with_error_details(description.code, description.message, details)
 }
 
+/// What went wrong, wherever it did.
+fn root(error: &Error) -> &Error {
+    if let Error::At { cause, .. } = error { cause } else { error }
+}
+
 /// Where in the request the error is, as ErrorInfo carries it: the place, and of a commit the number of the mutation.
 fn place(error: &Error) -> HashMap<String, String> {
+    if let Error::Records(RecordsError::SyncOutOfOrder { expected_mutation_id }) = error {
+        return [("expected_mutation_id".to_owned(), expected_mutation_id.to_string())].into();
+    }
     let Error::At { place, .. } = error else { return HashMap::new() };
     let index = place.strip_prefix("mutations[").and_then(|rest| rest.split(']').next());
     let index = index.map(|index| ("mutation".to_owned(), index.to_owned()));
@@ -306,6 +318,7 @@ fn describe(error: &Error) -> Description {
                 "{error}: begin and end at whole hours, ask for a shorter time or fewer groups, or raise the setting"
             ),
         ),
+        Error::Records(error) => records::describe(error),
         Error::CheckFailed { .. } => {
             tell(Code::FailedPrecondition, R::CheckFailed, &format!("{error}: read it again, then decide"))
         }
@@ -374,8 +387,7 @@ fn describe(error: &Error) -> Description {
 }
 
 fn log(error: &Error) {
-    let root = if let Error::At { cause, .. } = error { cause } else { error };
-    match root {
+    match root(error) {
         Error::StorageUnavailable { .. }
         | Error::ConstraintViolated { .. }
         | Error::CorruptRow { .. }

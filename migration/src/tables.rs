@@ -52,6 +52,14 @@ pub const TABLES: &[Table] = &[
         identity: None,
     },
     Table { name: "prompt_stat_changes", key: &["id"], identity: Some("id") },
+    Table { name: "record_collections", key: &["id"], identity: Some("id") },
+    Table { name: "record_schemas", key: &["collection_id"], identity: None },
+    Table { name: "record_indexes", key: &["id"], identity: Some("id") },
+    Table { name: "records", key: &["id"], identity: Some("id") },
+    Table { name: "record_values", key: &["index_id", "value", "record_id"], identity: None },
+    Table { name: "record_clients", key: &["row_id"], identity: Some("row_id") },
+    Table { name: "record_mutations", key: &["client_row_id", "mutation_id"], identity: None },
+    Table { name: "record_remains", key: &["collection_id"], identity: None },
 ];
 
 /// Tables that are made of others: no export has their rows, an import empties them, and the sidecar fills them again by itself.

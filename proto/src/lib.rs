@@ -58,6 +58,14 @@ pub mod queue {
     }
 }
 
+/// Messages and service of `pannier.records.v1`.
+pub mod records {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("pannier.records.v1");
+    }
+}
+
 /// Messages and service of `pannier.transaction.v1`.
 pub mod transaction {
     /// Version 1.

@@ -22,7 +22,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::services::{cache, jobs, prompts, queue, settings as application_settings, transaction, uploads};
+use crate::services::{cache, jobs, prompts, queue, records, settings as application_settings, transaction, uploads};
 use crate::settings::{Settings, StorageSettings};
 use crate::storage::{Durability, Storage, idempotency, migrate};
 
@@ -94,6 +94,7 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
     let queue = queue::QueueService::new(storage.clone(), clock.clone(), settings);
     let uploads = uploads::UploadsService::new(storage.clone(), clock.clone(), settings);
     let prompts = prompts::PromptsService::new(storage.clone(), clock.clone(), settings);
+    let records = records::RecordsService::new(storage.clone(), clock.clone(), settings);
     let composed = transaction::Services {
         cache: cache.clone(),
         jobs: jobs.clone(),
@@ -101,6 +102,7 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
         settings: application_settings.clone(),
         uploads: uploads.clone(),
         prompts: prompts.clone(),
+        records: records.clone(),
     };
     let transaction =
         transaction::TransactionService::new(storage.clone(), clock.clone(), settings, composed);
@@ -130,6 +132,7 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
         .add_service(queue::server(queue.clone()))
         .add_service(uploads::server(uploads.clone()))
         .add_service(prompts::server(prompts.clone()))
+        .add_service(records::server(records.clone()))
         .add_service(transaction::server(transaction));
     let (grpc, http) = listeners.split(settings.server.connections_max);
     let mut stop = is_stopping.clone();
@@ -151,6 +154,7 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
         tokio::spawn(uploads::upkeep(uploads, is_stopping.clone())),
         tokio::spawn(prompts::derived(prompts.clone(), is_stopping.clone())),
         tokio::spawn(prompts::upkeep(prompts, is_stopping.clone())),
+        tokio::spawn(records::upkeep(records, is_stopping.clone())),
         tokio::spawn(forget_old_answers(storage.clone(), clock, is_stopping.clone())),
     ];
     if let Some(http) = http {
@@ -223,6 +227,7 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
         queue::NAME,
         uploads::NAME,
         prompts::NAME,
+        records::NAME,
         transaction::NAME,
     ] {
         health.set_service_status(service, status).await;

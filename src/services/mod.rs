@@ -4,6 +4,7 @@ pub mod cache;
 pub mod jobs;
 pub mod prompts;
 pub mod queue;
+pub mod records;
 pub mod settings;
 pub mod transaction;
 pub mod uploads;

@@ -7,6 +7,7 @@ mod jobs;
 mod layers;
 mod prompts;
 mod queue;
+mod records;
 mod server;
 mod settings_service;
 mod storage;
@@ -24,6 +25,7 @@ pub use layers::{Loaded, Origin, Problem};
 pub use prompts::PromptsSettings;
 pub use queue::QueueSettings;
 pub(crate) use queue::{BACKOFF_MS_MAX, RETRIES_MAX, TIME_MS_MAX};
+pub use records::RecordsSettings;
 pub use server::ServerSettings;
 pub use settings_service::SettingsServiceSettings;
 pub use storage::{DatabaseUrl, StorageSettings};
@@ -52,6 +54,8 @@ pub struct Settings {
     pub uploads: UploadsSettings,
     /// The history of prompts.
     pub prompts: PromptsSettings,
+    /// Documents in collections.
+    pub records: RecordsSettings,
     /// Repeated requests.
     pub idempotency: IdempotencySettings,
     /// The log on stderr.
@@ -110,6 +114,7 @@ impl Settings {
         self.transaction.check(&mut found);
         self.uploads.check(&mut found, self.server.message_bytes_max);
         self.prompts.check(&mut found, self.server.message_bytes_max);
+        self.records.check(&mut found, self.server.message_bytes_max);
         if !matches!(self.log.format.as_str(), "text" | "json") {
             found.push(("log.format", "must be text or json".into()));
         }

@@ -54,6 +54,8 @@ pub enum Rank {
     Conversations,
     /// Prompts, by id.
     Prompts,
+    /// Collections of records, by name.
+    Collections,
 }
 
 impl RowLock {

@@ -5,12 +5,16 @@ use std::thread;
 use crate::harness::is_postgres;
 
 /// About one file in one process.
-const SQLITE_ONLY: [(&str, &str); 3] = [
+const SQLITE_ONLY: [(&str, &str); 4] = [
     (
         "storage::a_second_sidecar_on_the_same_data_is_refused_and_the_first_goes_on",
         "PostgreSQL is there to be shared: cache::shared shows that it is",
     ),
     ("tables::every_table_is_listed_with_its_key_behind_those_it_refers_to", "reads SQLite's catalogue"),
+    (
+        "records::sizes::results_of_2_kib_take_little_more_than_their_payload_and_their_indexes_a_small_share",
+        "reads SQLite's page statistics",
+    ),
     ("storage::the_file_of_a_stopped_sidecar_is_whole", "looks into the database's file"),
 ];
 
@@ -20,6 +24,7 @@ const POSTGRES_ONLY: [(&str, &str); 7] = [
     ("jobs::shared::", "an SQLite file belongs to one process"),
     ("prompts::shared::", "about PostgreSQL's plans, and an SQLite file belongs to one process"),
     ("queue::shared::", "an SQLite file belongs to one process"),
+    ("records::shared::", "an SQLite file belongs to one process"),
     ("settings::shared::", "an SQLite file belongs to one process"),
     ("transaction::shared::", "an SQLite file belongs to one process"),
     ("uploads::shared::", "about PostgreSQL's plans; uploads::store::plans asserts SQLite's"),

@@ -16,6 +16,7 @@ use pannier_proto::errors::v1::ErrorReason;
 use pannier_proto::jobs::v1::jobs_service_client::JobsServiceClient;
 use pannier_proto::prompts::v1::prompts_service_client::PromptsServiceClient;
 use pannier_proto::queue::v1::queue_service_client::QueueServiceClient;
+use pannier_proto::records::v1::records_service_client::RecordsServiceClient;
 use pannier_proto::settings::v1::settings_service_client::SettingsServiceClient;
 use pannier_proto::transaction::v1::transaction_service_client::TransactionServiceClient;
 use pannier_proto::uploads::v1::uploads_service_client::UploadsServiceClient;
@@ -33,6 +34,7 @@ pub struct Pannier {
     pub cache: CacheServiceClient<Channel>,
     pub jobs: JobsServiceClient<Channel>,
     pub queue: QueueServiceClient<Channel>,
+    pub records: RecordsServiceClient<Channel>,
     pub settings: SettingsServiceClient<Channel>,
     pub transaction: TransactionServiceClient<Channel>,
     pub prompts: PromptsServiceClient<Channel>,
@@ -125,6 +127,7 @@ impl Pannier {
             cache: CacheServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             jobs: JobsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             queue: QueueServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
+            records: RecordsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             settings: SettingsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             transaction: TransactionServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
             prompts: PromptsServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX),
@@ -212,6 +215,11 @@ impl Pannier {
         let mut configuration = self.configuration.clone();
         configuration.storage.url = url.to_owned().into();
         Self::start(configuration, self.now_us(), tempfile::tempdir().unwrap()).await
+    }
+
+    /// Where the shared database is.
+    pub fn url(&self) -> String {
+        self.configuration.storage.url.expose().to_owned()
     }
 
     /// Runs a statement in the database, behind the sidecar's back.

@@ -8,6 +8,7 @@ mod harness;
 mod jobs;
 mod prompts;
 mod queue;
+mod records;
 mod settings;
 mod storage;
 mod tables;

@@ -112,6 +112,11 @@ mutations! {
         PromptsTag "prompts_tag" => prompts.prepare_tag;
         PromptsDelete "prompts_delete" => prompts.prepare_delete;
         PromptsBatchDelete "prompts_batch_delete" => prompts.prepare_batch_delete;
+        RecordsPut "records_put" => records.prepare_put;
+        RecordsBatchPut "records_batch_put" => records.prepare_batch_put;
+        RecordsPatch "records_patch" => records.prepare_patch;
+        RecordsDelete "records_delete" => records.prepare_delete;
+        RecordsBatchDelete "records_batch_delete" => records.prepare_batch_delete;
     }
     checks {
         CacheCheck "cache_check" => cache.prepare_check;
@@ -119,6 +124,7 @@ mutations! {
         QueueCheck "queue_check" => queue.prepare_check;
         SettingsCheck "settings_check" => settings.prepare_check;
         UploadsCheck "uploads_check" => uploads.prepare_check;
+        RecordsCheck "records_check" => records.prepare_check;
     }
 }
 

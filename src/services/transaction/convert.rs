@@ -2,9 +2,10 @@
 
 use pannier_proto::cache::v1 as cache;
 use pannier_proto::jobs::v1 as jobs;
+use pannier_proto::records::v1 as records;
 use pannier_proto::settings::v1 as settings;
 use pannier_proto::transaction::v1::mutation::What;
-use pannier_proto::transaction::v1::{cache_check, settings_check};
+use pannier_proto::transaction::v1::{RecordsCheck, cache_check, records_check, settings_check};
 use uuid::Uuid;
 
 use super::domain::{Leaves, Needs, Step, Thing};
@@ -72,6 +73,28 @@ pub(super) fn steps(what: &What) -> Vec<Step> {
         What::UploadsCompleteSession(complete) => vec![used_session(&complete.session_id)],
         What::UploadsFailSession(fail) => vec![used_session(&fail.session_id)],
         What::UploadsRecordError(error) => vec![used_session(&error.session_id)],
+        What::RecordsCheck(check) => vec![checked_record(check)],
+        What::RecordsPut(put) => {
+            let step = put.item.as_ref().and_then(|item| put_record(&put.collection, item, 0));
+            step.into_iter().collect()
+        }
+        What::RecordsBatchPut(put) => {
+            let steps = put.items.iter().map(|item| put_record(&put.collection, item, put.mode));
+            steps.flatten().collect()
+        }
+        What::RecordsPatch(patch) => {
+            let needs = match patch.if_revision {
+                0 => Needs::Present,
+                revision => Needs::Version(revision.to_string()),
+            };
+            vec![record(&patch.collection, &patch.key, needs, Leaves::There)]
+        }
+        What::RecordsDelete(delete) => {
+            delete.item.iter().map(|item| delete_record(&delete.collection, item)).collect()
+        }
+        What::RecordsBatchDelete(delete) => {
+            delete.items.iter().map(|item| delete_record(&delete.collection, item)).collect()
+        }
         What::UploadsRegisterFile(register) => registered_to(&register.session_id),
         What::UploadsBatchRegisterFiles(register) => registered_to(&register.session_id),
         _ => Vec::new(),
@@ -90,6 +113,40 @@ fn registered_to(session_id: &str) -> Vec<Step> {
 
 fn session(session_id: &str, needs: Needs, leaves: Leaves) -> Step {
     Step { thing: Thing::Session(plain_id(session_id)), needs, leaves }
+}
+
+fn record(collection: &str, key: &str, needs: Needs, leaves: Leaves) -> Step {
+    Step { thing: Thing::Record(collection.to_owned(), key.to_owned()), needs, leaves }
+}
+
+fn checked_record(check: &RecordsCheck) -> Step {
+    let needs = match check.expected {
+        Some(records_check::Expected::Absent(_)) => Needs::Absent,
+        Some(records_check::Expected::Present(_)) => Needs::Present,
+        Some(records_check::Expected::Revision(revision)) => Needs::Version(revision.to_string()),
+        None => Needs::Nothing,
+    };
+    record(&check.collection, &check.key, needs, Leaves::AsItIs)
+}
+
+/// A record that is put under a key of the caller's. What is stored already keeps its revision, and revisions can be foretold: after it
+/// nothing is known but that it is there.
+fn put_record(collection: &str, item: &records::PutItem, of_batch: i32) -> Option<Step> {
+    let mode = if item.mode == 0 { of_batch } else { item.mode };
+    let needs = match (records::PutMode::try_from(mode), item.if_revision) {
+        (Ok(records::PutMode::Insert), _) => Needs::Absent,
+        (Ok(records::PutMode::Keep), _) | (_, 0) => Needs::Nothing,
+        (_, revision) => Needs::Version(revision.to_string()),
+    };
+    (!item.key.is_empty()).then(|| record(collection, &item.key, needs, Leaves::There))
+}
+
+fn delete_record(collection: &str, item: &records::DeleteItem) -> Step {
+    let needs = match item.if_revision {
+        0 => Needs::Nothing,
+        revision => Needs::Version(revision.to_string()),
+    };
+    record(collection, &item.key, needs, Leaves::Gone)
 }
 
 fn entry(namespace: &str, key: &str) -> Thing {

@@ -24,6 +24,8 @@ pub enum Thing {
     Setting(String),
     /// The session of uploads of an id.
     Session(String),
+    /// The record of a collection and key.
+    Record(String, String),
 }
 
 /// What must hold before a mutation.
@@ -46,6 +48,8 @@ pub enum Leaves {
     AsItIs,
     /// There is one, with a version that nobody knew before.
     Changed,
+    /// There is one, perhaps with the version that it had, or with one that could be told beforehand.
+    There,
     /// There is none.
     Gone,
 }
@@ -75,6 +79,7 @@ impl Sequence {
         }
         let after = match (leaves, needs) {
             (Leaves::Changed, _) => Some(Known::Changed),
+            (Leaves::There, _) => Some(Known::Present),
             (Leaves::Gone, _) | (Leaves::AsItIs, Needs::Absent) => Some(Known::Absent),
             (Leaves::AsItIs, Needs::Version(version)) => Some(Known::Version(version)),
             (Leaves::AsItIs, Needs::Present) if !self.0.contains_key(&thing) => Some(Known::Present),

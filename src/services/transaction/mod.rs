@@ -11,7 +11,7 @@ mod domain;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::services::{cache, jobs, prompts, queue, settings, uploads};
+use crate::services::{cache, jobs, prompts, queue, records, settings, uploads};
 use crate::settings::Settings;
 use crate::storage::Storage;
 
@@ -35,6 +35,8 @@ pub struct Services {
     pub uploads: uploads::UploadsService,
     /// The history of prompts.
     pub prompts: prompts::PromptsService,
+    /// Documents in collections.
+    pub records: records::RecordsService,
 }
 
 struct Transaction {

@@ -6,6 +6,7 @@ mod concurrency;
 mod failing;
 mod prompts;
 mod random_commits;
+mod records;
 mod request_id;
 mod shared;
 mod uploads;

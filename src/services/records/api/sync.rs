@@ -1,0 +1,84 @@
+//! Sync: a client's mutations in one transaction, then what others did in one snapshot.
+
+use pannier_proto::records::v1 as pb;
+
+use super::super::Records;
+use super::super::convert::{self, Parser};
+use super::super::domain::SyncOutcome;
+use super::super::store::{self, Pull, Push};
+use crate::convert::prepared;
+use crate::error::Result;
+use crate::storage::Durability;
+
+use std::sync::Arc;
+
+impl Records {
+    pub(super) async fn sync(self: &Arc<Self>, request: pb::SyncRequest) -> Result<pb::SyncResponse> {
+        let bytes = prost::Message::encoded_len(&request);
+        let records = self.clone();
+        let (push, mut pull) = prepared(bytes, move || records.parse_sync(request)).await?;
+        let (client, now_us) = (push.client, self.clock.now_us());
+        let pushed: Vec<_> =
+            push.mutations.iter().map(|one| (one.id, one.collection.clone(), one.key.clone())).collect();
+        let settled = self
+            .storage
+            .write(Durability::Full, (self.context.clone(), push), move |tx, (context, push)| {
+                Box::pin(store::push(tx, context, push, now_us))
+            })
+            .await?;
+        let is_conflict = |settled: &store::Settled| settled.outcome == SyncOutcome::Conflict;
+        let conflicts = pushed.iter().zip(&settled.settled).filter(|(_, settled)| is_conflict(settled));
+        pull.conflicts =
+            conflicts.map(|((_, collection, key), _)| (collection.clone(), key.clone())).collect();
+        let collections: Vec<_> = pull.starts.iter().map(|(collection, _)| collection.clone()).collect();
+        let pulled = self.storage.read(pull, |db, pull| Box::pin(store::pull(db, pull))).await?;
+
+        let mut conflicts = pulled.conflicts.into_iter();
+        let mut results = Vec::with_capacity(pushed.len());
+        for ((mutation_id, ..), settled) in pushed.into_iter().zip(settled.settled) {
+            let conflict = if is_conflict(&settled) { conflicts.next() } else { None };
+            results.push(convert::sync_result(mutation_id, settled, conflict)?);
+        }
+        let pulls = collections.into_iter().zip(pulled.changes);
+        Ok(pb::SyncResponse {
+            client_id: client.to_string(),
+            last_mutation_id: settled.last_mutation_id,
+            results,
+            pulls: pulls.map(|(collection, changes)| convert::sync_changes(collection, changes)).collect(),
+        })
+    }
+
+    fn parse_sync(&self, request: pb::SyncRequest) -> Result<(Push, Pull)> {
+        let settings = &self.settings.records;
+        let mut parser = Parser::new(settings);
+        let client = parser.optional_uuid("client_id", &request.client_id);
+        let rows_max = parser.page_rows(&self.settings.server, request.page_size);
+        let acknowledged = request.last_mutation_id;
+        let is_new = request.client_id.is_empty();
+        if is_new && (acknowledged != 0 || !request.mutations.is_empty()) {
+            parser.violations.add("client_id", "is needed to push: Sync without it makes a client");
+        }
+        let mutations = parser.mutations(acknowledged, request.mutations);
+        let starts = parser.pulls(request.pulls);
+        parser.violations.check()?;
+        let bound = |bound: u64| i64::try_from(bound).unwrap_or(i64::MAX);
+        let push = Push {
+            // Nobody can guess it, and no other sidecar makes the same.
+            client: client.unwrap_or_else(|| self.clock.token()),
+            is_new,
+            acknowledged,
+            mutations,
+            outcomes_max: bound(settings.sync_outcomes_max),
+            clients_max: bound(settings.clients_max),
+            unseen_since_us: self.unseen_since_us(),
+            encode: convert::encode_error,
+        };
+        let pull = Pull {
+            conflicts: Vec::new(),
+            starts,
+            rows_max: usize::try_from(rows_max).unwrap_or(usize::MAX),
+            bytes_max: self.answer_bytes_max(),
+        };
+        Ok((push, pull))
+    }
+}

@@ -1,0 +1,63 @@
+//! Records and results as the wire has them.
+
+use pannier_proto::errors::v1::ItemError;
+use pannier_proto::records::v1 as pb;
+
+use crate::convert::timestamp;
+use crate::error::{Error, Result};
+use crate::services::records::domain::{PutOutcome, Record};
+use crate::services::records::store::Put;
+use crate::status;
+
+/// A record or a tombstone.
+pub(in super::super) fn record(record: Record) -> pb::Record {
+    pb::Record {
+        key: record.key,
+        revision: record.revision,
+        deleted: record.document.is_none(),
+        document_json: record.document.unwrap_or_default(),
+        create_time: Some(timestamp(record.create_us)),
+        update_time: Some(timestamp(record.update_us)),
+    }
+}
+
+/// What became of a document.
+pub(in super::super) fn stored(key: String, put: Put) -> pb::PutResult {
+    let outcome = match put.outcome {
+        PutOutcome::Created => pb::PutOutcome::Created,
+        PutOutcome::Replaced => pb::PutOutcome::Replaced,
+        PutOutcome::Kept => pb::PutOutcome::Kept,
+        PutOutcome::Unchanged => pb::PutOutcome::Unchanged,
+    };
+    pb::PutResult { key, revision: put.revision, outcome: outcome.into() }
+}
+
+/// What became of a document of a batch.
+pub(in super::super) fn put_result(result: Result<pb::PutResult>) -> pb::BatchPutResult {
+    use pb::batch_put_result::Outcome;
+    let outcome = match result {
+        Ok(result) => Outcome::Put(result),
+        Err(error) => Outcome::Error(item_error(&error)),
+    };
+    pb::BatchPutResult { outcome: Some(outcome) }
+}
+
+/// What became of a record that was to be deleted.
+pub(in super::super) fn deletion(revision: Option<i64>) -> pb::DeleteResult {
+    pb::DeleteResult { deleted: revision.is_some(), revision: revision.unwrap_or_default() }
+}
+
+/// The same of a batch.
+pub(in super::super) fn delete_result(result: Result<pb::DeleteResult>) -> pb::BatchDeleteResult {
+    use pb::batch_delete_result::Outcome;
+    let outcome = match result {
+        Ok(result) => Outcome::Deletion(result),
+        Err(error) => Outcome::Error(item_error(&error)),
+    };
+    pb::BatchDeleteResult { outcome: Some(outcome) }
+}
+
+/// Why one item failed.
+pub(in super::super) fn item_error(error: &Error) -> ItemError {
+    status::item(error)
+}

@@ -1,0 +1,126 @@
+//! Requests: checked, with all violations told at once.
+
+use pannier_proto::records::v1 as pb;
+
+use crate::services::records::document::Document;
+use crate::services::records::domain::{Condition, Existing};
+use crate::services::records::json::{self, Limits};
+use crate::settings::RecordsSettings;
+
+/// Requests of the records, checked against their settings.
+pub type Parser<'s> = crate::convert::Parser<'s, RecordsSettings>;
+
+/// A document to be stored.
+#[derive(Debug)]
+pub(in super::super) struct Storing {
+    /// The key; empty: one is to be made.
+    pub(in super::super) key: String,
+    /// The document.
+    pub(in super::super) document: Document,
+    /// What must hold.
+    pub(in super::super) condition: Condition,
+    /// What is to be done with a record that is there.
+    pub(in super::super) existing: Existing,
+}
+
+/// A record to be deleted.
+#[derive(Debug)]
+pub(in super::super) struct Deleting {
+    /// The key.
+    pub(in super::super) key: String,
+    /// What must hold.
+    pub(in super::super) condition: Condition,
+}
+
+impl Parser<'_> {
+    pub(in super::super) fn key(&mut self, field: &dyn Fn() -> String, key: &str) {
+        let max = self.settings.key_bytes_max;
+        // The field is named only where something is wrong.
+        if key.is_empty() || key.len() as u64 > max || key.contains('\0') {
+            self.text(&field(), key, 1, max, "records.key_bytes_max");
+        }
+    }
+
+    pub(in super::super) fn prefix(&mut self, prefix: &str) {
+        self.text("prefix", prefix, 0, self.settings.key_bytes_max, "records.key_bytes_max");
+    }
+
+    fn limits_of_json(&self) -> Limits {
+        Limits {
+            bytes_max: usize::try_from(self.settings.document_bytes_max).unwrap_or(usize::MAX),
+            depth_max: usize::try_from(self.settings.depth_max).unwrap_or(usize::MAX),
+            is_object: true,
+        }
+    }
+
+    /// Checks a document or a patch: both are objects.
+    pub(in super::super) fn object(&mut self, field: &dyn Fn() -> String, text: &str) -> bool {
+        let Err(fault) = json::check(text, self.limits_of_json()) else { return true };
+        let setting = match fault.problem {
+            json::Problem::TooLong { .. } => " (records.document_bytes_max)",
+            json::Problem::TooDeep { .. } => " (records.depth_max)",
+            _ => "",
+        };
+        self.violations.add(field(), format!("{fault}{setting}"));
+        false
+    }
+
+    /// A document, compressed where that makes it smaller.
+    pub(in super::super) fn document(&mut self, field: &dyn Fn() -> String, text: String) -> Document {
+        let is_right = self.object(field, &text);
+        let compress_bytes_min = if is_right { self.settings.compress_bytes_min } else { u64::MAX };
+        Document::new(text, compress_bytes_min)
+    }
+
+    /// The condition of a revision; zero: any.
+    pub(in super::super) fn if_revision(&mut self, field: &dyn Fn() -> String, revision: i64) -> Condition {
+        if revision < 0 {
+            self.violations.add(field(), "must be a revision, or zero");
+        }
+        if revision == 0 { Condition::Always } else { Condition::IfRevision(revision) }
+    }
+
+    /// A document to be stored; `of_batch` is the mode of those that say none.
+    pub(in super::super) fn storing(
+        &mut self,
+        at: &dyn Fn(&str) -> String,
+        item: pb::PutItem,
+        of_batch: i32,
+    ) -> Storing {
+        if !item.key.is_empty() {
+            self.key(&|| at("key"), &item.key);
+        }
+        let document = self.document(&|| at("document_json"), item.document_json);
+        let mode = if item.mode == 0 { of_batch } else { item.mode };
+        let of_revision = self.if_revision(&|| at("if_revision"), item.if_revision);
+        let (condition, existing) = match pb::PutMode::try_from(mode) {
+            Ok(pb::PutMode::Insert) => (Condition::IfAbsent, Existing::Replaced),
+            Ok(pb::PutMode::Keep) => (Condition::Always, Existing::Kept),
+            Ok(pb::PutMode::Unspecified | pb::PutMode::Replace) => (of_revision, Existing::Replaced),
+            Err(_) => {
+                self.violations.add(at("mode"), format!("{mode} is no PutMode"));
+                (of_revision, Existing::Replaced)
+            }
+        };
+        let asks_twice = item.if_revision > 0 && condition != of_revision
+            || item.if_revision > 0 && existing == Existing::Kept;
+        if asks_twice {
+            self.violations.add(at("if_revision"), "goes with REPLACE only");
+        }
+        if item.if_revision > 0 && item.key.is_empty() {
+            self.violations.add(at("key"), "must be given with if_revision");
+        }
+        Storing { key: item.key, document, condition, existing }
+    }
+
+    /// A record to be deleted.
+    pub(in super::super) fn deleting(
+        &mut self,
+        at: &dyn Fn(&str) -> String,
+        item: pb::DeleteItem,
+    ) -> Deleting {
+        self.key(&|| at("key"), &item.key);
+        let condition = self.if_revision(&|| at("if_revision"), item.if_revision);
+        Deleting { key: item.key, condition }
+    }
+}

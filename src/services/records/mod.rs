@@ -1,0 +1,68 @@
+//! Records: JSON documents in collections, with revisions, schemas, indexes, changes in the order of commits, and Sync.
+//!
+//! Everything that changes a collection's records holds the collection's row until its commit (`store/write.rs`), so that changes are
+//! numbered in the order of commits and a reader of them misses none. `json` and `schema` are pure. `query` plans. `upkeep` builds
+//! indexes and removes what is over.
+
+mod api;
+mod convert;
+mod document;
+mod domain;
+mod entity;
+mod json;
+mod query;
+mod schema;
+mod store;
+mod upkeep;
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, Semaphore};
+
+use crate::clock::Clock;
+use crate::settings::Settings;
+use crate::storage::Storage;
+
+pub use api::{NAME, server};
+pub use upkeep::run as upkeep;
+
+/// The records service, cheap to clone.
+#[derive(Clone)]
+pub struct RecordsService(pub(super) Arc<Records>);
+
+/// What it owns.
+pub(super) struct Records {
+    storage: Storage,
+    clock: Clock,
+    settings: Settings,
+    context: store::Context,
+    /// One permit for each watch.
+    watches: Arc<Semaphore>,
+    /// Tells the upkeep that an index is to be built.
+    indexing: Arc<Notify>,
+}
+
+impl RecordsService {
+    /// The records on `storage`.
+    pub fn new(storage: Storage, clock: Clock, settings: &Settings) -> Self {
+        let watches_max = usize::try_from(settings.records.watches_max).unwrap_or(usize::MAX);
+        let context = store::Context {
+            bounds: domain::Bounds::new(&settings.records),
+            schemas: schema::Schemas::default(),
+            is_shared: storage.is_shared(),
+        };
+        Self(Arc::new(Records {
+            context,
+            watches: Arc::new(Semaphore::new(watches_max.min(Semaphore::MAX_PERMITS))),
+            indexing: Arc::new(Notify::new()),
+            settings: settings.clone(),
+            storage,
+            clock,
+        }))
+    }
+}
+
+/// What wakes those who watch a collection.
+fn wake_topic(collection: &str) -> String {
+    format!("records/{collection}")
+}

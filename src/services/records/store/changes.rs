@@ -1,0 +1,125 @@
+//! Changes of a collection in the order of commits: their numbers are given under the lock of the collection's row, so that whoever
+//! sees one sees all before it.
+
+use sea_orm::Value;
+
+use super::read::{Gathering, PIECE_ROWS, Page};
+use super::rows::{COLUMNS, Row};
+use super::{collections, sql};
+use crate::error::{RecordsError, Result};
+use crate::services::records::domain::{Collection, Position, Record};
+use crate::storage::Db;
+
+/// Where to begin.
+#[derive(Clone, Copy, Debug)]
+pub enum Start {
+    /// At the beginning.
+    Beginning,
+    /// After what was told.
+    At(Position),
+}
+
+/// What changed.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// In the order of commits.
+    pub records: Vec<Record>,
+    /// Where to go on.
+    pub position: Position,
+    /// Whether there is more.
+    pub more: bool,
+}
+
+/// Where a collection ends. Error: CollectionNotFound.
+pub async fn end(db: &Db<'_>, collection: &str) -> Result<Position> {
+    Ok(Position::end(&collections::find(db, collection).await?))
+}
+
+/// What changed in a collection. Errors: CollectionNotFound, CursorReset.
+pub async fn changes(
+    db: &Db<'_>,
+    collection: &str,
+    start: Start,
+    rows_max: usize,
+    bytes_max: usize,
+) -> Result<Changes> {
+    let collection = collections::find(db, collection).await?;
+    changes_of(db, &collection, start, rows_max, bytes_max).await.map(|(changes, _)| changes)
+}
+
+/// The same of a collection that is read already; and for how many bytes there is room yet.
+pub(super) async fn changes_of(
+    db: &Db<'_>,
+    collection: &Collection,
+    start: Start,
+    rows_max: usize,
+    bytes_max: usize,
+) -> Result<(Changes, usize)> {
+    let mut position = match start {
+        Start::Beginning => Position::beginning(collection),
+        Start::At(position) => position,
+    };
+    if position.is_lost(collection) {
+        return Err(RecordsError::CursorReset.into());
+    }
+    let mut gathering = Gathering::new(rows_max, bytes_max);
+    loop {
+        let values: Vec<Value> = vec![collection.id.into(), position.seq.into(), position.scan_head.into()];
+        let piece: Vec<Row> = sql::all(db, &CHANGES, values).await?;
+        let is_last = piece.len() < PIECE_ROWS;
+        for row in piece {
+            let seq = row.seq;
+            if !gathering.take(row.record()?) {
+                let bytes_left = gathering.bytes_left();
+                return Ok((Changes { records: gathering.records, position, more: true }, bytes_left));
+            }
+            position.seq = seq;
+        }
+        if is_last {
+            position.seq = collection.last_seq;
+            let bytes_left = gathering.bytes_left();
+            return Ok((Changes { records: gathering.records, position, more: false }, bytes_left));
+        }
+    }
+}
+
+/// The next changes. What was deleted before the reader began with nothing is nothing to it.
+pub(super) static CHANGES: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+    format!(
+        r#"SELECT {COLUMNS} FROM "records" WHERE "collection_id" = $1 AND "seq" > $2
+        AND ("delete_time" IS NULL OR "seq" > $3) ORDER BY "seq" LIMIT {PIECE_ROWS}"#
+    )
+});
+
+/// Records that were changed last, those before the change `page.after`; and where the next page begins. Error: CollectionNotFound.
+pub async fn page_of_changes(
+    db: &Db<'_>,
+    collection: &str,
+    page: &Page<i64>,
+) -> Result<(Vec<Record>, Option<i64>)> {
+    let id = collections::find(db, collection).await?.id;
+    let mut gathering = Gathering::new(page.rows_max, page.bytes_max);
+    let mut before = page.after.unwrap_or(i64::MAX);
+    loop {
+        let piece: Vec<Row> = sql::all(db, &NEWEST, vec![id.into(), before.into()]).await?;
+        let is_last = piece.len() < PIECE_ROWS;
+        for row in piece {
+            let seq = row.seq;
+            if !gathering.take(row.record()?) {
+                return Ok((gathering.records, Some(before)));
+            }
+            before = seq;
+        }
+        if is_last {
+            return Ok((gathering.records, None));
+        }
+    }
+}
+
+/// The next of the newest records.
+pub(super) static NEWEST: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+    format!(
+        r#"SELECT {COLUMNS} FROM "records" WHERE "collection_id" = $1 AND "seq" < $2 AND "delete_time" IS NULL
+        ORDER BY "seq" DESC LIMIT {PIECE_ROWS}"#
+    )
+});

@@ -1,0 +1,21 @@
+//! `pannier.records.v1.RecordsService`.
+
+mod asking;
+mod bad_input;
+mod batches;
+pub mod calls;
+mod changes;
+mod collections;
+mod documents;
+mod indexes;
+mod outage;
+mod query;
+mod random_queries;
+mod random_sync;
+mod request_id;
+mod retention;
+mod schema;
+mod shared;
+mod sizes;
+mod sync;
+mod watch;

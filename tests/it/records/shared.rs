@@ -1,0 +1,73 @@
+//! Two sidecars on one database share the records.
+
+use std::time::Duration;
+
+use pannier_proto::records::v1::watch_request::Start;
+use sqlx::Connection as _;
+
+use super::calls::{next, put, told};
+use super::documents::with_collection;
+use crate::exceptions::holds_here;
+
+#[tokio::test]
+async fn what_one_puts_the_other_reads_at_once_and_its_watchers_are_woken() {
+    if !holds_here() {
+        return;
+    }
+    let first = with_collection().await;
+    let second = first.beside().await;
+    let mut watch = second.watch_records(Some(Start::FromNow(true))).await;
+    next(&mut watch).await;
+    first.put_record("a", "{}").await;
+    assert!(second.document("a").await.is_some());
+    // The second one's clock stands still: only the wake-up can end the wait.
+    assert_eq!(told(&next(&mut watch).await.changes), [("a", Some("{}"))]);
+}
+
+#[tokio::test]
+async fn pushes_of_one_client_to_two_sidecars_at_once_are_applied_once() {
+    if !holds_here() {
+        return;
+    }
+    let first = with_collection().await;
+    let second = first.beside().await;
+    let client = first.sync_client().await;
+    for round in 0..20 {
+        let id = round * 2 + 1;
+        let pushed = vec![put(id, "a", &format!(r#"{{"n":{id}}}"#)), put(id + 1, "b", "{}")];
+        let (one, other) =
+            tokio::join!(first.push(&client, id - 1, pushed.clone()), second.push(&client, id - 1, pushed));
+        assert_eq!(one.unwrap().results, other.unwrap().results);
+    }
+    assert_eq!(first.try_record("c", "a").await.unwrap().revision, 20);
+}
+
+/// A writer that has numbered its change and does not commit: others wait, and no reader gets past it.
+#[tokio::test]
+async fn a_reader_never_gets_past_a_change_that_is_not_committed() {
+    if !holds_here() {
+        return;
+    }
+    let pannier = with_collection().await;
+    pannier.put_record("a", "{}").await;
+    let mut slow = sqlx::PgConnection::connect(&pannier.url()).await.unwrap();
+    let mut transaction = slow.begin().await.unwrap();
+    let number = "UPDATE record_collections SET last_seq = last_seq + 1 WHERE name = 'c'";
+    sqlx::query(number).execute(&mut *transaction).await.unwrap();
+    sqlx::query("UPDATE records SET seq = 2, revision = 2 WHERE key = 'a'")
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    let later = pannier.put_record("b", "{}");
+    tokio::pin!(later);
+    let (before, cursor) = pannier.all_changes("", 0).await;
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut later).await;
+    assert!(early.is_err(), "it waits for its turn");
+    assert_eq!(before[0].revision, 1);
+    assert!(pannier.all_changes(&cursor, 0).await.0.is_empty());
+    transaction.commit().await.unwrap();
+    later.await;
+    let (news, _) = pannier.all_changes(&cursor, 0).await;
+    let news: Vec<_> = news.iter().map(|record| (record.key.as_str(), record.revision)).collect();
+    assert_eq!(news, [("a", 2), ("b", 1)]);
+}
