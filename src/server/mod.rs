@@ -22,7 +22,9 @@ use tonic_health::server::HealthReporter;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::services::{cache, jobs, prompts, queue, records, settings as application_settings, transaction, uploads};
+use crate::services::{
+    cache, jobs, prompts, queue, records, settings as application_settings, transaction, uploads,
+};
 use crate::settings::{Settings, StorageSettings};
 use crate::storage::{Durability, Storage, idempotency, migrate};
 

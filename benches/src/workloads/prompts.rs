@@ -12,7 +12,7 @@ use crate::bench::Bench;
 use crate::ceiling::prompts::{self as ceiling, Shape};
 use crate::contest::{Contest, Quantile, Side};
 use crate::files::Shelf;
-use crate::prompts::{BACKENDS, Sought};
+use crate::prompts::{BACKENDS, Entry, Sought};
 use crate::report::{Finding, Section, Target};
 use crate::sidecar::{Launch, Sidecar, Via};
 use crate::workers::prompts::{Asked, CeilingSaver, History, Importer, Prompter, Reader, Saver};
@@ -114,11 +114,21 @@ async fn on_sqlite(bench: &Bench, size: Size, start_us: i64) -> Fallible<(Server
     let each = (bytes - empty) as f64 / size.prompts as f64;
     let mut of_prompt = Finding::number("a prompt, indexes included", each, "bytes", None);
     of_prompt.note = format!("{:.1} MB in all", bytes as f64 / MEGABYTE);
-    section.findings.push(of_prompt);
+    let texts = text_bytes(size.prompts) as f64 / size.prompts as f64;
+    let mut of_texts = Finding::number("to the texts that were saved", each / texts, "", None);
+    of_texts.note = format!("{texts:.0} bytes of texts each");
+    section.findings.extend([of_prompt, of_texts]);
     section.findings.extend(tables(&data, size.prompts)?);
     section.notes.push("the size of all files after the sidecar has ended".to_owned());
     let sidecar = Sidecar::start(&launch).await?;
     Ok((Server { sidecar, history, label, has_targets }, section))
+}
+
+fn text_bytes(prompts: u64) -> usize {
+    let bytes = |entry: Entry| {
+        entry.idea().len() + entry.context().len() + entry.improved_prompt().len() + entry.reasoning().len()
+    };
+    (0..prompts).map(Entry).map(bytes).sum()
 }
 
 /// A sidecar with so many prompts, saved in batches, with progress.
