@@ -40,8 +40,8 @@ bench: bench-built ## Speed as ratios to a no-op server and to bare rusqlite, in
 	"$(TARGET)/release/pannier-bench" --json bench.json
 
 bench-large: export PANNIER_BENCH_URL := $(or $(URL),$(PANNIER_BENCH_URL))
-bench-large: bench-built ## A million tasks, five million finished ones, a million hashes, in bench-large.json; takes minutes.
-	"$(TARGET)/release/pannier-bench" --large --only queue-depth --only queue-size --only uploads --json bench-large.json
+bench-large: bench-built ## A million tasks, five million finished ones, a million hashes and prompts, in bench-large.json; takes minutes.
+	"$(TARGET)/release/pannier-bench" --large --only queue-depth --only queue-size --only uploads --only prompts --only records --json bench-large.json
 
 bench-postgres: bench-built ## The same with a PostgreSQL of its own, with fsync.
 	PANNIER_TEST_POSTGRES_FSYNC=on bash tests/postgres.sh run sh -c \

@@ -5,6 +5,7 @@
 mod bench;
 mod ceiling;
 mod contest;
+mod documents;
 mod files;
 mod floor;
 mod lane;
@@ -13,11 +14,13 @@ mod material;
 mod pair;
 mod postgres;
 mod proc;
+mod prompts;
 mod queue;
 mod report;
 mod sidecar;
 mod statistics;
 mod table;
+mod words;
 mod workers;
 mod workloads;
 
@@ -64,7 +67,8 @@ pub(crate) struct RunArguments {
     /// Only this workload. May be given several times.
     #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(workloads::names()))]
     pub(crate) only: Vec<String>,
-    /// The queue's and the uploads' workloads at full size: a million tasks or hashes, five million finished tasks. It takes minutes.
+    /// The workloads of the queue, the uploads, the prompts and the records at full size: a million tasks, hashes or prompts, five
+    /// million finished tasks, 100,000 documents. It takes minutes.
     #[arg(long)]
     pub(crate) large: bool,
     /// How long each side is measured in each round.

@@ -6,8 +6,10 @@ mod dispatch;
 mod idle;
 mod jobs;
 mod memory;
+mod prompts;
 mod queue;
 mod read;
+mod records;
 mod size;
 mod uploads;
 mod write;
@@ -20,7 +22,7 @@ use crate::postgres::Postgres;
 use crate::report::{Report, Section};
 use crate::{Fallible, RunArguments, proc};
 
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 19] = [
     "hot-get",
     "cold-get",
     "batch-get",
@@ -38,6 +40,8 @@ const NAMES: [&str; 17] = [
     "queue-size",
     "jobs",
     "uploads",
+    "prompts",
+    "records",
 ];
 
 pub(crate) fn names() -> [&'static str; NAMES.len()] {
@@ -63,6 +67,8 @@ async fn workload(name: &str, bench: &Bench) -> Fallible<Vec<Section>> {
         "queue-size" => size::run(bench).await,
         "jobs" => jobs::run(bench).await,
         "uploads" => uploads::run(bench).await,
+        "prompts" => prompts::run(bench).await,
+        "records" => records::run(bench).await,
         other => Err(format!("there is no workload {other}").into()),
     }
 }
@@ -134,7 +140,11 @@ fn notes(bench: &Bench) -> Vec<String> {
             .to_owned(),
         "the last acknowledged put of each worker is read back after its contest".to_owned(),
         "after each contest of the queue its Stats must agree with the tasks that were counted, added and completed; each job must \
-         have the counts that were acknowledged, each upload session its files, and the uploads' Stats all of them"
+         have the counts that were acknowledged, each upload session its files, and the uploads' Stats all of them; the prompts' \
+         Stats and each collection must count what was acknowledged"
+            .to_owned(),
+        "prompts and documents have texts in six languages whose words follow Zipf's law; lists, searches, statistics, queries and \
+         changes are checked against what was saved: which, how many, in which order"
             .to_owned(),
         "workers of the queue register anew for each round; tasks are there before each round, twice what it can use up"
             .to_owned(),

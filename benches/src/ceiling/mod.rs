@@ -4,7 +4,9 @@
 //! has gathered.
 
 pub(crate) mod cache;
+pub(crate) mod prompts;
 pub(crate) mod queue;
+pub(crate) mod records;
 pub(crate) mod uploads;
 
 use std::path::Path;

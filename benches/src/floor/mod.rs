@@ -3,7 +3,9 @@
 
 mod cache;
 mod jobs;
+mod prompts;
 mod queue;
+mod records;
 mod uploads;
 
 use std::net::SocketAddr;
@@ -12,7 +14,9 @@ use std::path::PathBuf;
 use clap::Args;
 use pannier_proto::cache::v1::cache_service_server::CacheServiceServer;
 use pannier_proto::jobs::v1::jobs_service_server::JobsServiceServer;
+use pannier_proto::prompts::v1::prompts_service_server::PromptsServiceServer;
 use pannier_proto::queue::v1::queue_service_server::QueueServiceServer;
+use pannier_proto::records::v1::records_service_server::RecordsServiceServer;
 use pannier_proto::uploads::v1::uploads_service_server::UploadsServiceServer;
 use prost::Message;
 use serde_json::json;
@@ -48,7 +52,9 @@ pub(crate) async fn serve(arguments: FloorArguments) -> Fallible<()> {
     let routes = Routes::new(CacheServiceServer::new(cache::Cache::new(&answers)?))
         .add_service(QueueServiceServer::new(queue::Queue::new(&answers)?))
         .add_service(JobsServiceServer::new(jobs::Jobs::new(&answers)?))
-        .add_service(UploadsServiceServer::new(uploads::Uploads::new(&answers)?));
+        .add_service(UploadsServiceServer::new(uploads::Uploads::new(&answers)?))
+        .add_service(PromptsServiceServer::new(prompts::Prompts::new(&answers)?))
+        .add_service(RecordsServiceServer::new(records::Records::new(&answers)?));
     let listener = TcpListener::bind(arguments.listen).await?;
     let address = listener.local_addr()?;
     // tonic ignores its own setting for a listener that it is given; without this, calls stall 40 ms each.

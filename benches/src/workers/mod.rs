@@ -3,6 +3,8 @@
 pub(crate) mod cache;
 pub(crate) mod dispatch;
 pub(crate) mod jobs;
+pub(crate) mod prompts;
+pub(crate) mod records;
 pub(crate) mod stream;
 pub(crate) mod tasks;
 pub(crate) mod uploads;
