@@ -24,16 +24,12 @@ enum PromptStatChanges {
     StartTime,
 }
 
+/// What both tables have: of what they count, and how many. Sums wrap around: what is taken away again leaves no trace.
 #[derive(DeriveIden)]
-enum Key {
+enum Numbers {
     BackendId,
     ModelId,
     FrameworkId,
-}
-
-/// What both tables count. Sums wrap around: what is taken away again leaves no trace.
-#[derive(DeriveIden)]
-enum Numbers {
     PromptCount,
     FailedCount,
     ConfidenceCount,
@@ -52,11 +48,11 @@ fn number(column: impl IntoIden) -> ColumnDef {
 
 fn key_and_numbers(table: &mut TableCreateStatement) -> TableCreateStatement {
     use Numbers as N;
-    // Zero for none.
-    for column in [Key::BackendId, Key::ModelId, Key::FrameworkId] {
-        table.col(number(column));
-    }
     for column in [
+        // Zero for none.
+        N::BackendId,
+        N::ModelId,
+        N::FrameworkId,
         N::PromptCount,
         N::FailedCount,
         N::ConfidenceCount,
@@ -82,9 +78,9 @@ fn stats() -> TableCreateStatement {
     let mut key = Index::create()
         .col(C::Span)
         .col(C::StartTime)
-        .col(Key::BackendId)
-        .col(Key::ModelId)
-        .col(Key::FrameworkId)
+        .col(Numbers::BackendId)
+        .col(Numbers::ModelId)
+        .col(Numbers::FrameworkId)
         .take();
     key_and_numbers(table.primary_key(&mut key))
 }

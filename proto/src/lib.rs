@@ -69,6 +69,10 @@ pub mod records {
 /// Messages and service of `pannier.transaction.v1`.
 pub mod transaction {
     /// Version 1.
+    #[allow(
+        clippy::large_enum_variant,
+        reason = "generated; mutations are moved once, and few lie in memory at a time"
+    )]
     pub mod v1 {
         tonic::include_proto!("pannier.transaction.v1");
     }

@@ -147,7 +147,7 @@ mod tests {
             *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             *state >> 33
         };
-        (0..count).map(|_| (next(&mut state) % 1_000 << (next(&mut state) % 40)).cast_signed()).collect()
+        (0..count).map(|_| ((next(&mut state) % 1_000) << (next(&mut state) % 40)).cast_signed()).collect()
     }
 
     fn of(numbers: &[i64]) -> Sketch {

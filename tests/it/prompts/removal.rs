@@ -48,7 +48,7 @@ async fn pruning_by_age_takes_what_is_older_in_small_steps() {
     // Made at 0 to 59 s: more than 40 s ago.
     let request =
         pb::PruneRequest { older_than: Some(Duration { seconds: 40, nanos: 0 }), ..Default::default() };
-    assert_eq!(pannier.prune(request.clone()).await, 60);
+    assert_eq!(pannier.prune(request).await, 60);
     assert_eq!(pannier.prune(request).await, 0);
     assert_eq!(all_ids(&pannier).await, saved[60..]);
     assert_eq!(pannier.row_count("prompt_bodies").await, 40);
@@ -100,7 +100,7 @@ async fn bodies_go_alone_and_the_entries_stay() {
     let saved = pannier.save_all(new).await;
     let before = pannier.prompt(saved[0]).await;
     let request = pb::PruneRequest { keep_newest: Some(20), bodies_only: true, ..Default::default() };
-    assert_eq!(pannier.prune(request.clone()).await, 30);
+    assert_eq!(pannier.prune(request).await, 30);
     assert_eq!(pannier.prune(request).await, 0);
     assert_eq!(all_ids(&pannier).await, saved);
     let after = pannier.prompt(saved[0]).await;

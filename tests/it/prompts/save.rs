@@ -81,7 +81,7 @@ async fn every_field_comes_back_as_it_was_saved() {
     };
     assert_eq!(prompt, expected);
     let list = pb::ListRequest { with_bodies: true, ..Default::default() };
-    assert_eq!(pannier.list_prompts(list).await, [expected.clone()]);
+    assert_eq!(pannier.list_prompts(list).await, std::slice::from_ref(&expected));
     let pannier = pannier.restart().await;
     assert_eq!(pannier.prompt(id).await, expected);
 }
