@@ -109,7 +109,7 @@ impl Dice {
             _ => "a".into(),
         };
         let has_order = !matches!(with, Value::Null);
-        let (comparator, operand, takes): (C, String, Box<dyn Fn(&Value) -> bool>) = match self.below(10) {
+        let (comparator, operand, takes): (C, String, Passing) = match self.below(10) {
             0 | 1 => (C::Equal, written, Box::new(move |value| *value == with)),
             2 => (C::NotEqual, written, Box::new(move |value| *value != Value::Missing && *value != with)),
             3 if has_order => {
@@ -153,6 +153,9 @@ impl Dice {
         (compare(path, comparator, &operand), Box::new(move |values| takes(&values[at])))
     }
 }
+
+/// Whether a value passes a comparison.
+type Passing = Box<dyn Fn(&Value) -> bool>;
 
 /// Whether a document with these values is taken.
 type Taking = Box<dyn Fn(&[Value; 2]) -> bool>;

@@ -54,7 +54,6 @@ async fn results_of_2_kib_take_little_more_than_their_payload_and_their_indexes_
     let sizes: HashMap<String, i64> = sizes.map(Result::unwrap).collect();
     let (rows, all) = (sizes["records"], sizes.values().sum::<i64>());
     let payload = i64::try_from(payload).unwrap();
-    println!("payload {payload}, rows {rows}, indexes {}", all - rows);
     assert!(all * 10 < payload * 12, "{all} for {payload}");
     assert!((all - rows) * 5 < rows, "{sizes:?}");
 }

@@ -102,9 +102,8 @@ impl Parser<'_> {
                 (of_revision, Existing::Replaced)
             }
         };
-        let asks_twice = item.if_revision > 0 && condition != of_revision
-            || item.if_revision > 0 && existing == Existing::Kept;
-        if asks_twice {
+        let ignores_it = condition != of_revision || existing == Existing::Kept;
+        if item.if_revision > 0 && ignores_it {
             self.violations.add(at("if_revision"), "goes with REPLACE only");
         }
         if item.if_revision > 0 && item.key.is_empty() {

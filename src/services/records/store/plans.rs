@@ -6,6 +6,9 @@
 use sea_orm::{ConnectionTrait as _, Statement};
 
 use super::candidates::{rows_after, values_after};
+use super::changes::{CHANGES, NEWEST};
+use super::read::by_key;
+use super::remove::TOMBSTONES;
 use super::{indexes, query};
 use crate::settings::StorageSettings;
 use crate::storage::{Durability, Storage, migrate};
@@ -196,4 +199,31 @@ async fn indexes_are_built_and_cleared_along_their_keys() {
         &["USING PRIMARY KEY (index_id=? AND (value,record_id)<(?,?))"],
         &["record_values_pkey", "ROW(value, record_id) <= ROW"],
     );
+}
+
+#[tokio::test]
+async fn lists_changes_and_removals_run_along_their_indexes() {
+    let (storage, _directory) = storage().await;
+    let (from_key, under_prefix) = (by_key(true, false), by_key(false, true));
+    let (tombstones, bounds) = ("records_tombstones", "collection_id=? AND delete_time>? AND delete_time<?");
+    for (sql, values, index, bounds) in [
+        (from_key.as_str(), &["5", "'5'"][..], "records_by_key", "collection_id=? AND key>?"),
+        (
+            under_prefix.as_str(),
+            &["5", "'1'", "'6'"],
+            "records_by_key",
+            "collection_id=? AND key>? AND key<?",
+        ),
+        (CHANGES.as_str(), &["5", "9000", "0"], "records_by_seq", "collection_id=? AND seq>?"),
+        (NEWEST.as_str(), &["5", "9000"], "records_by_seq", "collection_id=? AND seq<?"),
+        (TOMBSTONES, &["5", "9000", "256"], tombstones, bounds),
+    ] {
+        let plan = plan(&storage, sql, values).await;
+        let by_index = if is_postgres() { index.to_owned() } else { format!("INDEX {index} ({bounds})") };
+        assert!(plan.contains(&by_index), "{by_index} is missing in\n{plan}");
+        // Tombstones in between are passed over, which PostgreSQL calls a filter.
+        for forbidden in ["TEMP B-TREE", "SCAN record", "Sort", "Seq Scan", "Bitmap"] {
+            assert!(!plan.contains(forbidden), "{forbidden} in\n{plan}");
+        }
+    }
 }

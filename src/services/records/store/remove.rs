@@ -39,7 +39,7 @@ pub(super) const TOMBSTONES: &str = r#"SELECT "id", "seq" FROM "records" WHERE "
     AND "delete_time" <= $2 ORDER BY "delete_time" LIMIT $3"#;
 const PURGED: &str =
     r#"UPDATE "record_collections" SET "purged_seq" = $1, "tombstone_count" = $2 WHERE "id" = $3"#;
-pub(super) const REMAINS: &str = r#"DELETE FROM "records" WHERE "id" IN
+const REMAINS: &str = r#"DELETE FROM "records" WHERE "id" IN
     (SELECT "id" FROM "records" WHERE "collection_id" = $1 ORDER BY "key" LIMIT $2)"#;
 /// What there is to do at a time.
 pub async fn due(db: &Db<'_>, now_us: i64, retention_us: i64, unseen_since_us: i64) -> Result<Due> {
