@@ -54,8 +54,7 @@ pub async fn up(storage: &Storage, to: Option<&str>, mut progress: impl FnMut(&s
                     // Another sidecar was faster.
                     return Ok(());
                 }
-                let Db::Connection(connection) = &**tx else { return Err(unreachable_backend()) };
-                Ok(Migrator::up(*connection, Some(1)).await?)
+                Ok(Migrator::up(tx.connection(), Some(1)).await?)
             })
         });
         step.await.map_err(|error| failed(&change.name, &error))?;
@@ -83,8 +82,7 @@ pub async fn down(
                 if !applied(tx).await?.contains(name) {
                     return Ok(());
                 }
-                let Db::Connection(connection) = &**tx else { return Err(unreachable_backend()) };
-                Ok(Migrator::down(*connection, Some(1)).await?)
+                Ok(Migrator::down(tx.connection(), Some(1)).await?)
             })
         });
         step.await.map_err(|error| failed(&change.name, &error))?;
@@ -122,8 +120,4 @@ async fn applied(db: &Db<'_>) -> Result<HashSet<String>> {
 
 fn failed(name: &str, error: &Error) -> Error {
     Error::Refused(format!("migration {name} failed and was rolled back: {error}"))
-}
-
-fn unreachable_backend() -> Error {
-    Error::internal("migrations run on the engine's own connection")
 }

@@ -8,6 +8,7 @@
 //! Architecture invariant: nothing outside this folder knows which database there is.
 
 mod counters;
+mod db;
 pub mod examine;
 pub mod idempotency;
 pub mod migrate;
@@ -28,8 +29,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use sea_orm::{
-    ActiveModelTrait, ConnectionTrait as _, DatabaseConnection, DatabaseExecutor, DbBackend, EntityTrait,
-    IntoActiveModel, PrimaryKeyTrait, QueryTrait as _, Statement, Value,
+    ActiveModelTrait, ConnectionTrait as _, DbBackend, EntityTrait, IntoActiveModel, PrimaryKeyTrait,
+    QueryTrait as _, Statement, Value,
 };
 use tokio::sync::watch;
 
@@ -37,11 +38,11 @@ use crate::error::{Error, Result};
 use crate::settings::StorageSettings;
 
 pub use crate::settings::Durability;
+pub use db::{Db, FromRow, FromValue, Row};
 pub use operation::{Failing, Operation, Rank, RowLock};
 pub use wake::{Wake, Wakened};
 
-/// A database to query: what SeaORM's entities and statements take.
-pub type Db<'t> = DatabaseExecutor<'t>;
+pub(crate) use db::row;
 
 /// The database inside a write.
 pub struct Tx<'t> {
@@ -55,8 +56,7 @@ pub struct Tx<'t> {
 type FollowUp = Box<dyn FnOnce() + Send>;
 
 impl<'t> Tx<'t> {
-    fn new(connection: &'t DatabaseConnection) -> Self {
-        let db = Db::Connection(connection);
+    fn new(db: Db<'t>) -> Self {
         Self { db, follow_ups: Mutex::default(), topics: Mutex::default(), is_repeat: AtomicBool::new(false) }
     }
 
@@ -95,11 +95,12 @@ impl<'t> Tx<'t> {
         }
     }
 
-    /// Locks the rows of a SELECT that is written out, until the commit; costs nothing where there is one writer.
+    /// Locks the rows of a SELECT that is written out, in its order, until the commit; costs nothing where there is one writer.
     pub async fn lock(&self, select: &str, values: impl IntoIterator<Item = Value>) -> Result<()> {
         let backend = self.db.get_database_backend();
         if backend != DbBackend::Sqlite {
-            let select = self.locking(select).into_owned();
+            // The rows themselves, which may be many, stay where they are.
+            let select = format!(r#"SELECT count(*) FROM ({}) AS "locked""#, self.locking(select));
             self.db.query_all_raw(Statement::from_sql_and_values(backend, select, values)).await?;
         }
         Ok(())

@@ -3,11 +3,11 @@
 //! The first failure of a transaction is kept with its meaning: SeaORM's errors carry only text, and a transaction in which
 //! a statement has failed is over, whatever the operation makes of the error.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use sea_orm::{
     DatabaseConnection, DbBackend, DbErr, ProxyDatabaseConnector, ProxyDatabaseTrait, ProxyExecResult,
     ProxyRow, RuntimeErr, Statement, Value,
@@ -23,6 +23,7 @@ use super::failure::{Failure, FailureKind};
 use super::outage::Outage;
 use crate::clock;
 use crate::storage::counters::Counters;
+use crate::storage::db::{Found, Statements};
 
 /// Statements that take longer are logged and counted.
 const SLOW: Duration = Duration::from_millis(100);
@@ -154,12 +155,16 @@ impl Executor {
         Ok(ProxyExecResult { last_insert_id: 0, rows_affected: result.rows_affected() })
     }
 
-    async fn query(&self, statement: &Statement) -> Result<Vec<ProxyRow>, DbErr> {
+    /// The rows of a query, by the places of their columns.
+    async fn find(&self, statement: &Statement) -> Result<Found, DbErr> {
         let arguments = arguments(statement)?;
         let mut connection = self.connection.lock().await;
         let query = sqlx::query_with(AssertSqlSafe(statement.sql.clone()), arguments);
         let rows = self.timed(statement, query.fetch_all(&mut *connection)).await?;
-        rows.iter().map(row).collect()
+        let names =
+            rows.first().map(|row| row.columns().iter().map(|column| column.name().to_owned()).collect());
+        let rows = rows.iter().map(values).collect::<Result<_, _>>()?;
+        Ok(Found { names: names.unwrap_or_default(), rows })
     }
 
     async fn execute_unprepared(&self, statement: &Statement) -> Result<ProxyExecResult, DbErr> {
@@ -170,6 +175,12 @@ impl Executor {
     }
 }
 
+impl Statements for Executor {
+    fn rows<'a>(&'a self, statement: &'a Statement) -> BoxFuture<'a, Result<Found, DbErr>> {
+        Box::pin(self.find(statement))
+    }
+}
+
 /// SeaORM's way in. Its own transactions are the engine's business: begin, commit and rollback do nothing here.
 #[derive(Debug)]
 struct Proxy(Arc<Executor>);
@@ -177,7 +188,7 @@ struct Proxy(Arc<Executor>);
 #[async_trait::async_trait]
 impl ProxyDatabaseTrait for Proxy {
     async fn query(&self, statement: Statement) -> Result<Vec<ProxyRow>, DbErr> {
-        self.0.query(&statement).await
+        Ok(self.0.find(&statement).await?.into_proxy_rows())
     }
 
     async fn execute(&self, statement: Statement) -> Result<ProxyExecResult, DbErr> {
@@ -219,14 +230,12 @@ fn add(arguments: &mut PgArguments, value: &Value) -> Result<(), sqlx::error::Bo
     }
 }
 
-fn row(row: &PgRow) -> Result<ProxyRow, DbErr> {
-    let mut values = BTreeMap::new();
-    for column in row.columns() {
-        let value = decode(row, column.ordinal(), column.type_info().name())
-            .map_err(|error| DbErr::Type(format!("column {}: {error}", column.name())))?;
-        values.insert(column.name().to_owned(), value);
-    }
-    Ok(ProxyRow { values })
+fn values(row: &PgRow) -> Result<Vec<Value>, DbErr> {
+    let decoded = row.columns().iter().map(|column| {
+        decode(row, column.ordinal(), column.type_info().name())
+            .map_err(|error| DbErr::Type(format!("column {}: {error}", column.name())))
+    });
+    decoded.collect()
 }
 
 fn decode(row: &PgRow, index: usize, kind: &str) -> sqlx::Result<Value> {

@@ -123,7 +123,7 @@ where
             session.give_up(&failure);
             return Ended::Failed(failure);
         }
-        let db = Db::Connection(&database);
+        let db = Db::new(&database, &*executor);
         let outcome = AssertUnwindSafe((self.op)(&db, &self.input)).catch_unwind().await;
         let ended = match (outcome, executor.take_failure()) {
             (_, Some(failure)) => Ended::Failed(failure),
@@ -234,7 +234,7 @@ where
         executor: &Executor,
         database: &DatabaseConnection,
     ) -> Ended<(T, Vec<FollowUp>)> {
-        let tx = Tx::new(database);
+        let tx = Tx::new(Db::new(database, executor));
         let outcome = AssertUnwindSafe((self.op)(&tx, &self.input)).catch_unwind().await;
         let value = match (outcome, executor.take_failure()) {
             // A statement failed, so the transaction is over, whatever the operation made of that.

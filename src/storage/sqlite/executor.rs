@@ -3,12 +3,12 @@
 //! Values are decoded by the column's declared type, because a value of another type than the entity's reads as NULL in
 //! SeaORM's proxy rows. The last failure is kept with its extended code: SeaORM's errors carry only text.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, ToSql, ffi};
 use sea_orm::{
@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::clock;
 use crate::error::Error;
 use crate::storage::counters::Counters;
+use crate::storage::db::{Found, Statements};
 
 /// Statements that take longer are logged and counted.
 const SLOW: Duration = Duration::from_millis(100);
@@ -207,29 +208,39 @@ impl Executor {
         })
     }
 
-    fn query(&self, statement: &Statement) -> Result<Vec<ProxyRow>, DbErr> {
+    /// The rows of a query, by the places of their columns; `names` tells whether those of the columns are asked for.
+    fn find(&self, statement: &Statement, with_names: bool) -> Result<Found, DbErr> {
         self.timed(statement, |connection| {
             let mut prepared = connection.prepare_cached(&statement.sql)?;
             if !prepared.readonly() {
                 self.has_written.store(true, Ordering::Relaxed);
             }
             bind(&mut prepared, statement)?;
-            let columns: Vec<(String, Declared)> = prepared
-                .columns()
-                .iter()
-                .map(|column| (column.name().to_owned(), Declared::of(column.decl_type())))
-                .collect();
-            let mut rows = prepared.raw_query();
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                let mut values = BTreeMap::new();
-                for (index, (name, declared)) in columns.iter().enumerate() {
-                    values.insert(name.clone(), decode(row.get_ref(index)?, *declared, index)?);
-                }
-                found.push(ProxyRow { values });
+            let columns = prepared.columns();
+            let declared: Vec<Declared> =
+                columns.iter().map(|column| Declared::of(column.decl_type())).collect();
+            let names = match with_names {
+                true => columns.iter().map(|column| column.name().to_owned()).collect(),
+                false => Vec::new(),
+            };
+            drop(columns);
+            let mut found = prepared.raw_query();
+            let mut rows = Vec::new();
+            while let Some(row) = found.next()? {
+                let values = declared
+                    .iter()
+                    .enumerate()
+                    .map(|(index, declared)| decode(row.get_ref(index)?, *declared, index));
+                rows.push(values.collect::<rusqlite::Result<_>>()?);
             }
-            Ok(found)
+            Ok(Found { names, rows })
         })
+    }
+}
+
+impl Statements for Executor {
+    fn rows<'a>(&'a self, statement: &'a Statement) -> BoxFuture<'a, Result<Found, DbErr>> {
+        Box::pin(std::future::ready(self.find(statement, cfg!(debug_assertions))))
     }
 }
 
@@ -240,7 +251,7 @@ struct Proxy(Arc<Executor>);
 #[async_trait::async_trait]
 impl ProxyDatabaseTrait for Proxy {
     async fn query(&self, statement: Statement) -> Result<Vec<ProxyRow>, DbErr> {
-        self.0.query(&statement)
+        Ok(self.0.find(&statement, true)?.into_proxy_rows())
     }
 
     async fn execute(&self, statement: Statement) -> Result<ProxyExecResult, DbErr> {

@@ -55,7 +55,7 @@ where
     }
 
     fn run(self: Box<Self>, executor: &Executor, database: &DatabaseConnection) -> Option<Failure> {
-        let db = Db::Connection(database);
+        let db = Db::new(database, executor);
         let run = catch_unwind(AssertUnwindSafe(|| (self.op)(&db, &self.input).now_or_never()));
         let outcome = match run {
             Ok(Some(outcome)) => outcome,

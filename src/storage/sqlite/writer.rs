@@ -23,7 +23,7 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::settings::Durability;
 use crate::storage::counters::Counters;
-use crate::storage::{FollowUp, Tx, Wake};
+use crate::storage::{Db, FollowUp, Tx, Wake};
 
 /// A write on its way to the writer.
 pub(super) struct Queued {
@@ -78,7 +78,7 @@ where
     }
 
     fn run(&mut self, executor: &Executor, database: &DatabaseConnection) -> bool {
-        let tx = Tx::new(database);
+        let tx = Tx::new(Db::new(database, executor));
         let run = catch_unwind(AssertUnwindSafe(|| (self.op)(&tx, &self.input).now_or_never()));
         let outcome = match run {
             Ok(Some(outcome)) => outcome,

@@ -9,8 +9,7 @@ mod rows;
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func};
 use sea_orm::{
-    ColumnTrait as _, Condition, ConnectionTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _,
-    QuerySelect as _, Set, Statement,
+    ColumnTrait as _, Condition, EntityTrait as _, FromQueryResult, QueryFilter as _, QuerySelect as _, Set,
 };
 
 use uuid::Uuid;
@@ -374,8 +373,8 @@ async fn add_usage(tx: &Tx<'_>, namespace_id: i64, by: Usage) -> Result<()> {
     if by.is_zero() {
         return Ok(());
     }
-    let values = [by.entry_count.into(), by.stored_bytes.into(), namespace_id.into()];
-    tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), ADD_USAGE, values)).await?;
+    let values = vec![by.entry_count.into(), by.stored_bytes.into(), namespace_id.into()];
+    tx.run(ADD_USAGE, values).await?;
     Ok(())
 }
 

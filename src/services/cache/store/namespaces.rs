@@ -2,8 +2,8 @@
 
 use sea_orm::sea_query::{Expr, ExprTrait as _, LockType};
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, FromQueryResult, PaginatorTrait as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Set, Statement,
+    ColumnTrait as _, EntityTrait as _, FromQueryResult, PaginatorTrait as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Set,
 };
 
 use super::Doomed;
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::services::cache::domain::{Limits, Namespace, Reads, Stats, Usage};
 use crate::services::cache::entity::{entries, namespaces};
 use crate::settings::{Durability, Eviction};
-use crate::storage::{Db, Rank, RowLock, Tx};
+use crate::storage::{Db, Rank, RowLock, Tx, row};
 
 /// What the name of a namespace that is being deleted begins with; no caller can name it.
 const DELETED: &str = "#";
@@ -74,12 +74,18 @@ const BY_NAME: &str = r#"SELECT "id", "name", "entries_max", "bytes_max", "ttl_u
     "durability", "entry_count", "stored_bytes", "hit_count", "miss_count", "stale_count", "evicted_count",
     "expired_count", "create_time", "update_time" FROM "cache_namespaces" WHERE "name" = $1"#;
 
+row! {
+    impl namespaces::Model {
+        id, name, entries_max, bytes_max, ttl_us, stale_window_us, eviction, durability, entry_count, stored_bytes, hit_count, miss_count,
+        stale_count, evicted_count, expired_count, create_time, update_time,
+    }
+}
+
 /// The namespace of that name and what it holds, locked as [`lock`](super::lock) does.
 pub async fn find_with_usage(tx: &Tx<'_>, name: &str) -> Result<Option<(Namespace, Usage)>> {
-    let statement =
-        Statement::from_sql_and_values(tx.get_database_backend(), tx.locking(BY_NAME), [name.into()]);
-    let Some(row) = tx.query_one_raw(statement).await? else { return Ok(None) };
-    let row = namespaces::Model::from_query_result(&row, "")?;
+    let Some(row) = tx.row::<namespaces::Model>(&tx.locking(BY_NAME), vec![name.into()]).await? else {
+        return Ok(None);
+    };
     let usage = usage(&row);
     Ok(Some((namespace(row)?, usage)))
 }

@@ -1,8 +1,6 @@
 //! Storing entries.
 
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _, Set, Statement, Value,
-};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, Set, Value};
 
 use super::rows::{self, Current};
 use super::{KIND_NEGATIVE, KIND_VALUE};
@@ -115,7 +113,7 @@ async fn store(
     match current {
         Some(current) => {
             values.push(current.id.into());
-            tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), UPDATE, values)).await?;
+            tx.run(UPDATE, values).await?;
         }
         None => {
             values.extend([namespace.id.into(), entry.key.as_str().into()]);

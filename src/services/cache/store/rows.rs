@@ -1,14 +1,13 @@
 //! Rows of `cache_entries` and what they mean.
 
 use bytes::Bytes;
-use sea_orm::{ConnectionTrait as _, FromQueryResult, Statement};
 use uuid::Uuid;
 
 use super::{KIND_NEGATIVE, KIND_PLACE, KIND_VALUE};
 use crate::error::{Error, Result};
 use crate::services::cache::domain::{Content, Entry, Usage};
 use crate::services::cache::entity::entries;
-use crate::storage::Tx;
+use crate::storage::{Tx, row};
 
 /// Between the tags of the column `tags`; no tag has a control character.
 const TAG_SEPARATOR: char = '\u{1F}';
@@ -18,20 +17,22 @@ const CURRENT: &str = r#"SELECT "id", "kind", "tags", "stored_bytes", "revision"
     "stale_until_time", "access_count", "lease_token", "lease_expire_time"
     FROM "cache_entries" WHERE "namespace_id" = $1 AND "key" = $2"#;
 
-/// What a write needs to know of the row that is there: all but the content.
-#[derive(Clone, Debug, FromQueryResult)]
-pub(super) struct Current {
-    pub(super) id: i64,
-    pub(super) kind: i64,
-    pub(super) tags: String,
-    pub(super) stored_bytes: i64,
-    pub(super) revision: i64,
-    pub(super) create_time: i64,
-    pub(super) expire_time: Option<i64>,
-    pub(super) stale_until_time: Option<i64>,
-    pub(super) access_count: i64,
-    pub(super) lease_token: Option<Uuid>,
-    pub(super) lease_expire_time: Option<i64>,
+row! {
+    /// What a write needs to know of the row that is there: all but the content.
+    #[derive(Clone, Debug)]
+    pub(super) struct Current {
+        pub(super) id: i64,
+        pub(super) kind: i64,
+        pub(super) tags: String,
+        pub(super) stored_bytes: i64,
+        pub(super) revision: i64,
+        pub(super) create_time: i64,
+        pub(super) expire_time: Option<i64>,
+        pub(super) stale_until_time: Option<i64>,
+        pub(super) access_count: i64,
+        pub(super) lease_token: Option<Uuid>,
+        pub(super) lease_expire_time: Option<i64>,
+    }
 }
 
 impl Current {
@@ -54,10 +55,7 @@ impl Current {
 
 /// The row of a key, whatever its kind.
 pub(super) async fn current(tx: &Tx<'_>, namespace_id: i64, key: &str) -> Result<Option<Current>> {
-    let values = [namespace_id.into(), key.into()];
-    let statement = Statement::from_sql_and_values(tx.get_database_backend(), CURRENT, values);
-    let row = tx.query_one_raw(statement).await?;
-    Ok(row.map(|row| Current::from_query_result(&row, "")).transpose()?)
+    tx.row(CURRENT, vec![namespace_id.into(), key.into()]).await
 }
 
 /// When a row may go: at the end of everything that it serves. None: never.

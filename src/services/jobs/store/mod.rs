@@ -9,16 +9,13 @@ mod rows;
 mod stats;
 
 use sea_orm::sea_query::LockType;
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, FromQueryResult as _, PaginatorTrait as _,
-    QueryFilter as _, QuerySelect as _, Statement,
-};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _};
 use uuid::Uuid;
 
 use super::domain::{Job, Refusal};
 use super::entity::jobs;
 use crate::error::{Error, Result};
-use crate::storage::{Db, Rank, RowLock, Tx};
+use crate::storage::{Db, Rank, RowLock, Tx, row};
 
 pub use list::{Filter, JobKey, Page, list, list_results};
 pub use remove::{delete, due, remove_remains, retire};
@@ -35,9 +32,15 @@ pub enum Metadata {
 }
 
 /// Written out, because they are run for every result of a task: building them would cost more than running them.
-const WITHOUT_METADATA: &str = r#"SELECT "row_id", "id", "type", "status", "counted_by", "total_count", "successful_count",
+const WITHOUT_METADATA: &str = r#"SELECT "row_id", "id", "type" AS "job_type", "status", "counted_by", "total_count", "successful_count",
     "failed_count", "auto_complete", "error_code", "error_message", "revision", "create_time", "start_time", "update_time",
     "end_time", '' AS "metadata_json" FROM "jobs" WHERE "id" = $1"#;
+row! {
+    impl jobs::Model {
+        row_id, id, job_type, status, counted_by, total_count, successful_count, failed_count, auto_complete, error_code, error_message,
+        revision, create_time, start_time, update_time, end_time, metadata_json,
+    }
+}
 const COUNT: &str = r#"UPDATE "jobs" SET "counted_by" = $1, "total_count" = $2, "successful_count" = $3,
     "failed_count" = $4, "revision" = $5, "update_time" = $6 WHERE "row_id" = $7"#;
 
@@ -51,7 +54,7 @@ pub fn lock_of(id: Uuid) -> RowLock {
 pub async fn find(db: &Db<'_>, id: Uuid, metadata: Metadata) -> Result<Job> {
     let row = match metadata {
         Metadata::Read => jobs::Entity::find().filter(jobs::Column::Id.eq(id)).one(db).await?,
-        Metadata::Left => without_metadata(db, WITHOUT_METADATA, id).await?,
+        Metadata::Left => db.row(WITHOUT_METADATA, vec![id.into()]).await?,
     };
     rows::job(row.ok_or(Error::JobNotFound)?)
 }
@@ -68,15 +71,9 @@ pub async fn lock(tx: &Tx<'_>, id: Uuid, metadata: Metadata) -> Result<Job> {
             let query = jobs::Entity::find().filter(jobs::Column::Id.eq(id));
             query.lock(LockType::NoKeyUpdate).one(&**tx).await?
         }
-        Metadata::Left => without_metadata(tx, &tx.locking(WITHOUT_METADATA), id).await?,
+        Metadata::Left => tx.row(&tx.locking(WITHOUT_METADATA), vec![id.into()]).await?,
     };
     rows::job(row.ok_or(Error::JobNotFound)?)
-}
-
-async fn without_metadata(db: &Db<'_>, sql: &str, id: Uuid) -> Result<Option<jobs::Model>> {
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [id.into()]);
-    let row = db.query_one_raw(statement).await?;
-    Ok(row.map(|row| jobs::Model::from_query_result(&row, "")).transpose()?)
 }
 
 /// Stores a job that is made. Error: JobExists.
@@ -111,8 +108,7 @@ async fn save(tx: &Tx<'_>, before: &Job, mut job: Job, now_us: i64) -> Result<Jo
     job.revision += 1;
     job.update_us = now_us;
     if job.status == before.status {
-        let values = rows::count_values(&job);
-        tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), COUNT, values)).await?;
+        tx.run(COUNT, rows::count_values(&job).into()).await?;
         return Ok(job);
     }
     jobs::Entity::update_many()

@@ -107,7 +107,11 @@ async fn results_are_found_by_their_indexes() {
     };
     for count in [1, 4, 256] {
         let items = vec![item.clone(); count];
-        let plan = plan(&storage, move |backend| of_items(backend, 1, &items)).await;
+        let plan = plan(&storage, move |backend| {
+            let (sql, values) = of_items(1, &items);
+            Statement::from_sql_and_values(backend, sql, values)
+        })
+        .await;
         assert_runs_on(&plan, "job_results_by_item", "items");
         assert!(plan.contains("item_key=?"), "{plan}");
     }

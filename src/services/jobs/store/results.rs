@@ -3,24 +3,22 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, FromQueryResult, QueryFilter as _,
-    Set, Statement, Value,
-};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, Set, Value};
 use uuid::Uuid;
 
 use super::{Metadata, lock, rows, save};
 use crate::error::Result;
 use crate::services::jobs::domain::{AddOutcome, CountedBy, Counts, Job, NewResult};
 use crate::services::jobs::entity::results;
-use crate::storage::{Tx, chunks};
+use crate::storage::{Tx, chunks, row};
 
-/// A recorded result, as far as another one for its item needs to know it.
-#[derive(FromQueryResult)]
-struct Recorded {
-    item_key: String,
-    number: i64,
-    error_code: Option<String>,
+row! {
+    /// A recorded result, as far as another one for its item needs to know it.
+    struct Recorded {
+        item_key: String,
+        number: i64,
+        error_code: Option<String>,
+    }
 }
 
 /// Records `new` results of a job and counts them; answers with an outcome for each, and with the job without its metadata.
@@ -58,17 +56,15 @@ pub async fn add_results(
 async fn recorded(tx: &Tx<'_>, job_row_id: i64, new: &[NewResult]) -> Result<HashMap<String, Recorded>> {
     let mut found = HashMap::new();
     for chunk in chunks(new) {
-        let rows = tx.query_all_raw(of_items(tx.get_database_backend(), job_row_id, chunk)).await?;
-        for row in rows {
-            let row = Recorded::from_query_result(&row, "")?;
-            found.insert(row.item_key.clone(), row);
-        }
+        let (sql, values) = of_items(job_row_id, chunk);
+        let rows = tx.rows::<Recorded>(&sql, values).await?;
+        found.extend(rows.into_iter().map(|row| (row.item_key.clone(), row)));
     }
     Ok(found)
 }
 
 /// Written out like the insert below: building it with values would cost more than running it.
-pub(super) fn of_items(backend: DbBackend, job_row_id: i64, items: &[NewResult]) -> Statement {
+pub(super) fn of_items(job_row_id: i64, items: &[NewResult]) -> (String, Vec<Value>) {
     let mut sql = String::from(
         r#"SELECT "item_key", "number", "error_code" FROM "job_results" WHERE "job_row_id" = $1 AND "item_key" IN ("#,
     );
@@ -76,7 +72,7 @@ pub(super) fn of_items(backend: DbBackend, job_row_id: i64, items: &[NewResult])
     sql.push(')');
     let mut values: Vec<Value> = vec![job_row_id.into()];
     values.extend(items.iter().map(|item| Value::from(item.item_key.as_str())));
-    Statement::from_sql_and_values(backend, sql, values)
+    (sql, values)
 }
 
 /// `$first, …`, so many.
@@ -142,9 +138,7 @@ async fn insert(
                 result.data_json.as_str().into(),
             ]);
         }
-        let statement =
-            Statement::from_sql_and_values(tx.get_database_backend(), insert_of(chunk.len()), values);
-        tx.execute_raw(statement).await?;
+        tx.run(&insert_of(chunk.len()), values).await?;
     }
     Ok(())
 }

@@ -1,13 +1,11 @@
 //! What is done to tasks by hand: cancelling, retrying, redriving dead letters.
 
-use sea_orm::FromQueryResult;
-
 use super::ends::{Ending, Step};
 use super::rows::{self, Current};
-use super::sql;
 use crate::error::{Error, Result};
 use crate::services::queue::domain::{EventKind, State, order_key};
 use crate::services::queue::rules::Next;
+use crate::storage::row;
 
 const CANCEL: &str = r#"UPDATE "queue_tasks" SET "is_cancelling" = TRUE WHERE "id" = $1"#;
 const FINISHED: &str = r#"SELECT "finish_time", "error" FROM "queue_tasks" WHERE "id" = $1"#;
@@ -38,7 +36,7 @@ pub async fn cancel(step: &mut Step<'_>, task_ids: &[i64]) -> Result<Vec<Result<
             }
             State::Claimed | State::Running => {
                 if !row.is_cancelling {
-                    sql::execute(step.tx, CANCEL, vec![row.id.into()]).await?;
+                    step.tx.run(CANCEL, vec![row.id.into()]).await?;
                     step.log(row, &Ending::plain(EventKind::CancelRequested), None).await?;
                     row.is_cancelling = true;
                 }
@@ -79,15 +77,16 @@ pub async fn retry(step: &mut Step<'_>, task_ids: &[i64], first_us: i64) -> Resu
 
 /// Queues at most `most` dead letters of some types again, the oldest first; tells how many, and whether there are more.
 pub async fn redrive(step: &mut Step<'_>, type_ids: &[i64], most: i64, first_us: i64) -> Result<(i64, bool)> {
-    #[derive(FromQueryResult)]
-    struct Dead {
-        id: i64,
-        finish_time: i64,
+    row! {
+        struct Dead {
+            id: i64,
+            finish_time: i64,
+        }
     }
     let mut found: Vec<Dead> = Vec::new();
     for type_id in type_ids {
         let values = vec![(*type_id).into(), most.saturating_add(1).into()];
-        found.extend(sql::all::<Dead>(step.tx, DEAD_LETTERS, values).await?);
+        found.extend(step.tx.rows::<Dead>(DEAD_LETTERS, values).await?);
     }
     found.sort_unstable_by_key(|dead| (dead.finish_time, dead.id));
     let most = usize::try_from(most).unwrap_or(usize::MAX);
@@ -108,15 +107,16 @@ pub async fn redrive(step: &mut Step<'_>, type_ids: &[i64], most: i64, first_us:
 }
 
 async fn renew(step: &mut Step<'_>, row: &mut Current, ready_us: i64) -> Result<()> {
-    #[derive(FromQueryResult)]
-    struct Finished {
-        finish_time: Option<i64>,
-        error: Option<String>,
+    row! {
+        struct Finished {
+            finish_time: Option<i64>,
+            error: Option<String>,
+        }
     }
     let named = step.names.of_task(step.tx, row.type_id).await?;
     let from = row.state()?;
     if from.is_finished()
-        && let Some(end) = sql::one::<Finished>(step.tx, FINISHED, vec![row.id.into()]).await?
+        && let Some(end) = step.tx.row::<Finished>(FINISHED, vec![row.id.into()]).await?
     {
         // The row will not tell this end any more.
         let kind = if from == State::Failed { EventKind::Failed } else { EventKind::Cancelled };
@@ -129,12 +129,12 @@ async fn renew(step: &mut Step<'_>, row: &mut Current, ready_us: i64) -> Result<
             row.claim_time.into(),
             end.error.into(),
         ];
-        sql::execute(step.tx, LOG, values).await?;
+        step.tx.run(LOG, values).await?;
     }
     let create_us = row.create_us();
     row.order_key = order_key(ready_us, row.priority, named.queue.rules.is_lifo);
     let values = vec![row.order_key.into(), Some(create_us).into(), row.id.into()];
-    sql::execute(step.tx, RENEW, values).await?;
+    step.tx.run(RENEW, values).await?;
     (row.create_time, row.claim_time, row.worker_id) = (Some(create_us), None, None);
     step.log(row, &Ending::plain(EventKind::Requeued), None).await?;
     step.effects.moved(row.type_id, Some(from), Some(State::Queued));

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{FromQueryResult, Value};
+use sea_orm::Value;
 use uuid::Uuid;
 
 use super::ends::Step;
@@ -12,6 +12,7 @@ use super::keys::{self, KeyRow};
 use super::{rows, sql};
 use crate::error::{Error, Result};
 use crate::services::queue::domain::{Holder, KeyLimits, State, Task, ready_us};
+use crate::storage::row;
 
 /// What the claim reads of a task. The type is given by a subquery, so that nothing of a paused one is found; the same for a
 /// worker that is not alive.
@@ -60,24 +61,26 @@ pub struct Claim {
     pub state: State,
 }
 
-#[derive(Clone, Debug, FromQueryResult)]
-struct Candidate {
-    id: i64,
-    type_id: i64,
-    priority: i64,
-    token: i64,
-    failure_count: i64,
-    order_key: i64,
-    create_time: Option<i64>,
-    run_time: Option<i64>,
-    retries_max: Option<i64>,
-    timeout_us: Option<i64>,
-    key_id: Option<i64>,
-    schedule_id: Option<i64>,
-    job_id: Option<Uuid>,
-    job_item_key: Option<String>,
-    error: Option<String>,
-    parameters: Option<String>,
+row! {
+    #[derive(Clone, Debug)]
+    struct Candidate {
+        id: i64,
+        type_id: i64,
+        priority: i64,
+        token: i64,
+        failure_count: i64,
+        order_key: i64,
+        create_time: Option<i64>,
+        run_time: Option<i64>,
+        retries_max: Option<i64>,
+        timeout_us: Option<i64>,
+        key_id: Option<i64>,
+        schedule_id: Option<i64>,
+        job_id: Option<Uuid>,
+        job_item_key: Option<String>,
+        error: Option<String>,
+        parameters: Option<String>,
+    }
 }
 
 /// What was claimed.
@@ -181,15 +184,16 @@ impl Round {
 
 /// How many to take of which type.
 async fn plan(step: &Step<'_>, claim: &Claim, count: i64) -> Result<Vec<(i64, i64)>> {
-    #[derive(FromQueryResult)]
-    struct Head {
-        type_id: i64,
-        head: Option<i64>,
+    row! {
+        struct Head {
+            type_id: i64,
+            head: Option<i64>,
+        }
     }
     if let [only] = claim.type_ids[..] {
         return Ok(vec![(only, count)]);
     }
-    let heads = sql::all::<Head>(step.tx, HEADS, vec![claim.queue_id.into()]).await?;
+    let heads = step.tx.rows::<Head>(HEADS, vec![claim.queue_id.into()]).await?;
     let is_wanted = |type_id| claim.type_ids.is_empty() || claim.type_ids.contains(&type_id);
     let mut heads: Vec<(i64, i64)> = heads
         .into_iter()
@@ -202,7 +206,7 @@ async fn plan(step: &Step<'_>, claim: &Claim, count: i64) -> Result<Vec<(i64, i6
     }
     let mut all = Vec::new();
     for (_, type_id) in &heads {
-        let keys = sql::all::<sql::Number>(step.tx, KEYS, vec![(*type_id).into(), count.into()]).await?;
+        let keys = step.tx.rows::<sql::Number>(KEYS, vec![(*type_id).into(), count.into()]).await?;
         all.extend(keys.into_iter().filter_map(|row| Some((row.number?, *type_id))));
     }
     all.sort_unstable();
@@ -217,7 +221,7 @@ async fn plan(step: &Step<'_>, claim: &Claim, count: i64) -> Result<Vec<(i64, i6
 
 async fn line(step: &Step<'_>, claim: &Claim, type_id: i64, count: i64) -> Result<Vec<Candidate>> {
     let values = vec![type_id.into(), worker_id(claim.holder).into(), count.into()];
-    sql::all::<Candidate>(step.tx, &step.tx.competing(LINE), values).await
+    step.tx.rows::<Candidate>(&step.tx.competing(LINE), values).await
 }
 
 fn worker_id(holder: Holder) -> i64 {
@@ -278,7 +282,7 @@ async fn take(
             values.push(claim.state.number().into());
             values.extend([worker_id.into(), Some(step.now.us).into(), expire_us.into()]);
             values.extend(chunk.iter().map(|id| Value::from(*id)));
-            sql::execute(step.tx, TAKE.text(chunk.len()), values).await?;
+            step.tx.run(TAKE.text(chunk.len()), values).await?;
         }
     }
     Ok(tasks)
@@ -329,11 +333,12 @@ async fn task(
 }
 
 async fn name(step: &Step<'_>, query: &str, id: i64) -> Result<Option<String>> {
-    #[derive(FromQueryResult)]
-    struct Name {
-        name: String,
+    row! {
+        struct Name {
+            name: String,
+        }
     }
-    Ok(sql::one::<Name>(step.tx, query, vec![id.into()]).await?.map(|row| row.name))
+    Ok(step.tx.row::<Name>(query, vec![id.into()]).await?.map(|row| row.name))
 }
 
 /// What a claim does with a task in line.

@@ -1,7 +1,5 @@
 //! What becomes due: run times, retries, leases, workers, keys. Each in small steps.
 
-use sea_orm::FromQueryResult;
-
 use super::ends::{Ending, Step};
 use super::rows::{CURRENT, Current};
 use super::{schedules, sql};
@@ -9,7 +7,7 @@ use crate::error::Result;
 use crate::services::queue::domain::{EventKind, State, What};
 use crate::services::queue::effects::Times;
 use crate::services::queue::rules::Next;
-use crate::storage::Db;
+use crate::storage::{Db, row};
 
 pub(super) const SCHEDULED: &str = r#"SELECT "id", "type_id" FROM "queue_tasks" WHERE "state" = 1 AND "expire_time" IS NULL
     AND "run_time" <= $1 ORDER BY "run_time" LIMIT $2"#;
@@ -60,15 +58,16 @@ pub async fn due(step: &mut Step<'_>, limits: &Limits, chance: u64) -> Result<us
         + unblocked(step, limits).await?)
 }
 
-#[derive(FromQueryResult)]
-struct Ready {
-    id: i64,
-    type_id: i64,
+row! {
+    struct Ready {
+        id: i64,
+        type_id: i64,
+    }
 }
 
 async fn scheduled(step: &mut Step<'_>, limits: &Limits) -> Result<usize> {
     let values = vec![step.now.wall_us.into(), limits.rows_max.into()];
-    let found = sql::all::<Ready>(step.tx, &step.tx.competing(SCHEDULED), values).await?;
+    let found = step.tx.rows::<Ready>(&step.tx.competing(SCHEDULED), values).await?;
     ready(step, &found).await?;
     Ok(found.len())
 }
@@ -76,7 +75,7 @@ async fn scheduled(step: &mut Step<'_>, limits: &Limits) -> Result<usize> {
 async fn ready(step: &mut Step<'_>, found: &[Ready]) -> Result<()> {
     for chunk in sql::chunks(found) {
         let values = chunk.iter().map(|row| row.id.into()).collect();
-        sql::execute(step.tx, READY.text(chunk.len()), values).await?;
+        step.tx.run(READY.text(chunk.len()), values).await?;
     }
     for row in found {
         step.effects.moved(row.type_id, Some(State::Scheduled), Some(State::Queued));
@@ -100,7 +99,7 @@ pub(super) fn orphans_query() -> String {
 async fn expired(step: &mut Step<'_>, limits: &Limits, chance: u64) -> Result<usize> {
     let select = expired_query();
     let values = vec![step.now.us.into(), limits.rows_max.into()];
-    let found = sql::all::<Current>(step.tx, &step.tx.competing(&select), values).await?;
+    let found = step.tx.rows::<Current>(&step.tx.competing(&select), values).await?;
     let count = found.len();
     let mut due = Vec::new();
     for (index, mut row) in (0_u64..).zip(found) {
@@ -119,10 +118,10 @@ async fn expired(step: &mut Step<'_>, limits: &Limits, chance: u64) -> Result<us
 async fn dead(step: &mut Step<'_>, limits: &Limits) -> Result<usize> {
     let since_us = step.now.us.saturating_sub(limits.worker_timeout_us);
     let values = vec![since_us.into(), limits.rows_max.into()];
-    let found = sql::all::<sql::Number>(step.tx, &step.tx.competing(DEAD), values).await?;
+    let found = step.tx.rows::<sql::Number>(&step.tx.competing(DEAD), values).await?;
     for worker_id in found.iter().filter_map(|row| row.number) {
         tracing::warn!(worker_id, "a worker has not beaten and is taken for dead");
-        sql::execute(step.tx, END, vec![step.now.us.into(), worker_id.into()]).await?;
+        step.tx.run(END, vec![step.now.us.into(), worker_id.into()]).await?;
     }
     Ok(found.len())
 }
@@ -131,7 +130,7 @@ async fn dead(step: &mut Step<'_>, limits: &Limits) -> Result<usize> {
 async fn orphans(step: &mut Step<'_>, limits: &Limits, chance: u64) -> Result<usize> {
     let select = orphans_query();
     let values = vec![step.now.us.saturating_sub(ENDED_US).into(), limits.rows_max.into()];
-    let found = sql::all::<Current>(step.tx, &step.tx.competing(&select), values).await?;
+    let found = step.tx.rows::<Current>(&step.tx.competing(&select), values).await?;
     let count = found.len();
     for (index, mut row) in (0_u64..).zip(found) {
         let chance = chance.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15));
@@ -143,7 +142,7 @@ async fn orphans(step: &mut Step<'_>, limits: &Limits, chance: u64) -> Result<us
 /// Keys whose rate has room again.
 async fn unblocked(step: &mut Step<'_>, limits: &Limits) -> Result<usize> {
     let values = vec![step.now.us.into(), limits.rows_max.into()];
-    let found = sql::all::<Unblocked>(step.tx, KEYS, values).await?;
+    let found = step.tx.rows::<Unblocked>(KEYS, values).await?;
     for row in &found {
         let rules = step.names.rules(step.tx, row.queue_id).await?;
         step.look_at_key(row.id, rules.key_limits);
@@ -151,10 +150,11 @@ async fn unblocked(step: &mut Step<'_>, limits: &Limits) -> Result<usize> {
     Ok(found.len())
 }
 
-#[derive(FromQueryResult)]
-struct Unblocked {
-    id: i64,
-    queue_id: i64,
+row! {
+    struct Unblocked {
+        id: i64,
+        queue_id: i64,
+    }
 }
 
 /// Takes a held task away from its holder. If the attempt took too long it has failed; otherwise it takes its old place, unless it
@@ -190,16 +190,17 @@ pub(super) async fn lose(
 
 /// When the next thing is due, as far as the tables tell.
 pub async fn next_due(db: &Db<'_>, worker_timeout_us: i64) -> Result<Times> {
-    #[derive(FromQueryResult)]
-    struct Row {
-        expire_us: Option<i64>,
-        beat_us: Option<i64>,
-        unblock_us: Option<i64>,
-        run_us: Option<i64>,
-        schedule_us: Option<i64>,
+    row! {
+        struct Row {
+            expire_us: Option<i64>,
+            beat_us: Option<i64>,
+            unblock_us: Option<i64>,
+            run_us: Option<i64>,
+            schedule_us: Option<i64>,
+        }
     }
     let earliest = |times: &[Option<i64>]| times.iter().flatten().min().copied().unwrap_or(i64::MAX);
-    let Some(row) = sql::one::<Row>(db, NEXT, Vec::new()).await? else {
+    let Some(row) = db.row::<Row>(NEXT, Vec::new()).await? else {
         return Ok(Times::NEVER);
     };
     let dead_us = row.beat_us.map(|beat_us| beat_us.saturating_add(worker_timeout_us));
@@ -209,6 +210,10 @@ pub async fn next_due(db: &Db<'_>, worker_timeout_us: i64) -> Result<Times> {
     })
 }
 
+/// The rows that the statements below change, in the order in which everybody locks them.
+const WORKERS_ALIVE: &str = r#"SELECT "id" FROM "queue_workers" WHERE "end_time" IS NULL ORDER BY "id""#;
+const TIMED_TASKS: &str =
+    r#"SELECT "id" FROM "queue_tasks" WHERE "expire_time" IS NOT NULL OR "state" IN (2, 3) ORDER BY "id""#;
 const GRACE_WORKERS: &str = r#"UPDATE "queue_workers" SET "beat_time" = $1 WHERE "end_time" IS NULL"#;
 const GRACE_LEASES: &str = r#"UPDATE "queue_tasks" SET "expire_time" = $1 WHERE "state" IN (2, 3)
     AND "expire_time" IS NOT NULL AND "expire_time" < $1"#;
@@ -222,9 +227,11 @@ const BY_WALL_CLOCK: &str = r#"UPDATE "queue_tasks" SET "expire_time" = NULL WHE
 /// report, nobody holds anything for longer than was said, and retries go by the wall clock.
 pub async fn begin(step: &mut Step<'_>, grace_us: i64) -> Result<()> {
     let now_us = step.now.us;
-    sql::execute(step.tx, GRACE_WORKERS, vec![now_us.into()]).await?;
-    sql::execute(step.tx, REBASE_LEASES, vec![now_us.into()]).await?;
-    sql::execute(step.tx, GRACE_LEASES, vec![now_us.saturating_add(grace_us).into()]).await?;
-    sql::execute(step.tx, BY_WALL_CLOCK, Vec::new()).await?;
+    step.tx.lock(WORKERS_ALIVE, []).await?;
+    step.tx.lock(TIMED_TASKS, []).await?;
+    step.tx.run(GRACE_WORKERS, vec![now_us.into()]).await?;
+    step.tx.run(REBASE_LEASES, vec![now_us.into()]).await?;
+    step.tx.run(GRACE_LEASES, vec![now_us.saturating_add(grace_us).into()]).await?;
+    step.tx.run(BY_WALL_CLOCK, Vec::new()).await?;
     Ok(())
 }

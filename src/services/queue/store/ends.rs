@@ -8,7 +8,7 @@ use sea_orm::Value;
 use super::job_results::JobResults;
 use super::names::{Named, Names};
 use super::rows::Current;
-use super::{Now, keys, sql};
+use super::{Now, keys};
 use crate::error::Result;
 use crate::services::queue::domain::{EventKind, KeyLimits, State, order_key};
 use crate::services::queue::effects::Effects;
@@ -144,14 +144,14 @@ impl<'t> Step<'t> {
                 if from == State::Running {
                     return Ok(());
                 }
-                sql::execute(self.tx, START, vec![row.id.into()]).await?;
+                self.tx.run(START, vec![row.id.into()]).await?;
                 self.log(row, ending, None).await?;
                 row.state = State::Running.number();
                 self.effects.moved(row.type_id, Some(from), Some(State::Running));
             }
             Next::Held(expire_us) => {
                 if row.expire_time != expire_us {
-                    sql::execute(self.tx, EXTEND, vec![expire_us.into(), row.id.into()]).await?;
+                    self.tx.run(EXTEND, vec![expire_us.into(), row.id.into()]).await?;
                     row.expire_time = expire_us;
                 }
                 if let Some(expire_us) = expire_us {
@@ -185,7 +185,7 @@ impl<'t> Step<'t> {
             ending.result.map(str::to_owned).into(),
             row.id.into(),
         ];
-        sql::execute(self.tx, FINISH, values).await?;
+        self.tx.run(FINISH, values).await?;
         self.job_results.note(row, state, ending, self.now.us);
         self.count(row, from, state, ending);
         self.release_key(row, from, named);
@@ -226,7 +226,7 @@ impl<'t> Step<'t> {
             ending.error.map(str::to_owned).into(),
             row.id.into(),
         ];
-        sql::execute(self.tx, REQUEUE, values).await?;
+        self.tx.run(REQUEUE, values).await?;
         self.count(row, from, state, ending);
         self.release_key(row, from, named);
         row.state = state.number();
@@ -266,7 +266,7 @@ impl<'t> Step<'t> {
             run_us.into(),
             ending.error.map(str::to_owned).into(),
         ];
-        sql::execute(self.tx, LOG, values).await?;
+        self.tx.run(LOG, values).await?;
         Ok(())
     }
 }

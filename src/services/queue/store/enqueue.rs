@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sea_orm::{FromQueryResult, Value};
+use sea_orm::Value;
 
 use super::ends::Step;
 use super::keys::{self, KeyRow};
 use super::{job_results, sql};
 use crate::error::{Error, Result};
 use crate::services::queue::domain::{Enqueued, KeyLimits, NewTask, Queue, State, Unique, When, order_key};
+use crate::storage::row;
 
 const INSERT: &str = r#"INSERT INTO "queue_tasks" ("type_id", "state", "priority", "token", "failure_count", "is_cancelling",
     "order_key", "create_time", "run_time", "expire_time", "retries_max", "timeout_us", "key_id", "schedule_id", "job_id", "job_item_key",
@@ -121,7 +122,7 @@ async fn add(
     if let Some(unique) = &task.unique {
         let update = if former.is_some() { UPDATE_UNIQUE } else { INSERT_UNIQUE };
         let values = vec![task_id.into(), create_us.into(), queue.id.into(), unique.key.as_str().into()];
-        sql::execute(step.tx, update, values).await?;
+        step.tx.run(update, values).await?;
     }
     Ok(Enqueued { task_id, is_duplicate: false, state: row.state })
 }
@@ -180,13 +181,14 @@ struct Former {
 }
 
 async fn former(step: &Step<'_>, queue_id: i64, unique: &Unique) -> Result<Option<Former>> {
-    #[derive(FromQueryResult)]
-    struct Row {
-        task_id: i64,
-        create_time: i64,
+    row! {
+        struct Row {
+            task_id: i64,
+            create_time: i64,
+        }
     }
     let values = vec![queue_id.into(), unique.key.as_str().into()];
-    let Some(row) = sql::one::<Row>(step.tx, &step.tx.locking(UNIQUE), values).await? else {
+    let Some(row) = step.tx.row::<Row>(&step.tx.locking(UNIQUE), values).await? else {
         return Ok(None);
     };
     let state = sql::number(step.tx, STATE, vec![row.task_id.into()]).await?.and_then(State::of);

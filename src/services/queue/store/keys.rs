@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::{FromQueryResult, Value};
+use sea_orm::Value;
 
 use super::ends::{Released, Step};
 use super::sql;
 use crate::error::{Error, Result};
 use crate::services::queue::domain::{KeyLimits, Queue, State};
 use crate::services::queue::rules::{KeyUse, ROOM_MAX};
-use crate::storage::{Rank, RowLock, Tx};
+use crate::storage::{Rank, RowLock, Tx, row};
 
 const BY_ID: &str = r#"SELECT "id", "queue_id", "name", "has_own", "held_max", "claims_max", "claims_period_us", "held_count",
     "blocked_count", "claims_time", "unblock_time" FROM "queue_keys" WHERE "id" = $1"#;
@@ -43,20 +43,22 @@ static UNBLOCK: sql::Listed =
 static BLOCK: sql::Listed =
     sql::Listed::new(|| sql::listed(r#"UPDATE "queue_tasks" SET "state" = 7 WHERE "id" IN"#, 1, ""));
 
-/// A key, locked.
-#[derive(Clone, Debug, FromQueryResult)]
-pub(super) struct KeyRow {
-    pub(super) id: i64,
-    pub(super) queue_id: i64,
-    pub(super) name: String,
-    has_own: bool,
-    held_max: i64,
-    claims_max: i64,
-    claims_period_us: i64,
-    pub(super) held_count: i64,
-    pub(super) blocked_count: i64,
-    claims_time: i64,
-    unblock_time: Option<i64>,
+row! {
+    /// A key, locked.
+    #[derive(Clone, Debug)]
+    pub(super) struct KeyRow {
+        pub(super) id: i64,
+        pub(super) queue_id: i64,
+        pub(super) name: String,
+        has_own: bool,
+        held_max: i64,
+        claims_max: i64,
+        claims_period_us: i64,
+        pub(super) held_count: i64,
+        pub(super) blocked_count: i64,
+        claims_time: i64,
+        unblock_time: Option<i64>,
+    }
 }
 
 impl KeyRow {
@@ -113,14 +115,14 @@ pub(super) async fn ensure(
     for chunk in sql::chunks(&names) {
         let mut values: Vec<Value> = vec![queue.id.into()];
         values.extend(chunk.iter().map(|name| Value::from(*name)));
-        let found = sql::all::<sql::Number>(step.tx, BY_NAMES.text(chunk.len()), values).await?;
+        let found = step.tx.rows::<sql::Number>(BY_NAMES.text(chunk.len()), values).await?;
         key_ids.extend(found.into_iter().filter_map(|row| row.number));
     }
     key_ids.sort_unstable();
     let mut keys = BTreeMap::new();
     for chunk in sql::chunks(&key_ids) {
         let values = chunk.iter().map(|id| (*id).into()).collect();
-        for key in sql::all::<KeyRow>(step.tx, &step.tx.locking(BY_IDS.text(chunk.len())), values).await? {
+        for key in step.tx.rows::<KeyRow>(&step.tx.locking(BY_IDS.text(chunk.len())), values).await? {
             step.keys_locked_to = step.keys_locked_to.max(key.id);
             keys.insert(key.name.clone(), Ok(key));
         }
@@ -148,7 +150,7 @@ async fn make(step: &mut Step<'_>, queue: &Queue, name: &str, keys_max: i64) -> 
 
 /// A key that a task has, locked. Who locks several does so in ascending order: then no two transactions wait for each other.
 pub(super) async fn find(step: &mut Step<'_>, key_id: i64) -> Result<KeyRow> {
-    let found = sql::one::<KeyRow>(step.tx, &step.tx.locking(BY_ID), vec![key_id.into()]).await?;
+    let found = step.tx.row::<KeyRow>(&step.tx.locking(BY_ID), vec![key_id.into()]).await?;
     step.keys_locked_to = step.keys_locked_to.max(key_id);
     found.ok_or_else(|| Error::CorruptRow {
         table: "queue_keys",
@@ -164,7 +166,7 @@ pub(super) async fn find_in_order(step: &mut Step<'_>, key_id: i64) -> Result<Op
     if key_id > step.keys_locked_to {
         return find(step, key_id).await.map(Some);
     }
-    sql::one::<KeyRow>(step.tx, &step.tx.competing(BY_ID), vec![key_id.into()]).await
+    step.tx.row::<KeyRow>(&step.tx.competing(BY_ID), vec![key_id.into()]).await
 }
 
 /// Writes what was counted.
@@ -179,7 +181,7 @@ pub(super) async fn save(step: &mut Step<'_>, key: &KeyRow) -> Result<()> {
         key.unblock_time.into(),
         key.id.into(),
     ];
-    sql::execute(step.tx, SAVE, values).await?;
+    step.tx.run(SAVE, values).await?;
     Ok(())
 }
 
@@ -193,7 +195,7 @@ pub(super) async fn queued_count(tx: &Tx<'_>, key_id: i64, type_id: i64, most: i
 pub(super) async fn block(step: &mut Step<'_>, type_id: i64, task_ids: &[i64]) -> Result<()> {
     for chunk in sql::chunks(task_ids) {
         let values = chunk.iter().map(|id| (*id).into()).collect();
-        sql::execute(step.tx, BLOCK.text(chunk.len()), values).await?;
+        step.tx.run(BLOCK.text(chunk.len()), values).await?;
     }
     for _ in task_ids {
         step.effects.moved(type_id, Some(State::Queued), Some(State::Blocked));
@@ -221,7 +223,7 @@ pub(super) async fn unblock(step: &mut Step<'_>, key: &mut KeyRow, limits: &KeyL
     let room = key.room(limits, step.now.us);
     if room > 0 {
         let values = vec![key.queue_id.into(), key.id.into()];
-        let types = sql::all::<sql::Number>(step.tx, BLOCKED_TYPES, values).await?;
+        let types = step.tx.rows::<sql::Number>(BLOCKED_TYPES, values).await?;
         if types.is_empty() {
             // The count is off; the rows are right.
             key.blocked_count = 0;
@@ -250,11 +252,11 @@ async fn unblock_type(step: &mut Step<'_>, key: &mut KeyRow, type_id: i64, most:
     }
     let tx = step.tx;
     let values = vec![key.id.into(), type_id.into(), most.min(ROOM_MAX).into()];
-    let found = sql::all::<sql::Number>(tx, &tx.competing(BLOCKED), values).await?;
+    let found = tx.rows::<sql::Number>(&tx.competing(BLOCKED), values).await?;
     let task_ids: Vec<i64> = found.into_iter().filter_map(|row| row.number).collect();
     for chunk in sql::chunks(&task_ids) {
         let values = chunk.iter().map(|id| (*id).into()).collect();
-        sql::execute(tx, UNBLOCK.text(chunk.len()), values).await?;
+        tx.run(UNBLOCK.text(chunk.len()), values).await?;
     }
     for _ in &task_ids {
         step.effects.moved(type_id, Some(State::Blocked), Some(State::Queued));

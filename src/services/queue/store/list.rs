@@ -2,16 +2,14 @@
 //!
 //! A list first finds ids and sizes, then reads whole rows of as many as fit into an answer.
 
-use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
 
 use super::rows::{self, TaskRow};
 use super::sql;
 use crate::error::Result;
 use crate::services::queue::domain::{Event, EventKind, State, Task};
 use crate::services::queue::entity::task_logs;
-use crate::storage::Db;
+use crate::storage::{Db, row};
 
 /// Rows that a list without an index of its own looks at for one page.
 const LOOKED_AT_MAX: i64 = 10_000;
@@ -52,11 +50,13 @@ pub struct Page {
     pub next: Option<Place>,
 }
 
-#[derive(Clone, Copy, Debug, FromQueryResult)]
-struct Found {
-    id: i64,
-    key: i64,
-    bytes: i64,
+row! {
+    #[derive(Clone, Copy, Debug)]
+    struct Found {
+        id: i64,
+        key: i64,
+        bytes: i64,
+    }
 }
 
 impl Found {
@@ -103,7 +103,7 @@ async fn in_line(db: &Db<'_>, filter: &Filter) -> Result<Vec<Found>> {
     let mut found = Vec::new();
     for type_id in &filter.type_ids {
         let values = vec![(*type_id).into(), after.key.into(), after.id.into(), (filter.rows_max + 1).into()];
-        found.extend(sql::all::<Found>(db, &select, values).await?);
+        found.extend(db.rows::<Found>(&select, values).await?);
     }
     found.sort_unstable_by_key(Found::place);
     Ok(found)
@@ -125,7 +125,7 @@ async fn finished(db: &Db<'_>, filter: &Filter, state: State) -> Result<Vec<Foun
             before.id.into(),
             (filter.rows_max + 1).into(),
         ];
-        found.extend(sql::all::<Found>(db, &select, values).await?);
+        found.extend(db.rows::<Found>(&select, values).await?);
     }
     found.sort_unstable_by_key(|row| std::cmp::Reverse(row.place()));
     Ok(found)
@@ -139,7 +139,7 @@ async fn held(db: &Db<'_>, filter: &Filter, state: State) -> Result<Vec<Found>> 
     );
     let before = filter.after.map_or(i64::MAX, |place| place.id);
     let values = vec![state.number().into(), before.into(), (filter.rows_max + 1).into()];
-    sql::all::<Found>(db, &select, values).await
+    db.rows::<Found>(&select, values).await
 }
 
 /// Where filters leave few of many tasks, a page ends after a number of rows that were looked at.
@@ -159,7 +159,7 @@ async fn by_id(db: &Db<'_>, filter: &Filter) -> Result<(Vec<Found>, Option<Place
         of_types(&filter.type_ids)
     );
     let values = vec![before.into(), lowest.into(), (filter.rows_max + 1).into()];
-    let found = sql::all::<Found>(db, &select, values).await?;
+    let found = db.rows::<Found>(&select, values).await?;
     const MORE: &str =
         r#"SELECT "id" AS "number" FROM "queue_tasks" WHERE "id" < $1 ORDER BY "id" DESC LIMIT 1"#;
     let more = sql::number(db, MORE, vec![lowest.into()]).await?;
@@ -179,7 +179,7 @@ pub async fn log(
     events_max: usize,
 ) -> Result<Option<(Vec<Event>, bool)>> {
     let select = rows::select(r#"WHERE t."id" = $1"#);
-    let Some(row) = sql::one::<TaskRow>(db, &select, vec![task_id.into()]).await? else { return Ok(None) };
+    let Some(row) = db.row::<TaskRow>(&select, vec![task_id.into()]).await? else { return Ok(None) };
     let task = row.task()?;
     // Each row gives at least one event.
     let rows_max = skipped.saturating_add(events_max).saturating_add(1);

@@ -37,7 +37,7 @@ pub async fn update(step: &mut Step<'_>, name: &str, patch: &RulesPatch) -> Resu
     if rules.key_limits != former.rules.key_limits {
         // Blocked tasks are looked at again under the new limits.
         tx.lock(BLOCKED, [former.id.into()]).await?;
-        sql::execute(tx, UNBLOCK_ALL, vec![now.us.into(), former.id.into()]).await?;
+        tx.run(UNBLOCK_ALL, vec![now.us.into(), former.id.into()]).await?;
         step.effects.due_at(now.us);
     }
     Ok((Queue { rules, update_us: now.us, ..former }, false))
@@ -102,7 +102,7 @@ pub async fn pause(step: &mut Step<'_>, name: &str, type_names: &[String], is_pa
             continue;
         }
         let change = if is_paused { bit } else { -bit };
-        sql::execute(tx, PAUSE, vec![change.into(), row.id.into()]).await?;
+        tx.run(PAUSE, vec![change.into(), row.id.into()]).await?;
         if row.paused + change == 0 {
             let queued = sql::number(tx, QUEUED, vec![row.id.into(), CALLED_MAX.into()]).await?;
             step.effects.queued.push((row.id, queued.unwrap_or(0)));

@@ -1,12 +1,10 @@
 //! Removing what is over its retention, in small steps.
 
-use sea_orm::FromQueryResult;
-
 use super::ends::Step;
 use super::sql;
 use crate::error::Result;
 use crate::services::queue::domain::State;
-use crate::storage::Db;
+use crate::storage::{Db, row};
 
 pub(super) const OLDEST: &str = r#"SELECT y."id" AS "type_id", q."retention_us", q."failed_retention_us",
     (SELECT min(t."finish_time") FROM "queue_tasks" t WHERE t."type_id" = y."id" AND t."state" = 4
@@ -46,17 +44,18 @@ pub struct Over {
 
 /// Which types have tasks that are over their retention.
 pub async fn over(db: &Db<'_>, now_us: i64) -> Result<Vec<Over>> {
-    #[derive(FromQueryResult)]
-    struct Oldest {
-        type_id: i64,
-        retention_us: i64,
-        failed_retention_us: i64,
-        completed: Option<i64>,
-        failed: Option<i64>,
-        cancelled: Option<i64>,
+    row! {
+        struct Oldest {
+            type_id: i64,
+            retention_us: i64,
+            failed_retention_us: i64,
+            completed: Option<i64>,
+            failed: Option<i64>,
+            cancelled: Option<i64>,
+        }
     }
     let mut found = Vec::new();
-    for row in sql::all::<Oldest>(db, OLDEST, Vec::new()).await? {
+    for row in db.rows::<Oldest>(OLDEST, Vec::new()).await? {
         let ends = [
             (State::Completed, row.completed, row.retention_us),
             (State::Failed, row.failed, row.failed_retention_us),
@@ -75,12 +74,12 @@ pub async fn over(db: &Db<'_>, now_us: i64) -> Result<Vec<Over>> {
 /// Removes at most `rows_max` of them, with their logs; tells how many.
 pub async fn remove(step: &mut Step<'_>, over: Over, rows_max: i64) -> Result<usize> {
     let values = vec![over.type_id.into(), over.state.number().into(), over.until_us.into(), rows_max.into()];
-    let found = sql::all::<sql::Number>(step.tx, &step.tx.competing(OVER), values).await?;
+    let found = step.tx.rows::<sql::Number>(&step.tx.competing(OVER), values).await?;
     let ids: Vec<i64> = found.into_iter().filter_map(|row| row.number).collect();
     for chunk in sql::chunks(&ids) {
         for delete in [&DELETE_LOGS, &DELETE_UNIQUES, &DELETE_TASKS] {
             let values = chunk.iter().map(|id| (*id).into()).collect();
-            sql::execute(step.tx, delete.text(chunk.len()), values).await?;
+            step.tx.run(delete.text(chunk.len()), values).await?;
         }
     }
     for _ in &ids {
@@ -92,11 +91,11 @@ pub async fn remove(step: &mut Step<'_>, over: Over, rows_max: i64) -> Result<us
 /// Forgets workers that ended before a time; tells how many.
 pub async fn remove_workers(step: &mut Step<'_>, until_us: i64, rows_max: i64) -> Result<usize> {
     let values = vec![until_us.into(), rows_max.into()];
-    let found = sql::all::<sql::Number>(step.tx, &step.tx.competing(WORKERS), values).await?;
+    let found = step.tx.rows::<sql::Number>(&step.tx.competing(WORKERS), values).await?;
     let ids: Vec<i64> = found.into_iter().filter_map(|row| row.number).collect();
     for chunk in sql::chunks(&ids) {
         let values = chunk.iter().map(|id| (*id).into()).collect();
-        sql::execute(step.tx, DELETE_WORKERS.text(chunk.len()), values).await?;
+        step.tx.run(DELETE_WORKERS.text(chunk.len()), values).await?;
     }
     Ok(ids.len())
 }
@@ -105,13 +104,13 @@ pub async fn remove_workers(step: &mut Step<'_>, until_us: i64, rows_max: i64) -
 /// one.
 pub async fn remove_keys(step: &mut Step<'_>, after: i64, rows_max: i64) -> Result<Option<i64>> {
     let tx = step.tx;
-    let found = sql::all::<sql::Number>(tx, KEYS, vec![after.into(), rows_max.into()]).await?;
+    let found = tx.rows::<sql::Number>(KEYS, vec![after.into(), rows_max.into()]).await?;
     let ids: Vec<i64> = found.into_iter().filter_map(|row| row.number).collect();
     for id in &ids {
         let values = vec![(*id).into(), step.now.us.into()];
         if sql::number(tx, &tx.competing(UNUSED), values).await?.is_some() {
             // Looked at again now that the key is locked: a task may have come meanwhile.
-            sql::execute(tx, DELETE_UNUSED, vec![(*id).into()]).await?;
+            tx.run(DELETE_UNUSED, vec![(*id).into()]).await?;
         }
     }
     Ok(ids.last().copied())

@@ -1,12 +1,11 @@
 //! Rows of `queue_tasks` and what they mean.
 
-use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
 use super::sql;
 use crate::error::{Error, Result};
 use crate::services::queue::domain::{JobItem, State, Task, ready_us};
-use crate::storage::{Db, Rank, RowLock, Tx};
+use crate::storage::{Db, Rank, RowLock, Tx, row};
 
 /// All of a task, with the names of its key and schedule.
 const TASK: &str = r#"SELECT t."id", t."type_id", t."state", t."priority", t."token", t."failure_count", t."is_cancelling",
@@ -16,32 +15,34 @@ const TASK: &str = r#"SELECT t."id", t."type_id", t."state", t."priority", t."to
     (SELECT s."name" FROM "queue_schedules" s WHERE s."id" = t."schedule_id") AS "schedule_name"
     FROM "queue_tasks" t"#;
 
-/// The same, as a row.
-#[derive(Clone, Debug, FromQueryResult)]
-pub(super) struct TaskRow {
-    pub(super) id: i64,
-    pub(super) type_id: i64,
-    pub(super) state: i64,
-    pub(super) priority: i64,
-    pub(super) token: i64,
-    failure_count: i64,
-    is_cancelling: bool,
-    pub(super) order_key: i64,
-    create_time: Option<i64>,
-    run_time: Option<i64>,
-    claim_time: Option<i64>,
-    expire_time: Option<i64>,
-    pub(super) finish_time: Option<i64>,
-    worker_id: Option<i64>,
-    retries_max: Option<i64>,
-    timeout_us: Option<i64>,
-    error: Option<String>,
-    parameters: Option<String>,
-    result: Option<String>,
-    job_id: Option<Uuid>,
-    job_item_key: Option<String>,
-    key_name: Option<String>,
-    schedule_name: Option<String>,
+row! {
+    /// The same, as a row.
+    #[derive(Clone, Debug)]
+    pub(super) struct TaskRow {
+        pub(super) id: i64,
+        pub(super) type_id: i64,
+        pub(super) state: i64,
+        pub(super) priority: i64,
+        pub(super) token: i64,
+        failure_count: i64,
+        is_cancelling: bool,
+        pub(super) order_key: i64,
+        create_time: Option<i64>,
+        run_time: Option<i64>,
+        claim_time: Option<i64>,
+        expire_time: Option<i64>,
+        pub(super) finish_time: Option<i64>,
+        worker_id: Option<i64>,
+        retries_max: Option<i64>,
+        timeout_us: Option<i64>,
+        error: Option<String>,
+        parameters: Option<String>,
+        result: Option<String>,
+        job_id: Option<Uuid>,
+        job_item_key: Option<String>,
+        key_name: Option<String>,
+        schedule_name: Option<String>,
+    }
 }
 
 /// A SELECT of whole tasks.
@@ -82,30 +83,32 @@ impl TaskRow {
 /// One task.
 pub async fn get(db: &Db<'_>, task_id: i64) -> Result<Option<Task>> {
     let text = select(r#"WHERE t."id" = $1"#);
-    sql::one::<TaskRow>(db, &text, vec![task_id.into()]).await?.map(TaskRow::task).transpose()
+    db.row::<TaskRow>(&text, vec![task_id.into()]).await?.map(TaskRow::task).transpose()
 }
 
-/// What a change of a task needs to know of it: all but parameters and result.
-#[derive(Clone, Debug, FromQueryResult)]
-pub(super) struct Current {
-    pub(super) id: i64,
-    pub(super) type_id: i64,
-    pub(super) state: i64,
-    pub(super) priority: i64,
-    pub(super) token: i64,
-    pub(super) failure_count: i64,
-    pub(super) is_cancelling: bool,
-    pub(super) order_key: i64,
-    pub(super) create_time: Option<i64>,
-    pub(super) run_time: Option<i64>,
-    pub(super) claim_time: Option<i64>,
-    pub(super) expire_time: Option<i64>,
-    pub(super) worker_id: Option<i64>,
-    pub(super) retries_max: Option<i64>,
-    pub(super) timeout_us: Option<i64>,
-    pub(super) key_id: Option<i64>,
-    pub(super) job_id: Option<Uuid>,
-    pub(super) job_item_key: Option<String>,
+row! {
+    /// What a change of a task needs to know of it: all but parameters and result.
+    #[derive(Clone, Debug)]
+    pub(super) struct Current {
+        pub(super) id: i64,
+        pub(super) type_id: i64,
+        pub(super) state: i64,
+        pub(super) priority: i64,
+        pub(super) token: i64,
+        pub(super) failure_count: i64,
+        pub(super) is_cancelling: bool,
+        pub(super) order_key: i64,
+        pub(super) create_time: Option<i64>,
+        pub(super) run_time: Option<i64>,
+        pub(super) claim_time: Option<i64>,
+        pub(super) expire_time: Option<i64>,
+        pub(super) worker_id: Option<i64>,
+        pub(super) retries_max: Option<i64>,
+        pub(super) timeout_us: Option<i64>,
+        pub(super) key_id: Option<i64>,
+        pub(super) job_id: Option<Uuid>,
+        pub(super) job_item_key: Option<String>,
+    }
 }
 
 /// Its columns.
@@ -142,7 +145,7 @@ pub(super) async fn current(tx: &Tx<'_>, task_ids: &[i64]) -> Result<Vec<Current
     for chunk in sql::chunks(&sorted) {
         let text = tx.locking(CURRENT_BY_ID.text(chunk.len()));
         let values = chunk.iter().map(|id| (*id).into()).collect();
-        found.extend(sql::all::<Current>(tx, &text, values).await?);
+        found.extend(tx.rows::<Current>(&text, values).await?);
     }
     Ok(found)
 }

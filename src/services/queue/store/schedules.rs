@@ -187,7 +187,7 @@ fn cron_of(pattern: &str, zone: &str, row: i64) -> Result<Cron> {
 /// Enqueues the runs that are due, at most `runs_max` of each schedule; tells how many schedules that were.
 pub(super) async fn run(step: &mut Step<'_>, runs_max: usize, keys_max: i64) -> Result<usize> {
     let values = vec![step.now.wall_us.into(), SCHEDULES_PER_STEP.into()];
-    let found = sql::all::<sql::Number>(step.tx, &step.tx.competing(DUE), values).await?;
+    let found = step.tx.rows::<sql::Number>(&step.tx.competing(DUE), values).await?;
     for id in found.iter().filter_map(|row| row.number) {
         let Some(row) = schedules::Entity::find_by_id(id).one(&**step.tx).await? else { continue };
         match run_one(step, &row, runs_max, keys_max).await {
@@ -196,7 +196,7 @@ pub(super) async fn run(step: &mut Step<'_>, runs_max: usize, keys_max: i64) -> 
                 tracing::error!(schedule = row.name, error = %error, "a schedule cannot be run and is stopped");
                 let never = None::<i64>;
                 let values = vec![never.into(), never.into(), never.into(), id.into()];
-                sql::execute(step.tx, ADVANCE, values).await?;
+                step.tx.run(ADVANCE, values).await?;
             }
             other => other?,
         }
@@ -227,14 +227,14 @@ async fn run_one(step: &mut Step<'_>, row: &schedules::Model, runs_max: usize, k
         last_task_id.into(),
         row.id.into(),
     ];
-    sql::execute(step.tx, ADVANCE, values).await?;
+    step.tx.run(ADVANCE, values).await?;
     Ok(())
 }
 
 /// Schedules that ran at a time which now lies far in the future go on from now.
 pub(super) async fn rewind(step: &mut Step<'_>) -> Result<()> {
     let ahead_us = step.now.wall_us.saturating_add(AHEAD_US);
-    for row in sql::all::<sql::Number>(step.tx, &step.tx.competing(AHEAD), vec![ahead_us.into()]).await? {
+    for row in step.tx.rows::<sql::Number>(&step.tx.competing(AHEAD), vec![ahead_us.into()]).await? {
         let Some(id) = row.number else { continue };
         let Some(row) = schedules::Entity::find_by_id(id).one(&**step.tx).await? else { continue };
         if row.is_paused {
@@ -242,7 +242,7 @@ pub(super) async fn rewind(step: &mut Step<'_>) -> Result<()> {
         }
         let next_run_us = cron_of(&row.cron, &row.time_zone, row.id)?.next_after(step.now.wall_us);
         let values = vec![next_run_us.into(), Some(step.now.wall_us).into(), None::<i64>.into(), id.into()];
-        sql::execute(step.tx, ADVANCE, values).await?;
+        step.tx.run(ADVANCE, values).await?;
     }
     Ok(())
 }

@@ -1,43 +1,25 @@
-//! Running statements that are written out, and lists of placeholders in a few sizes.
+//! Numbers, and lists of placeholders in a few sizes.
 
 use std::sync::LazyLock;
 
-use sea_orm::{ConnectionTrait as _, FromQueryResult, Statement, Value};
+use sea_orm::Value;
 
 use crate::error::Result;
-use crate::storage::{CHUNKS, Db};
+use crate::storage::{CHUNKS, Db, row};
 
 pub(super) use crate::storage::chunks;
 
-/// Runs a statement; tells how many rows it has changed.
-pub(super) async fn execute(db: &Db<'_>, sql: &str, values: Vec<Value>) -> Result<u64> {
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-    Ok(db.execute_raw(statement).await?.rows_affected())
-}
-
-/// All rows of a query.
-pub(super) async fn all<R: FromQueryResult>(db: &Db<'_>, sql: &str, values: Vec<Value>) -> Result<Vec<R>> {
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-    let rows = db.query_all_raw(statement).await?;
-    rows.iter().map(|row| Ok(R::from_query_result(row, "")?)).collect()
-}
-
-/// The first row of a query, if there is one.
-pub(super) async fn one<R: FromQueryResult>(db: &Db<'_>, sql: &str, values: Vec<Value>) -> Result<Option<R>> {
-    let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, values);
-    let row = db.query_one_raw(statement).await?;
-    Ok(row.map(|row| R::from_query_result(&row, "")).transpose()?)
-}
-
-/// One number.
-#[derive(Clone, Copy, Debug, FromQueryResult)]
-pub(super) struct Number {
-    pub(super) number: Option<i64>,
+row! {
+    /// One number.
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct Number {
+        pub(super) number: Option<i64>,
+    }
 }
 
 /// The number that a query of one column `number` finds.
 pub(super) async fn number(db: &Db<'_>, sql: &str, values: Vec<Value>) -> Result<Option<i64>> {
-    Ok(one::<Number>(db, sql, values).await?.and_then(|row| row.number))
+    Ok(db.row::<Number>(sql, values).await?.and_then(|row| row.number))
 }
 
 /// A statement that ends in a list of placeholders, in each of the sizes.

@@ -1,12 +1,10 @@
 //! Counting: what was tallied in memory is written here, read for the statistics, and counted anew after a crash.
 
-use sea_orm::FromQueryResult;
-
 use super::sql;
 use crate::error::Result;
 use crate::services::queue::domain::{State, ready_us};
 use crate::services::queue::effects::Tally;
-use crate::storage::{Db, Tx};
+use crate::storage::{Db, Tx, row};
 
 const ADD_COUNT: &str = r#"INSERT INTO "queue_counts" ("type_id", "state", "count") VALUES ($1, $2, $3)
     ON CONFLICT ("type_id", "state") DO UPDATE SET "count" = "queue_counts"."count" + excluded."count""#;
@@ -83,7 +81,7 @@ pub async fn add(tx: &Tx<'_>, tallies: &[((i64, i64), Tally)]) -> Result<()> {
         for (state, count) in State::ALL.iter().zip(tally.states) {
             if count != 0 {
                 let values = vec![(*type_id).into(), state.number().into(), count.into()];
-                sql::execute(tx, ADD_COUNT, values).await?;
+                tx.run(ADD_COUNT, values).await?;
             }
         }
         if (Tally { states: Default::default(), ..*tally }).is_empty() {
@@ -100,30 +98,30 @@ pub async fn add(tx: &Tx<'_>, tallies: &[((i64, i64), Tally)]) -> Result<()> {
             tally.wait_us.into(),
             tally.run_us.into(),
         ];
-        sql::execute(tx, ADD_MINUTE, values).await?;
+        tx.run(ADD_MINUTE, values).await?;
     }
     Ok(())
 }
 
 /// Forgets minutes that are long over.
 pub async fn forget_minutes(tx: &Tx<'_>, minute: i64) -> Result<()> {
-    sql::execute(tx, FORGET_MINUTES, vec![(minute - MINUTES_KEPT).into()]).await?;
+    tx.run(FORGET_MINUTES, vec![(minute - MINUTES_KEPT).into()]).await?;
     Ok(())
 }
 
 /// Notes that a sidecar begins; tells how many had begun and not ended in order. If this one is alone, those have crashed.
 pub async fn note_begin(tx: &Tx<'_>, is_alone: bool) -> Result<i64> {
-    let running = sql::all::<Count>(tx, COUNTS, vec![NO_TYPE.into()]).await?;
+    let running = tx.rows::<Count>(COUNTS, vec![NO_TYPE.into()]).await?;
     let running = running.first().map_or(0, |row| row.count);
     let change = if is_alone { 1 - running } else { 1 };
-    sql::execute(tx, ADD_COUNT, vec![NO_TYPE.into(), 0_i64.into(), change.into()]).await?;
+    tx.run(ADD_COUNT, vec![NO_TYPE.into(), 0_i64.into(), change.into()]).await?;
     Ok(running)
 }
 
 /// Notes that a sidecar ends in order. After the last one nothing of it is left, so that an empty database is empty.
 pub async fn note_end(tx: &Tx<'_>) -> Result<()> {
-    sql::execute(tx, ADD_COUNT, vec![NO_TYPE.into(), 0_i64.into(), (-1_i64).into()]).await?;
-    sql::execute(tx, NONE_RUN, vec![NO_TYPE.into()]).await?;
+    tx.run(ADD_COUNT, vec![NO_TYPE.into(), 0_i64.into(), (-1_i64).into()]).await?;
+    tx.run(NONE_RUN, vec![NO_TYPE.into()]).await?;
     Ok(())
 }
 
@@ -143,28 +141,30 @@ pub async fn recount(tx: &Tx<'_>, index: usize) -> Result<&'static [State]> {
     };
     lock(tx).await?;
     for state in states {
-        sql::execute(tx, CLEAR, vec![state.number().into()]).await?;
+        tx.run(CLEAR, vec![state.number().into()]).await?;
     }
     for query in queries {
-        for row in sql::all::<TypeCount>(tx, query, Vec::new()).await? {
+        for row in tx.rows::<TypeCount>(query, Vec::new()).await? {
             let values = vec![row.type_id.into(), row.state.into(), row.count.into()];
-            sql::execute(tx, ADD_COUNT, values).await?;
+            tx.run(ADD_COUNT, values).await?;
         }
     }
     Ok(states)
 }
 
-#[derive(FromQueryResult)]
-struct TypeCount {
-    type_id: i64,
-    state: i64,
-    count: i64,
+row! {
+    struct TypeCount {
+        type_id: i64,
+        state: i64,
+        count: i64,
+    }
 }
 
-#[derive(FromQueryResult)]
-struct Count {
-    state: i64,
-    count: i64,
+row! {
+    struct Count {
+        state: i64,
+        count: i64,
+    }
 }
 
 /// What the tables tell of a type.
@@ -182,28 +182,30 @@ pub struct TypeNumbers {
 
 /// Numbers of a type, with rates over the minutes from `first` to before `end`.
 pub async fn numbers(db: &Db<'_>, type_id: i64, first: i64, end: i64) -> Result<TypeNumbers> {
-    #[derive(FromQueryResult)]
-    struct Sums {
-        enqueued: Option<i64>,
-        claimed: Option<i64>,
-        completed: Option<i64>,
-        failed: Option<i64>,
-        lost: Option<i64>,
-        wait_us: Option<i64>,
-        run_us: Option<i64>,
+    row! {
+        struct Sums {
+            enqueued: Option<i64>,
+            claimed: Option<i64>,
+            completed: Option<i64>,
+            failed: Option<i64>,
+            lost: Option<i64>,
+            wait_us: Option<i64>,
+            run_us: Option<i64>,
+        }
     }
-    #[derive(FromQueryResult)]
-    struct Head {
-        order_key: i64,
-        priority: i64,
+    row! {
+        struct Head {
+            order_key: i64,
+            priority: i64,
+        }
     }
     let mut tally = Tally::default();
-    for row in sql::all::<Count>(db, COUNTS, vec![type_id.into()]).await? {
+    for row in db.rows::<Count>(COUNTS, vec![type_id.into()]).await? {
         if let Some(state) = State::of(row.state) {
             tally.states[state as usize] = row.count;
         }
     }
-    if let Some(sums) = sql::one::<Sums>(db, MINUTES, vec![type_id.into(), first.into(), end.into()]).await? {
+    if let Some(sums) = db.row::<Sums>(MINUTES, vec![type_id.into(), first.into(), end.into()]).await? {
         tally.enqueued = sums.enqueued.unwrap_or(0);
         tally.claimed = sums.claimed.unwrap_or(0);
         tally.completed = sums.completed.unwrap_or(0);
@@ -213,7 +215,7 @@ pub async fn numbers(db: &Db<'_>, type_id: i64, first: i64, end: i64) -> Result<
         tally.run_us = sums.run_us.unwrap_or(0);
     }
     let of_type = || vec![type_id.into()];
-    let head = sql::one::<Head>(db, HEAD, of_type()).await?;
+    let head = db.row::<Head>(HEAD, of_type()).await?;
     let next_run_us = sql::number(db, NEXT_RUN, of_type()).await?;
     let next_retry_us = sql::number(db, NEXT_RETRY, of_type()).await?;
     Ok(TypeNumbers {

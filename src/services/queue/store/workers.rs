@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, FromQueryResult, PaginatorTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Set,
+    ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Set,
 };
 
 use super::due::{self, Limits};
@@ -14,7 +14,7 @@ use super::sql;
 use crate::error::{Error, Result};
 use crate::services::queue::domain::{EventKind, What, Worker};
 use crate::services::queue::entity::workers;
-use crate::storage::{Db, Tx};
+use crate::storage::{Db, Tx, row};
 
 /// Tasks that are told of a worker in a list.
 const TASKS_TOLD_MAX: i64 = 100;
@@ -80,12 +80,13 @@ pub struct Listed {
     pub whole_us: Option<i64>,
 }
 
-#[derive(FromQueryResult)]
-struct Held {
-    id: i64,
-    token: i64,
-    claim_time: Option<i64>,
-    is_cancelling: bool,
+row! {
+    struct Held {
+        id: i64,
+        token: i64,
+        claim_time: Option<i64>,
+        is_cancelling: bool,
+    }
 }
 
 /// The clocks of two sidecars may differ by this part of a worker's timeout before a task is taken for forgotten that is not.
@@ -101,16 +102,16 @@ pub async fn beat(
     let tx = step.tx;
     let last_beat_us = sql::number(tx, &tx.locking(WORKER), vec![worker_id.into()]).await?;
     let last_beat_us = last_beat_us.ok_or(Error::WorkerLost)?;
-    sql::execute(tx, BEAT, vec![step.now.us.into(), worker_id.into()]).await?;
+    tx.run(BEAT, vec![step.now.us.into(), worker_id.into()]).await?;
     let Some(listed) = listed else {
-        let cancelled = sql::all::<Held>(tx, CANCELLING, vec![worker_id.into()]).await?;
+        let cancelled = tx.rows::<Held>(CANCELLING, vec![worker_id.into()]).await?;
         let cancelled = cancelled.iter().map(|held| held.id).collect();
         return Ok(Told { cancelled, lost: Vec::new(), beat_us: step.now.us });
     };
     // No list is whole up to a time at which its worker had not beaten yet: a clock was set, or it is made up.
     let whole_us = listed.whole_us.map_or(i64::MIN, |whole_us| whole_us.min(last_beat_us));
     let whole_us = whole_us.saturating_sub(limits.worker_timeout_us / CLOCKS);
-    let held = sql::all::<Held>(tx, HELD, vec![worker_id.into()]).await?;
+    let held = tx.rows::<Held>(HELD, vec![worker_id.into()]).await?;
     let tokens: HashMap<i64, i64> = held.iter().map(|held| (held.id, held.token)).collect();
     let named: HashSet<i64> = listed.tasks.iter().map(|(task_id, _)| *task_id).collect();
     let forgotten: Vec<i64> = held
@@ -137,14 +138,14 @@ pub async fn unregister(step: &mut Step<'_>, worker_id: i64) -> Result<Option<i6
     if sql::number(tx, &tx.locking(WORKER), vec![worker_id.into()]).await?.is_none() {
         return Ok(None);
     }
-    sql::execute(tx, END, vec![step.now.us.into(), worker_id.into()]).await?;
+    tx.run(END, vec![step.now.us.into(), worker_id.into()]).await?;
     Ok(Some(release_all(step, worker_id).await?))
 }
 
 /// Queues again all that a worker holds.
 async fn release_all(step: &mut Step<'_>, worker_id: i64) -> Result<i64> {
     let select = format!(r#"{CURRENT} WHERE "worker_id" = $1 AND "state" IN (2, 3) ORDER BY "id""#);
-    let held = sql::all::<Current>(step.tx, &step.tx.locking(&select), vec![worker_id.into()]).await?;
+    let held = step.tx.rows::<Current>(&step.tx.locking(&select), vec![worker_id.into()]).await?;
     let count = i64::try_from(held.len()).unwrap_or(i64::MAX);
     for mut row in held {
         let named = step.names.of_task(step.tx, row.type_id).await?;
@@ -171,7 +172,7 @@ pub async fn list(
     let mut found = Vec::new();
     for row in query.all(db).await? {
         let values = vec![row.id.into(), TASKS_TOLD_MAX.into()];
-        let task_ids = sql::all::<sql::Number>(db, TOLD, values).await?;
+        let task_ids = db.rows::<sql::Number>(TOLD, values).await?;
         found.push(Worker {
             id: row.id,
             name: row.name,

@@ -2,19 +2,18 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::FromQueryResult;
-
 use super::names::Names;
 use super::rows::{self, FILE_COLUMNS, FileRow};
 use super::{reserve, sql};
 use crate::error::Result;
 use crate::services::uploads::domain::NameKind;
 use crate::services::uploads::file::{FileState, Sha256};
-use crate::storage::{Db, Tx, chunks};
+use crate::storage::{Db, Tx, chunks, row};
 
-#[derive(FromQueryResult)]
-struct Known {
-    hash: Vec<u8>,
+row! {
+    struct Known {
+        hash: Vec<u8>,
+    }
 }
 
 /// What is known of each hash, in their order; of those that are there the file, unless only their state is asked for.
@@ -58,7 +57,7 @@ pub(super) async fn look(
     let mut found = HashMap::new();
     for chunk in chunks(hashes) {
         let values = sql::of_hashes(service_number, chunk);
-        for row in sql::all::<FileRow>(db, &look_query(chunk.len()), values).await? {
+        for row in db.rows::<FileRow>(&look_query(chunk.len()), values).await? {
             found.insert(row.hash()?, row);
         }
     }
@@ -78,7 +77,7 @@ pub(super) async fn known(db: &Db<'_>, service_number: i64, hashes: &[Sha256]) -
     let mut found = HashSet::new();
     for chunk in chunks(hashes) {
         let values = sql::of_hashes(service_number, chunk);
-        for row in sql::all::<Known>(db, &known_query(chunk.len()), values).await? {
+        for row in db.rows::<Known>(&known_query(chunk.len()), values).await? {
             found.insert(rows::hash("upload_files", 0, &row.hash)?);
         }
     }
@@ -101,7 +100,7 @@ pub async fn forget(tx: &Tx<'_>, names: &Names, service: &str, hashes: &[Sha256]
         let values = || sql::of_hashes(service_number, chunk);
         // Locked in their order: two that forget the same files do not wait for one another in a circle.
         tx.lock(&format!("{} ORDER BY \"hash\"", known_query(chunk.len())), values()).await?;
-        forgotten += sql::execute(tx, &forget_query(chunk.len()), values()).await?;
+        forgotten += tx.run(&forget_query(chunk.len()), values()).await?;
     }
     Ok(i64::try_from(forgotten).unwrap_or(i64::MAX))
 }

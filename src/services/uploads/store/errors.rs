@@ -1,8 +1,8 @@
 //! Errors of a session's paths.
 
 use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, FromQueryResult, IntoActiveModel as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Select, Set, Value,
+    ColumnTrait as _, EntityTrait as _, IntoActiveModel as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Select, Set, Value,
 };
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ use super::{rows, sql};
 use crate::error::Result;
 use crate::services::uploads::domain::{Counts, RetryPolicy, Session, UploadError};
 use crate::services::uploads::entity::errors;
-use crate::storage::{Db, Tx, chunks};
+use crate::storage::{Db, Tx, chunks, row};
 
 /// Which errors of a session.
 #[derive(Clone, Debug)]
@@ -97,9 +97,10 @@ pub async fn record_error(
     Ok((rows::upload_error(row), save_advanced(tx, session, now_us).await?))
 }
 
-#[derive(FromQueryResult)]
-struct OpenPath {
-    path: String,
+row! {
+    struct OpenPath {
+        path: String,
+    }
 }
 
 /// Resolves the errors of paths of a session, whose row is locked; tells how many there were.
@@ -111,14 +112,14 @@ pub(super) async fn resolve(tx: &Tx<'_>, session: &Session, paths: &[&str], now_
     for chunk in chunks(paths) {
         let mut values: Vec<Value> = vec![session.row_id.into()];
         values.extend(chunk.iter().map(|path| Value::from(*path)));
-        open.extend(sql::all::<OpenPath>(tx, &open_query(chunk.len()), values).await?);
+        open.extend(tx.rows::<OpenPath>(&open_query(chunk.len()), values).await?);
     }
     // A path may come twice, in two chunks.
     open.sort_by(|one, other| one.path.cmp(&other.path));
     open.dedup_by(|one, other| one.path == other.path);
     for row in &open {
         let values = vec![now_us.into(), session.row_id.into(), row.path.as_str().into()];
-        sql::execute(tx, RESOLVE, values).await?;
+        tx.run(RESOLVE, values).await?;
     }
     Ok(i64::try_from(open.len()).unwrap_or(i64::MAX))
 }

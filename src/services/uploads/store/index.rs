@@ -26,7 +26,7 @@ pub async fn index(
     loop {
         let mut values: Vec<Value> = vec![service_number.into()];
         values.extend(after.as_ref().map(sql::bytes));
-        let piece: Vec<FileRow> = sql::all(db, &files_after(after.is_some()), values).await?;
+        let piece: Vec<FileRow> = db.rows(&files_after(after.is_some()), values).await?;
         let is_last = (piece.len() as u64) < PIECE_ROWS;
         for row in piece {
             let file = row.file(db, names).await?;

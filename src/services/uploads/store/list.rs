@@ -10,7 +10,6 @@ use sea_orm::{
 use super::names::Names;
 use super::rows::{self, FILE_COLUMNS, FileRow};
 use super::sessions::{Metadata, find};
-use super::sql;
 use crate::error::Result;
 use crate::services::uploads::domain::{NameKind, Session, Status};
 use crate::services::uploads::entity::sessions;
@@ -164,7 +163,7 @@ pub async fn list_files(
     let mut after = page.after;
     for _ in 0..LOOKED_AT_MAX / PIECE_ROWS {
         let (query, values) = files_of(along, filter.oldest_first, after);
-        let piece: Vec<FileRow> = sql::all(db, &query, values).await?;
+        let piece: Vec<FileRow> = db.rows(&query, values).await?;
         let is_last = (piece.len() as u64) < PIECE_ROWS;
         for row in piece {
             let id = row.id;

@@ -180,7 +180,7 @@ async fn insert(
     for chunk in chunks(&rows) {
         let mut values: Vec<Value> = vec![session.map(|session| session.row_id).into()];
         values.extend(chunk.iter().flatten().cloned());
-        sql::execute(tx, &insert_query(chunk.len()), values).await?;
+        tx.run(&insert_query(chunk.len()), values).await?;
     }
     Ok(())
 }

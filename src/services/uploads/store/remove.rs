@@ -9,10 +9,9 @@ use uuid::Uuid;
 
 use super::names::Names;
 use super::sessions::{Metadata, lock};
-use super::sql;
 use crate::error::{Error, Result};
 use crate::services::uploads::entity::{errors, remains, sessions};
-use crate::storage::{Db, Tx};
+use crate::storage::{Db, Tx, row};
 
 /// Rows that one step removes; few enough to be named one by one.
 pub(super) const ROWS_PER_STEP: u64 = 256;
@@ -39,15 +38,16 @@ pub struct Due {
     pub has_remains: bool,
 }
 
-#[derive(FromQueryResult)]
-struct Expired {
-    service_id: i64,
-    hash: Vec<u8>,
+row! {
+    struct Expired {
+        service_id: i64,
+        hash: Vec<u8>,
+    }
 }
 
 /// What there is to remove at a time.
 pub async fn due(db: &Db<'_>, now_us: i64) -> Result<Due> {
-    let has_expired = sql::one::<Expired>(db, EXPIRED, vec![now_us.into(), 1_i64.into()]).await?.is_some();
+    let has_expired = db.row::<Expired>(EXPIRED, vec![now_us.into(), 1_i64.into()]).await?.is_some();
     let has_remains = remains::Entity::find().limit(1).one(db).await?.is_some();
     Ok(Due { has_expired, has_remains })
 }
@@ -62,11 +62,11 @@ pub async fn remove_expired(tx: &Tx<'_>, now_us: i64) -> Result<bool> {
     let rows_max = i64::try_from(ROWS_PER_STEP).unwrap_or(i64::MAX);
     // Those that somebody is taking over at this moment are passed over.
     let query = tx.competing(EXPIRED);
-    let mut expired: Vec<Expired> = sql::all(tx, &query, vec![now_us.into(), rows_max.into()]).await?;
+    let mut expired: Vec<Expired> = tx.rows(&query, vec![now_us.into(), rows_max.into()]).await?;
     expired.sort_by(|one, other| (one.service_id, &one.hash).cmp(&(other.service_id, &other.hash)));
     for row in &expired {
         let values: Vec<Value> = vec![row.service_id.into(), row.hash.clone().into(), now_us.into()];
-        sql::execute(tx, REMOVE_EXPIRED, values).await?;
+        tx.run(REMOVE_EXPIRED, values).await?;
     }
     Ok(expired.len() as u64 == ROWS_PER_STEP)
 }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use sea_orm::{FromQueryResult, Value};
+use sea_orm::Value;
 use uuid::Uuid;
 
 use super::names::Names;
@@ -14,7 +14,7 @@ use super::{check, rows, sql};
 use crate::error::Result;
 use crate::services::uploads::domain::NameKind;
 use crate::services::uploads::file::{Sha256, Wish};
-use crate::storage::{Db, Tx, chunks};
+use crate::storage::{Db, Tx, chunks, row};
 
 /// A reservation that may be over.
 #[derive(Clone, Copy, Debug)]
@@ -30,11 +30,12 @@ impl Held {
     }
 }
 
-#[derive(FromQueryResult)]
-struct Row {
-    hash: Vec<u8>,
-    token: Uuid,
-    expire_time: i64,
+row! {
+    struct Row {
+        hash: Vec<u8>,
+        token: Uuid,
+        expire_time: i64,
+    }
 }
 
 /// Reserves files until `until_us`, each with the token at its place; tells what became of each.
@@ -98,7 +99,7 @@ pub async fn extend(
     for chunk in chunks(&held) {
         let mut values = sql::of_hashes(service_number, chunk);
         values.insert(0, until_us.into());
-        sql::execute(tx, &extend_query(chunk.len()), values).await?;
+        tx.run(&extend_query(chunk.len()), values).await?;
     }
     Ok(answer)
 }
@@ -175,7 +176,7 @@ async fn read(
     let mut found = HashMap::new();
     for chunk in chunks(hashes) {
         let values = sql::of_hashes(service_number, chunk);
-        for row in sql::all::<Row>(db, &query(chunk.len()), values).await? {
+        for row in db.rows::<Row>(&query(chunk.len()), values).await? {
             let held = Held { token: row.token, expire_us: row.expire_time };
             found.insert(rows::hash("upload_reservations", 0, &row.hash)?, held);
         }
@@ -201,7 +202,7 @@ async fn insert(tx: &Tx<'_>, service_number: i64, tokens: &[(Sha256, Uuid)], unt
             (0..chunk.len()).map(|row| format!("($1, $2, ${}, ${})", row * 2 + 3, row * 2 + 4)).collect();
         let insert =
             r#"INSERT INTO "upload_reservations" ("service_id", "expire_time", "hash", "token") VALUES"#;
-        sql::execute(tx, &format!("{insert} {}", rows.join(", ")), values).await?;
+        tx.run(&format!("{insert} {}", rows.join(", ")), values).await?;
     }
     Ok(())
 }
@@ -210,7 +211,7 @@ async fn insert(tx: &Tx<'_>, service_number: i64, tokens: &[(Sha256, Uuid)], unt
 pub(super) async fn remove(tx: &Tx<'_>, service_number: i64, hashes: &[Sha256]) -> Result<()> {
     for chunk in chunks(hashes) {
         let values = sql::of_hashes(service_number, chunk);
-        sql::execute(tx, &remove_query(chunk.len()), values).await?;
+        tx.run(&remove_query(chunk.len()), values).await?;
     }
     Ok(())
 }

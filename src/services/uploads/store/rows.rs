@@ -1,6 +1,6 @@
 //! Rows of the uploads' tables, and what they mean.
 
-use sea_orm::{FromQueryResult, NotSet, Set};
+use sea_orm::{NotSet, Set};
 use uuid::Uuid;
 
 use super::names::Names;
@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::services::uploads::domain::{Counts, NameKind, Refusal, Session, Status, UploadError};
 use crate::services::uploads::entity::{errors, sessions};
 use crate::services::uploads::file::{File, Sha256, base_name};
-use crate::storage::Db;
+use crate::storage::{Db, row};
 
 /// What a status is stored as.
 pub(super) fn status_number(status: Status) -> i64 {
@@ -89,20 +89,22 @@ pub(super) fn filled(text: &str) -> Option<String> {
 pub(super) const FILE_COLUMNS: &str = r#"f."id", f."service_id", f."source_id", s."id" AS "session_id", f."mime_type_id",
     f."size_bytes", f."upload_time", f."hash", f."path", f."name", f."service_file_id""#;
 
-/// A row of `upload_files`.
-#[derive(Clone, Debug, FromQueryResult)]
-pub(super) struct FileRow {
-    pub(super) id: i64,
-    pub(super) service_id: i64,
-    pub(super) source_id: Option<i64>,
-    session_id: Option<Uuid>,
-    mime_type_id: Option<i64>,
-    size_bytes: i64,
-    upload_time: i64,
-    hash: Vec<u8>,
-    path: String,
-    name: Option<String>,
-    service_file_id: Option<String>,
+row! {
+    /// A row of `upload_files`.
+    #[derive(Clone, Debug)]
+    pub(super) struct FileRow {
+        pub(super) id: i64,
+        pub(super) service_id: i64,
+        pub(super) source_id: Option<i64>,
+        session_id: Option<Uuid>,
+        mime_type_id: Option<i64>,
+        size_bytes: i64,
+        upload_time: i64,
+        hash: Vec<u8>,
+        path: String,
+        name: Option<String>,
+        service_file_id: Option<String>,
+    }
 }
 
 impl FileRow {

@@ -7,11 +7,11 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::names::Names;
-use super::{rows, sql};
+use super::rows;
 use crate::error::{Error, Result};
 use crate::services::uploads::domain::{Change, NameKind, NewSession, Session, Status};
 use crate::services::uploads::entity::sessions;
-use crate::storage::{Db, Rank, RowLock, Tx};
+use crate::storage::{Db, Rank, RowLock, Tx, row};
 
 /// Whether a session is read with its metadata, which can be large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,12 @@ pub enum Metadata {
 const WITHOUT_METADATA: &str = r#"SELECT "row_id", "id", "source_id", "status", "total_count", "success_count", "error_count",
     "duplicate_count", "revision", "create_time", "update_time", "end_time", "last_processed_file", "name", "error",
     '' AS "metadata_json" FROM "upload_sessions" WHERE "id" = $1"#;
+row! {
+    impl sessions::Model {
+        row_id, id, source_id, status, total_count, success_count, error_count, duplicate_count, revision, create_time, update_time,
+        end_time, last_processed_file, name, error, metadata_json,
+    }
+}
 const ADVANCE: &str = r#"UPDATE "upload_sessions" SET "total_count" = $1, "success_count" = $2, "error_count" = $3,
     "duplicate_count" = $4, "last_processed_file" = $5, "revision" = $6, "update_time" = $7 WHERE "row_id" = $8"#;
 
@@ -33,7 +39,7 @@ const ADVANCE: &str = r#"UPDATE "upload_sessions" SET "total_count" = $1, "succe
 pub async fn find(db: &Db<'_>, names: &Names, id: Uuid, metadata: Metadata) -> Result<Session> {
     let row = match metadata {
         Metadata::Read => sessions::Entity::find().filter(sessions::Column::Id.eq(id)).one(db).await?,
-        Metadata::Left => sql::one(db, WITHOUT_METADATA, vec![id.into()]).await?,
+        Metadata::Left => db.row(WITHOUT_METADATA, vec![id.into()]).await?,
     };
     rows::session(db, names, row.ok_or(Error::UploadSessionNotFound)?).await
 }
@@ -45,7 +51,7 @@ pub(super) async fn lock(tx: &Tx<'_>, names: &Names, id: Uuid, metadata: Metadat
             let query = sessions::Entity::find().filter(sessions::Column::Id.eq(id));
             query.lock(LockType::NoKeyUpdate).one(&**tx).await?
         }
-        Metadata::Left => sql::one(tx, &tx.locking(WITHOUT_METADATA), vec![id.into()]).await?,
+        Metadata::Left => tx.row(&tx.locking(WITHOUT_METADATA), vec![id.into()]).await?,
     };
     rows::session(tx, names, row.ok_or(Error::UploadSessionNotFound)?).await
 }
@@ -103,7 +109,7 @@ pub(super) async fn save_advanced(tx: &Tx<'_>, mut session: Session, now_us: i64
         session.update_us.into(),
         session.row_id.into(),
     ];
-    sql::execute(tx, ADVANCE, values).await?;
+    tx.run(ADVANCE, values).await?;
     Ok(session)
 }
 

@@ -3,13 +3,11 @@
 //! Reads the newest rows and stops at a bound: nothing that every write would have to keep, and nothing that grows with the
 //! tables.
 
-use sea_orm::FromQueryResult;
-
 use super::names::Names;
-use super::{rows, sql};
+use super::rows;
 use crate::error::Result;
 use crate::services::uploads::domain::{Counts, NameKind, ServiceFiles, Stats, StatusSessions};
-use crate::storage::Db;
+use crate::storage::{Db, row};
 
 pub(super) const FILES: &str = r#"SELECT "service_id", CAST(count(*) AS bigint) AS "files", CAST(sum("size_bytes") AS bigint) AS "bytes"
     FROM (SELECT "service_id", "size_bytes" FROM "upload_files" ORDER BY "id" DESC LIMIT $1) AS "newest" GROUP BY "service_id""#;
@@ -25,25 +23,28 @@ pub(super) const MORE_SESSIONS: &str =
 pub(super) const RESERVATIONS: &str =
     r#"SELECT CAST(count(*) AS bigint) AS "number" FROM "upload_reservations" WHERE "expire_time" > $1"#;
 
-#[derive(FromQueryResult)]
-struct FileSums {
-    service_id: i64,
-    files: i64,
-    bytes: i64,
+row! {
+    struct FileSums {
+        service_id: i64,
+        files: i64,
+        bytes: i64,
+    }
 }
 
-#[derive(FromQueryResult)]
-struct SessionSums {
-    status: i64,
-    sessions: i64,
-    success: i64,
-    error: i64,
-    duplicate: i64,
+row! {
+    struct SessionSums {
+        status: i64,
+        sessions: i64,
+        success: i64,
+        error: i64,
+        duplicate: i64,
+    }
 }
 
-#[derive(FromQueryResult)]
-struct Number {
-    number: i64,
+row! {
+    struct Number {
+        number: i64,
+    }
 }
 
 /// Numbers of the newest files and sessions, at most so many of each.
@@ -56,7 +57,7 @@ pub async fn stats(
 ) -> Result<Stats> {
     let mut stats = Stats::default();
     let (mut files, mut sessions) = (0, 0);
-    for sums in sql::all::<FileSums>(db, FILES, vec![files_max.into()]).await? {
+    for sums in db.rows::<FileSums>(FILES, vec![files_max.into()]).await? {
         files += sums.files;
         stats.services.push(ServiceFiles {
             service: names.name(db, NameKind::Service, sums.service_id).await?.to_string(),
@@ -64,7 +65,7 @@ pub async fn stats(
             bytes: sums.bytes,
         });
     }
-    for sums in sql::all::<SessionSums>(db, SESSIONS, vec![sessions_max.into()]).await? {
+    for sums in db.rows::<SessionSums>(SESSIONS, vec![sessions_max.into()]).await? {
         sessions += sums.sessions;
         stats.sessions.push(StatusSessions {
             status: rows::status(sums.status, 0)?,
@@ -76,11 +77,11 @@ pub async fn stats(
     stats.sessions.sort_by_key(|sums| sums.status);
     stats.files_truncated = files >= files_max && has_more(db, MORE_FILES, files_max).await?;
     stats.sessions_truncated = sessions >= sessions_max && has_more(db, MORE_SESSIONS, sessions_max).await?;
-    let held = sql::one::<Number>(db, RESERVATIONS, vec![now_us.into()]).await?;
+    let held = db.row::<Number>(RESERVATIONS, vec![now_us.into()]).await?;
     stats.reservations = held.map_or(0, |row| row.number);
     Ok(stats)
 }
 
 async fn has_more(db: &Db<'_>, query: &str, rows_max: i64) -> Result<bool> {
-    Ok(sql::one::<Number>(db, query, vec![rows_max.into()]).await?.is_some())
+    Ok(db.row::<Number>(query, vec![rows_max.into()]).await?.is_some())
 }
