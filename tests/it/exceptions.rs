@@ -19,7 +19,7 @@ const SQLITE_ONLY: [(&str, &str); 4] = [
 ];
 
 /// About several sidecars on one database.
-const POSTGRES_ONLY: [(&str, &str); 7] = [
+const POSTGRES_ONLY: [(&str, &str); 8] = [
     ("cache::shared::", "an SQLite file belongs to one process"),
     ("jobs::shared::", "an SQLite file belongs to one process"),
     ("prompts::shared::", "about PostgreSQL's plans, and an SQLite file belongs to one process"),
