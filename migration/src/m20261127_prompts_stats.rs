@@ -1,9 +1,9 @@
-//! `prompt_stats`, `prompt_stat_changes`: numbers of prompts by hour and by day, of each backend, model and framework.
+//! `prompt_stats`, `prompt_stat_changes`: numbers of prompts by hour, by day and by thirty days, of each backend, model and framework.
 //!
 //! Whoever saves or deletes prompts adds rows to `prompt_stat_changes` in the same transaction and waits for nobody; now and then the
 //! sidecar adds them up in `prompt_stats`. Statistics read both: they are exact at any moment.
 //!
-//! The primary key of `prompt_stats` serves a range of hours or days; `prompt_stat_changes` is short and read whole.
+//! The primary key of `prompt_stats` serves a range of either; `prompt_stat_changes` is short and read whole.
 
 use sea_orm_migration::prelude::*;
 
@@ -73,7 +73,7 @@ fn key_and_numbers(table: &mut TableCreateStatement) -> TableCreateStatement {
 fn stats() -> TableCreateStatement {
     use PromptStats as C;
     let mut table = Table::create().table(C::Table).take();
-    // 1 hour, 2 day.
+    // 1 hour, 2 day, 3 thirty days.
     table.col(number(C::Span)).col(number(C::StartTime));
     let mut key = Index::create()
         .col(C::Span)

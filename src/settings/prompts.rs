@@ -58,7 +58,7 @@ impl Default for PromptsSettings {
     fn default() -> Self {
         Self {
             text_bytes_max: 256 * 1024,
-            body_bytes_max: 1024 * 1024,
+            body_bytes_max: 768 * 1024,
             metadata_bytes_max: 64 * 1024,
             guardrails_max: 100,
             tags_max: 50,

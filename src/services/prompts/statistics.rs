@@ -1,4 +1,5 @@
-//! What statistics are made of: numbers of prompts that can be added and taken away, and the hours and days that a range consists of.
+//! What statistics are made of: numbers of prompts that can be added and taken away, and the hours, days and months that a range
+//! consists of.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,10 +12,34 @@ pub const HOUR_US: i64 = 3_600_000_000;
 /// Microseconds of a day.
 pub const DAY_US: i64 = 24 * HOUR_US;
 
+/// Lengths of time for which numbers are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Span {
+    /// An hour.
+    Hour,
+    /// A day, in UTC.
+    Day,
+    /// Thirty days, counted from 1970: as long as any other, so that no calendar is needed.
+    Month,
+}
+
+impl Span {
+    /// All, the shortest first.
+    pub const ALL: [Self; 3] = [Self::Hour, Self::Day, Self::Month];
+
+    fn us(self) -> i64 {
+        match self {
+            Self::Hour => HOUR_US,
+            Self::Day => DAY_US,
+            Self::Month => 30 * DAY_US,
+        }
+    }
+}
+
 /// What a number of prompts have in common. Zero stands for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    /// When the hour or the day of their time begins, in UTC.
+    /// When the span that their time is in begins.
     pub start_us: i64,
     /// The number of their backend.
     pub backend_id: i64,
@@ -25,9 +50,9 @@ pub struct Key {
 }
 
 impl Key {
-    /// The same over the day.
-    pub fn of_day(self) -> Self {
-        Self { start_us: floor(self.start_us, DAY_US), ..self }
+    /// The same over a span.
+    pub fn over(self, span: Span) -> Self {
+        Self { start_us: floor(self.start_us, span.us()), ..self }
     }
 }
 
@@ -139,25 +164,26 @@ impl Changes {
 /// What a range of time consists of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pieces {
-    /// Whole days.
-    pub days: Option<Range<i64>>,
-    /// Whole hours beside them.
-    pub hours: Vec<Range<i64>>,
+    /// Whole spans, of as few numbers as may be.
+    pub whole: Vec<(Span, Range<i64>)>,
     /// What is less than an hour, at either end.
     pub cuts: Vec<Range<i64>>,
 }
 
-/// Cuts a range of time, in microseconds, at its hours and days.
-pub fn pieces(range: Range<i64>) -> Pieces {
+/// Cuts a range of time, in microseconds, at its hours, days and months, with no piece of longer spans than `longest`.
+pub fn pieces(range: Range<i64>, longest: Span) -> Pieces {
     let mut pieces = Pieces::default();
-    if range.is_empty() {
-        return pieces;
+    let (mut rest, mut shorter) = (range, None);
+    for span in Span::ALL.into_iter().filter(|span| *span <= longest) {
+        let (whole, left) = cut(rest, span.us());
+        match shorter {
+            Some(shorter) => pieces.whole.extend(left.into_iter().map(|left| (shorter, left))),
+            None => pieces.cuts = left,
+        }
+        let Some(whole) = whole else { return pieces };
+        (rest, shorter) = (whole, Some(span));
     }
-    let (hours, cuts) = cut(range, HOUR_US);
-    pieces.cuts = cuts;
-    if let Some(hours) = hours {
-        (pieces.days, pieces.hours) = cut(hours, DAY_US);
-    }
+    pieces.whole.extend(shorter.map(|longest| (longest, rest)));
     pieces
 }
 
@@ -165,11 +191,11 @@ pub fn pieces(range: Range<i64>) -> Pieces {
 fn cut(range: Range<i64>, unit_us: i64) -> (Option<Range<i64>>, Vec<Range<i64>>) {
     let first = if range.start == i64::MIN { range.start } else { ceiling(range.start, unit_us) };
     let end = if range.end == i64::MAX { range.end } else { floor(range.end, unit_us) };
+    let filled = |ranges: Vec<Range<i64>>| ranges.into_iter().filter(|range| !range.is_empty()).collect();
     if first >= end {
-        return (None, vec![range]);
+        return (None, filled(vec![range]));
     }
-    let cuts = [range.start..first, end..range.end];
-    (Some(first..end), cuts.into_iter().filter(|cut| !cut.is_empty()).collect())
+    (Some(first..end), filled(vec![range.start..first, end..range.end]))
 }
 
 fn floor(time_us: i64, unit_us: i64) -> i64 {
@@ -226,7 +252,10 @@ mod tests {
         let hours: Vec<_> = changes.0.iter().map(|(key, numbers)| (key.start_us, numbers.prompts)).collect();
         assert_eq!(hours, [(-HOUR_US, 1), (0, 2), (HOUR_US, 1)]);
         assert!(
-            changes.0.keys().all(|key| key.of_day().start_us == if key.start_us < 0 { -DAY_US } else { 0 })
+            changes
+                .0
+                .keys()
+                .all(|key| key.over(Span::Day).start_us == if key.start_us < 0 { -DAY_US } else { 0 })
         );
     }
 
@@ -249,21 +278,46 @@ mod tests {
         ];
         for start in times {
             for end in times {
-                let Pieces { days, hours, cuts } = pieces(start..end);
-                let mut all: Vec<_> = days.iter().chain(&hours).chain(&cuts).cloned().collect();
-                all.sort_by_key(|piece| piece.start);
-                assert!(all.iter().all(|piece| !piece.is_empty()));
-                assert!(all.windows(2).all(|pair| pair[0].end == pair[1].start), "{start}..{end}: {all:?}");
-                let covered = all.first().map(|first| first.start..all[all.len() - 1].end);
-                assert_eq!(covered, (start < end).then_some(start..end));
-                assert!(hours.len() <= 2 && cuts.len() <= 2);
-                assert!(cuts.iter().all(|cut| cut.end.saturating_sub(cut.start) < 2 * HOUR_US));
-                assert!(hours.iter().all(|hours| hours.end.saturating_sub(hours.start) < 2 * DAY_US));
+                for longest in Span::ALL {
+                    let Pieces { whole, cuts } = pieces(start..end, longest);
+                    let mut all: Vec<_> =
+                        whole.iter().map(|(_, piece)| piece).chain(&cuts).cloned().collect();
+                    all.sort_by_key(|piece| piece.start);
+                    assert!(all.iter().all(|piece| !piece.is_empty()));
+                    assert!(
+                        all.windows(2).all(|pair| pair[0].end == pair[1].start),
+                        "{start}..{end}: {all:?}"
+                    );
+                    let covered = all.first().map(|first| first.start..all[all.len() - 1].end);
+                    assert_eq!(covered, (start < end).then_some(start..end));
+                    assert!(cuts.len() <= 2);
+                    assert!(cuts.iter().all(|cut| cut.end.saturating_sub(cut.start) < 2 * HOUR_US));
+                    for (span, piece) in &whole {
+                        let is_bounded =
+                            |time: i64| [i64::MIN, i64::MAX].contains(&time) || time % span.us() == 0;
+                        assert!(*span <= longest && is_bounded(piece.start) && is_bounded(piece.end));
+                    }
+                    // What holds a whole longer span is that.
+                    let are_shorter_than = |span, longer: Span| {
+                        let mut of = whole.iter().filter(|(of, _)| *of == span);
+                        longest < longer
+                            || of.all(|(_, piece)| piece.end.saturating_sub(piece.start) < 2 * longer.us())
+                    };
+                    assert!(
+                        are_shorter_than(Span::Hour, Span::Day) && are_shorter_than(Span::Day, Span::Month)
+                    );
+                }
             }
         }
-        let Pieces { days, hours, cuts } = pieces(1..2 * DAY_US);
-        assert_eq!(days, Some(DAY_US..2 * DAY_US));
-        assert_eq!((hours.len(), hours.first()), (1, Some(&(HOUR_US..DAY_US))));
+        let Pieces { whole, cuts } = pieces(1..70 * DAY_US, Span::Month);
+        let month = Span::Month.us();
+        let expected = [
+            (Span::Hour, HOUR_US..DAY_US),
+            (Span::Day, DAY_US..month),
+            (Span::Day, 2 * month..70 * DAY_US),
+            (Span::Month, month..2 * month),
+        ];
+        assert_eq!(whole, expected);
         assert_eq!((cuts.len(), cuts.first()), (1, Some(&(1..HOUR_US))));
     }
 }

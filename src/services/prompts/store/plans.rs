@@ -197,7 +197,7 @@ async fn statistics_read_the_hours_and_days_of_their_range_and_the_prompts_of_th
     let whole = "SEARCH prompt_stats USING INDEX sqlite_autoindex_prompt_stats_1 (span=? AND start_time>? AND start_time<?)";
     let all = stats::Of::default();
     for of in [all, stats::Of { backend: Some(1), model: Some(2), framework: Some(3) }] {
-        for span in [tallies::Span::Hour, tallies::Span::Day] {
+        for span in crate::services::prompts::statistics::Span::ALL {
             assert_runs(&storage, &of.kept_query(span, &(1..9), 7).0, &[whole]).await;
         }
         // Short: it is added up all the time.

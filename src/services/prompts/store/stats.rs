@@ -1,4 +1,4 @@
-//! Statistics: whole days and hours from their rows, what was not added up yet from the changes, and the prompts of the hours that the
+//! Statistics: whole months, days and hours from their rows, what was not added up yet from the changes, and the prompts of the hours that the
 //! range cuts. One snapshot of all: the numbers are exact.
 
 use std::collections::BTreeMap;
@@ -8,10 +8,10 @@ use sea_orm::Value;
 
 use super::names::NameNumbers;
 use super::rows::status_number;
-use super::tallies::{COLUMNS, NumbersRow, Span};
+use super::tallies::{COLUMNS, NumbersRow, span_number};
 use crate::error::{Error, Result};
 use crate::services::prompts::domain::{NameKind, Names, Status};
-use crate::services::prompts::statistics::{Counted, Key, Numbers, Pieces, pieces};
+use crate::services::prompts::statistics::{Counted, Key, Numbers, Pieces, Span, pieces};
 use crate::storage::{Db, row};
 
 /// What statistics are asked for.
@@ -25,7 +25,7 @@ pub struct Asked {
     pub names: Names,
     /// By what they are grouped.
     pub group_by: GroupBy,
-    /// Rows of hours, of days, of changes and of each hour that the range cuts, at most.
+    /// Rows of hours, of days, of months, of changes and of each hour that the range cuts, at most.
     pub rows_max: usize,
     /// Groups at most.
     pub groups_max: usize,
@@ -53,7 +53,7 @@ impl GroupBy {
     fn of(self, key: Key) -> Key {
         let kept = |is_kept: bool, id: i64| if is_kept { id } else { 0 };
         Key {
-            start_us: kept(self.day, key.of_day().start_us),
+            start_us: kept(self.day, key.over(Span::Day).start_us),
             backend_id: kept(self.backend, key.backend_id),
             model_id: kept(self.model, key.model_id),
             framework_id: kept(self.framework, key.framework_id),
@@ -77,15 +77,16 @@ pub async fn stats(db: &Db<'_>, names: &NameNumbers, asked: &Asked) -> Result<(N
     let Some(of) = Of::new(db, names, &asked.names).await? else { return Ok(Default::default()) };
     let mut sums = Sums { asked, total: Numbers::default(), groups: BTreeMap::new() };
     let range = asked.start_us.unwrap_or(i64::MIN)..asked.end_us.unwrap_or(i64::MAX);
-    let Pieces { days, hours, cuts } = pieces(range);
-    let whole =
-        days.iter().map(|days| (Span::Day, days)).chain(hours.iter().map(|hours| (Span::Hour, hours)));
-    for (span, range) in whole.clone() {
-        let (query, values) = of.kept_query(span, range, asked.rows_max);
+    let longest = if asked.group_by.day { Span::Day } else { Span::Month };
+    let Pieces { whole, cuts } = pieces(range, longest);
+    for (span, range) in &whole {
+        let (query, values) = of.kept_query(*span, range, asked.rows_max);
         sums.add_rows(&db.rows(&query, values).await?, asked.rows_max)?;
     }
-    for (_, range) in whole {
-        let (query, values) = of.changes_query(range, asked.rows_max);
+    let starts = whole.iter().map(|(_, range)| range.start).min();
+    // One range: pieces lie beside one another.
+    if let Some((start, end)) = starts.zip(whole.iter().map(|(_, range)| range.end).max()) {
+        let (query, values) = of.changes_query(&(start..end), asked.rows_max);
         sums.add_rows(&db.rows(&query, values).await?, asked.rows_max)?;
     }
     for cut in cuts {
@@ -192,10 +193,10 @@ impl Of {
         Ok(Some(Self { backend, model, framework }))
     }
 
-    /// Rows of whole hours or days.
+    /// Rows of whole spans.
     pub(super) fn kept_query(self, span: Span, range: &Range<i64>, rows_max: usize) -> (String, Vec<Value>) {
         let from = format!(r#"SELECT {COLUMNS} FROM "prompt_stats" WHERE "span" = $1 AND "#);
-        self.query(from, r#""start_time""#, vec![span.number().into()], range, rows_max)
+        self.query(from, r#""start_time""#, vec![span_number(span).into()], range, rows_max)
     }
 
     /// Changes of whole hours that are not added up yet.

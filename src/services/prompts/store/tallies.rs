@@ -1,7 +1,7 @@
-//! Numbers of prompts by hour and day: noted with every change, added up now and then.
+//! Numbers of prompts by hour, day and month: noted with every change, added up now and then.
 //!
 //! A change is a row of its own, so nobody who saves waits for another. Adding up takes some of these rows, adds them to those of
-//! their hours and days, in the order of their keys, and removes them, in one transaction.
+//! their spans, in the order of their keys, and removes them, in one transaction.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use sea_orm::Value;
 use super::sql;
 use crate::error::{Error, Result};
 use crate::services::prompts::sketch::Sketch;
-use crate::services::prompts::statistics::{Changes, Key, Numbers};
+use crate::services::prompts::statistics::{Changes, Key, Numbers, Span};
 use crate::storage::{Db, Tx, chunks, row};
 
 /// Changes that one step adds up.
@@ -28,21 +28,12 @@ const KEYS: usize = 4;
 const FIND: &str = r#"FROM "prompt_stats" WHERE "span" = $1 AND "start_time" = $2 AND "backend_id" = $3 AND "model_id" = $4
     AND "framework_id" = $5"#;
 
-/// What a row of `prompt_stats` is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Span {
-    /// An hour.
-    Hour,
-    /// A day.
-    Day,
-}
-
-impl Span {
-    pub(super) fn number(self) -> i64 {
-        match self {
-            Self::Hour => 1,
-            Self::Day => 2,
-        }
+/// What a span is stored as.
+pub(super) fn span_number(span: Span) -> i64 {
+    match span {
+        Span::Hour => 1,
+        Span::Day => 2,
+        Span::Month => 3,
     }
 }
 
@@ -132,8 +123,9 @@ pub async fn add_up(tx: &Tx<'_>) -> Result<bool> {
     let mut sums: BTreeMap<(Span, Key), Numbers> = BTreeMap::new();
     for row in sql::all_of_ids::<NumbersRow>(tx, changes_query, &ids).await? {
         let (key, numbers) = row.numbers()?;
-        sums.entry((Span::Hour, key)).or_default().merge(&numbers);
-        sums.entry((Span::Day, key.of_day())).or_default().merge(&numbers);
+        for span in Span::ALL {
+            sums.entry((span, key.over(span))).or_default().merge(&numbers);
+        }
     }
     for ((span, key), numbers) in sums {
         add(tx, span, key, numbers).await?;
@@ -154,7 +146,8 @@ fn remove_query(places: usize) -> String {
 }
 
 async fn add(tx: &Tx<'_>, span: Span, key: Key, mut numbers: Numbers) -> Result<()> {
-    let at = [span.number(), key.start_us, key.backend_id, key.model_id, key.framework_id].map(Value::from);
+    let at =
+        [span_number(span), key.start_us, key.backend_id, key.model_id, key.framework_id].map(Value::from);
     let find = format!("SELECT {COLUMNS} {FIND}");
     let known = tx.row::<NumbersRow>(&tx.locking(&find), at.to_vec()).await?;
     if let Some(row) = &known {
