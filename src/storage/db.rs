@@ -68,11 +68,7 @@ impl<'t> Db<'t> {
             found.names,
             R::columns()
         );
-        found
-            .rows
-            .into_iter()
-            .map(|values| Ok(R::from_row(&mut Row { values: values.into_iter() })?))
-            .collect()
+        found.rows.into_iter().map(|values| Ok(whole(values)?)).collect()
     }
 
     /// The first row of a query that is written out, if there is one.
@@ -82,6 +78,15 @@ impl<'t> Db<'t> {
 
     fn statement(&self, sql: &str, values: Vec<Value>) -> Statement {
         Statement::from_sql_and_values(self.get_database_backend(), sql, values)
+    }
+}
+
+fn whole<R: FromRow>(values: Vec<Value>) -> Result<R, DbErr> {
+    let mut row = Row { values: values.into_iter() };
+    let read = R::from_row(&mut row)?;
+    match row.values.next() {
+        None => Ok(read),
+        Some(_) => Err(DbErr::Type("there are more columns than fields".to_owned())),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::services::prompts::domain::{Score, ScoreValue, Scoring, Tagging};
 use crate::storage::{Db, Rank, RowLock, Tx, chunks, row};
 
-const LOCK: &str = r#"SELECT "id", "prompt_time" FROM "prompts" WHERE "id" = $1"#;
+const LOCK: &str = r#"SELECT "prompt_time" FROM "prompts" WHERE "id" = $1"#;
 const REMOVE_SCORE: &str = r#"DELETE FROM "prompt_scores" WHERE "prompt_id" = $1 AND "name" = $2"#;
 const REMOVE_TAG: &str = r#"DELETE FROM "prompt_tags" WHERE "prompt_id" = $1 AND "tag" = $2"#;
 
