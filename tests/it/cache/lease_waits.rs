@@ -163,6 +163,24 @@ async fn a_released_lease_goes_to_one_who_waits_at_once() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_that_is_released_while_another_begins_to_wait_is_not_waited_for() {
+    let pannier = pannier().await;
+    // Time stands still: who misses the release waits for ever.
+    for number in 0..300 {
+        let key = format!("k{number}");
+        let first = waiter(&pannier, &key, 0).await.unwrap().lease.expect("it is free");
+        let second = waiter(&pannier, &key, 30);
+        // Sooner or later after the second's claim, and before it.
+        for _ in 0..number % 4 {
+            tokio::task::yield_now().await;
+        }
+        assert!(pannier.release("n", &key, &first.token).await);
+        let second = tokio::time::timeout(Duration::from_secs(20), second).await;
+        assert!(second.expect("it was missed").unwrap().lease.is_some(), "{key}");
+    }
+}
+
 #[tokio::test]
 async fn those_who_wait_get_an_ordinary_put_as_well() {
     let pannier = pannier().await;

@@ -14,7 +14,7 @@ use super::super::store::{self, Claim};
 use crate::clock::ms_to_us;
 use crate::convert::timestamp;
 use crate::error::{Error, Result};
-use crate::storage::Durability;
+use crate::storage::{Durability, Wakened};
 
 /// How long a waiter trusts that wake-ups from other sidecars come.
 const LOOK_AGAIN_US: i64 = 1_000_000;
@@ -54,7 +54,11 @@ impl Cache {
 
         let ask = Ask { namespace: request.namespace, key: request.key, ttl_us };
         let wait_until_us = self.clock.now_us().saturating_add(wait_us);
+        let mut place: Option<Wakened> = None;
         loop {
+            let taken = place.take();
+            // From here on no wake-up is missed: what is looked at below is looked at after the place was taken.
+            let woken = taken.as_ref().map(Wakened::next);
             if let Some(answer) = self.fresh(&ask).await? {
                 return Ok(answer);
             }
@@ -75,12 +79,11 @@ impl Cache {
                     ..Default::default()
                 });
             }
-            let place = self.storage.wake().subscribe(topic);
-            let woken = place.next();
-            // The fill may have come between the claim and taking the place.
-            if let Some(answer) = self.fresh(&ask).await? {
-                return Ok(answer);
-            }
+            let Some(woken) = woken else {
+                // The lease may have been given back, or the key filled, since it was claimed: take a place, then look again.
+                place = Some(self.storage.wake().subscribe(topic));
+                continue;
+            };
             // A wake-up from another sidecar can be lost: now and then the waiter looks by itself.
             let look_us = if self.storage.is_shared() { now_us + LOOK_AGAIN_US } else { i64::MAX };
             tokio::select! {
