@@ -210,28 +210,28 @@ pub async fn next_due(db: &Db<'_>, worker_timeout_us: i64) -> Result<Times> {
     })
 }
 
-/// The rows that the statements below change, in the order in which everybody locks them.
+/// In the order in which everybody locks them.
 const WORKERS_ALIVE: &str = r#"SELECT "id" FROM "queue_workers" WHERE "end_time" IS NULL ORDER BY "id""#;
-const TIMED_TASKS: &str =
-    r#"SELECT "id" FROM "queue_tasks" WHERE "expire_time" IS NOT NULL OR "state" IN (2, 3) ORDER BY "id""#;
 const GRACE_WORKERS: &str = r#"UPDATE "queue_workers" SET "beat_time" = $1 WHERE "end_time" IS NULL"#;
-const GRACE_LEASES: &str = r#"UPDATE "queue_tasks" SET "expire_time" = $1 WHERE "state" IN (2, 3)
-    AND "expire_time" IS NOT NULL AND "expire_time" < $1"#;
-/// Claimed in the future: the clock went back. What was left of the lease is left of it.
-const REBASE_LEASES: &str = r#"UPDATE "queue_tasks" SET "expire_time" = $1 + ("expire_time" - "claim_time"), "claim_time" = $1
-    WHERE "state" IN (2, 3) AND "claim_time" > $1"#;
-const BY_WALL_CLOCK: &str = r#"UPDATE "queue_tasks" SET "expire_time" = NULL WHERE "state" = 1
-    AND "expire_time" IS NOT NULL"#;
+/// One statement, which sees no task that is claimed meanwhile, and locks the others in the order in which everybody locks them.
+///
+/// Claimed in the future: the clock went back, and what was left of the lease is left of it. Retries go by the wall clock.
+const RESET_CLOCKS: &str = r#"UPDATE "queue_tasks" SET
+    "expire_time" = CASE WHEN "state" = 1 THEN NULL
+        WHEN CASE WHEN "claim_time" > $1 THEN $1 + ("expire_time" - "claim_time") ELSE "expire_time" END < $2 THEN $2
+        WHEN "claim_time" > $1 THEN $1 + ("expire_time" - "claim_time") ELSE "expire_time" END,
+    "claim_time" = CASE WHEN "claim_time" > $1 THEN $1 ELSE "claim_time" END
+    WHERE "id" IN"#;
+const TIMED_TASKS: &str = r#"SELECT "id" FROM "queue_tasks" WHERE ("state" = 1 AND "expire_time" IS NOT NULL)
+    OR ("state" IN (2, 3) AND ("claim_time" > $1 OR "expire_time" < $2)) ORDER BY "id""#;
 
 /// To be done at a start, when the steady clock has begun anew and may have leapt: whoever holds something gets `grace_us` to
 /// report, nobody holds anything for longer than was said, and retries go by the wall clock.
 pub async fn begin(step: &mut Step<'_>, grace_us: i64) -> Result<()> {
     let now_us = step.now.us;
     step.tx.lock(WORKERS_ALIVE, []).await?;
-    step.tx.lock(TIMED_TASKS, []).await?;
     step.tx.run(GRACE_WORKERS, vec![now_us.into()]).await?;
-    step.tx.run(REBASE_LEASES, vec![now_us.into()]).await?;
-    step.tx.run(GRACE_LEASES, vec![now_us.saturating_add(grace_us).into()]).await?;
-    step.tx.run(BY_WALL_CLOCK, Vec::new()).await?;
+    let reset = format!("{RESET_CLOCKS} ({})", step.tx.locking(TIMED_TASKS));
+    step.tx.run(&reset, vec![now_us.into(), now_us.saturating_add(grace_us).into()]).await?;
     Ok(())
 }
