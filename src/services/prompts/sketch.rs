@@ -4,6 +4,8 @@
 //! middle is wrong by less than 1 %. Counts are exact and may be below zero: sketches are added and subtracted in any order, and
 //! what is left is the sketch of what is left. After HdrHistogram (Tene) and DDSketch (Masson, Rim, Lee, 2019), in whole numbers.
 
+use std::cmp::Ordering;
+
 /// Bits of a number that count, behind its first one.
 const BITS: u64 = 6;
 
@@ -25,9 +27,24 @@ impl Sketch {
 
     /// Adds all of another one.
     pub fn merge(&mut self, other: &Self) {
-        for (bucket, count) in &other.0 {
-            self.add_to(*bucket, *count);
+        // A few are found by halving; of many, both are gone through once.
+        if other.0.len() < self.0.len() / 16 {
+            return other.0.iter().for_each(|(bucket, count)| self.add_to(*bucket, *count));
         }
+        let mut sum = Vec::with_capacity(self.0.len() + other.0.len());
+        let (mut ours, mut others) = (self.0.iter().peekable(), other.0.iter().peekable());
+        while let (Some(&&(our, count)), Some(&&(their, more))) = (ours.peek(), others.peek()) {
+            let (bucket, count) = match our.cmp(&their) {
+                Ordering::Less => (our, count),
+                Ordering::Greater => (their, more),
+                Ordering::Equal => (our, count.saturating_add(more)),
+            };
+            ours.next_if(|(of, _)| *of == bucket);
+            others.next_if(|(of, _)| *of == bucket);
+            sum.extend((count != 0).then_some((bucket, count)));
+        }
+        sum.extend(ours.chain(others));
+        self.0 = sum;
     }
 
     fn add_to(&mut self, bucket: u64, count: i64) {
@@ -84,12 +101,14 @@ impl Sketch {
         let mut sketch = Self::default();
         let mut bucket: u64 = 0;
         while !rest.is_empty() {
-            bucket = bucket.checked_add(pull(&mut rest)?)?;
+            let distance = pull(&mut rest)?;
+            bucket = bucket.checked_add(distance)?;
             let count = pull(&mut rest)?;
-            if bucket > self::bucket(u64::MAX) {
+            let is_in_order = distance > 0 || sketch.0.is_empty();
+            if !is_in_order || count == 0 || bucket > self::bucket(u64::MAX) {
                 return None;
             }
-            sketch.add_to(bucket, (count >> 1).cast_signed() ^ -(count & 1).cast_signed());
+            sketch.0.push((bucket, (count >> 1).cast_signed() ^ -(count & 1).cast_signed()));
         }
         Some(sketch)
     }
@@ -194,6 +213,9 @@ mod tests {
         let mut sum = of(other);
         sum.merge(&of(one));
         assert_eq!(sum, of(&all));
+        sum = of(&all[..4_990]);
+        sum.merge(&of(&all[4_990..]));
+        assert_eq!(sum, of(&all));
         let mut rest = Sketch::default();
         one.iter().for_each(|number| rest.add(*number, -1));
         assert_eq!(rest.count(), 0);
@@ -214,6 +236,8 @@ mod tests {
         assert_eq!(of(&[250_000]).to_bytes().len(), 4);
         for damaged in [
             &[0][..],
+            &[1, 5, 2, 0, 2],
+            &[1, 5, 0],
             &[2, 1, 2],
             &[1, 0x80],
             &[1, 1],
