@@ -106,8 +106,7 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
         prompts: prompts.clone(),
         records: records.clone(),
     };
-    let transaction =
-        transaction::TransactionService::new(storage.clone(), clock.clone(), settings, composed);
+    let transaction = transaction::TransactionService::new(storage.clone(), &clock, settings, composed);
     let gate = Gate::new(&settings.server);
     let metrics = Arc::new(Metrics::new(&storage, &cache, &gate)?);
     let (health, health_service) = tonic_health::server::health_reporter();

@@ -59,6 +59,16 @@ impl Default for ServerSettings {
 }
 
 impl ServerSettings {
+    /// The largest message in bytes, as sizes in memory are counted.
+    pub fn message_bytes_max(&self) -> usize {
+        usize::try_from(self.message_bytes_max).unwrap_or(usize::MAX)
+    }
+
+    /// Bytes of rows in one answer: half a message, so that what stands around them has room.
+    pub fn answer_bytes_max(&self) -> usize {
+        self.message_bytes_max() / 2
+    }
+
     pub(super) fn check(&self, found: &mut Vec<(&'static str, String)>) {
         loopback(found, "server.listen", &self.listen);
         loopback(found, "server.http_listen", &self.http_listen);

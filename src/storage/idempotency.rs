@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::Tx;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::settings::IdempotencySettings;
 
 /// One kept answer.
 mod entity {
@@ -45,21 +46,33 @@ pub struct RequestKey {
     expire_time_us: i64,
 }
 
-impl RequestKey {
-    /// The key of `request` to `method`, kept for `retention_ms`.
-    pub fn new(id: Uuid, method: &str, request: &impl Message, clock: &Clock, retention_ms: u64) -> Self {
+/// Makes the keys of the requests to one service, cheap to clone.
+#[derive(Clone)]
+pub struct RequestKeys {
+    service: &'static str,
+    clock: Clock,
+    retention_us: i64,
+}
+
+impl RequestKeys {
+    /// For the service of that full name.
+    pub fn new(service: &'static str, clock: &Clock, settings: &IdempotencySettings) -> Self {
+        let retention_us = i64::try_from(settings.retention_ms).unwrap_or(i64::MAX).saturating_mul(1_000);
+        Self { service, clock: clock.clone(), retention_us }
+    }
+
+    /// The key of `request` to `method`; none if it has no id.
+    pub fn key(&self, id: Option<Uuid>, method: &str, request: &impl Message) -> Option<RequestKey> {
+        let id = id?;
         let mut hash = Sha256::new();
+        hash.update(self.service.as_bytes());
+        hash.update([b'/']);
         hash.update(method.as_bytes());
         hash.update([0]);
         hash.update(request.encode_to_vec());
-        let retention_us = i64::try_from(retention_ms).unwrap_or(i64::MAX).saturating_mul(1_000);
-        let now_us = clock.now_us();
-        Self {
-            id,
-            fingerprint: hash.finalize().into(),
-            now_us,
-            expire_time_us: now_us.saturating_add(retention_us),
-        }
+        let now_us = self.clock.now_us();
+        let expire_time_us = now_us.saturating_add(self.retention_us);
+        Some(RequestKey { id, fingerprint: hash.finalize().into(), now_us, expire_time_us })
     }
 }
 

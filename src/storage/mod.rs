@@ -11,8 +11,12 @@ mod counters;
 mod db;
 pub mod examine;
 pub mod idempotency;
+mod lists;
 pub mod migrate;
+pub mod names;
 mod operation;
+#[cfg(test)]
+pub mod plans;
 mod postgres;
 #[cfg(test)]
 mod round_trip;
@@ -39,6 +43,7 @@ use crate::settings::StorageSettings;
 
 pub use crate::settings::Durability;
 pub use db::{Db, FromRow, FromValue, Row};
+pub use lists::{CHUNKS, chunks, places, rows_of_places, rows_that_share};
 pub use operation::{Failing, Operation, Rank, RowLock};
 pub use wake::{Wake, Wakened};
 
@@ -152,20 +157,6 @@ impl<'t> Deref for Tx<'t> {
     fn deref(&self) -> &Db<'t> {
         &self.db
     }
-}
-
-/// Rows of one statement that names its rows one by one. Statements are cached by their text: few sizes, few texts.
-pub const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
-
-/// `all` in pieces of few sizes, for statements that name their rows one by one.
-pub fn chunks<T>(all: &[T]) -> impl Iterator<Item = &[T]> {
-    let mut rest = all;
-    std::iter::from_fn(move || {
-        let size = CHUNKS.into_iter().find(|size| *size <= rest.len())?;
-        let (chunk, after) = rest.split_at(size);
-        rest = after;
-        Some(chunk)
-    })
 }
 
 /// The database, cheap to clone.

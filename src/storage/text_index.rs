@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use sea_orm::{ConnectionTrait as _, DbBackend, FromQueryResult, Statement, Value};
 
-use super::{Db, Tx, chunks};
+use super::{Db, Tx, chunks, places};
 use crate::error::Result;
 
 /// Fields that an entry may have, in the order of their weight.
@@ -123,8 +123,7 @@ impl TextIndex {
     pub async fn remove(&self, tx: &Tx<'_>, ids: &[i64]) -> Result<()> {
         let key = if is_fts5(tx) { "rowid" } else { "\"id\"" };
         for ids in chunks(ids) {
-            let places: Vec<String> = (1..=ids.len()).map(|place| format!("${place}")).collect();
-            let sql = format!(r#"DELETE FROM "{}" WHERE {key} IN ({})"#, self.table, places.join(", "));
+            let sql = format!(r#"DELETE FROM "{}" WHERE {key} IN ({})"#, self.table, places(1, ids.len()));
             execute(tx, sql, ids.iter().copied().map(Value::from).collect()).await?;
         }
         Ok(())

@@ -19,6 +19,7 @@ use crate::clock::{Clock, ms_to_us};
 use crate::error::Result;
 use crate::settings::{Durability, Settings};
 use crate::storage::Storage;
+use crate::storage::idempotency::RequestKeys;
 
 pub use api::{NAME, server};
 pub use upkeep::run as upkeep;
@@ -31,6 +32,7 @@ pub struct CacheService(pub(super) Arc<Cache>);
 pub(super) struct Cache {
     storage: Storage,
     clock: Clock,
+    request_keys: RequestKeys,
     settings: Settings,
     memory: memory::Memory,
     accesses: accesses::Accesses,
@@ -54,6 +56,7 @@ impl CacheService {
     /// The cache on `storage`.
     pub fn new(storage: Storage, clock: Clock, settings: &Settings) -> Self {
         Self(Arc::new(Cache {
+            request_keys: RequestKeys::new(api::NAME, &clock, &settings.idempotency),
             memory: memory::Memory::new(settings.cache.memory_bytes_max),
             accesses: accesses::Accesses::new(settings.cache.access_pending_max),
             registry: registry::Registry::default(),

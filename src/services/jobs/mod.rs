@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::settings::Settings;
+use crate::storage::idempotency::RequestKeys;
 use crate::storage::{Db, Storage, Tx};
 
 pub use api::{NAME, server};
@@ -33,6 +34,7 @@ pub struct JobsService(pub(super) Arc<Jobs>);
 pub(super) struct Jobs {
     storage: Storage,
     clock: Clock,
+    request_keys: RequestKeys,
     settings: Settings,
     /// One permit for each watch.
     watches: Arc<Semaphore>,
@@ -43,6 +45,7 @@ impl JobsService {
     pub fn new(storage: Storage, clock: Clock, settings: &Settings) -> Self {
         let watches_max = usize::try_from(settings.jobs.watches_max).unwrap_or(usize::MAX);
         Self(Arc::new(Jobs {
+            request_keys: RequestKeys::new(api::NAME, &clock, &settings.idempotency),
             watches: Arc::new(Semaphore::new(watches_max.min(Semaphore::MAX_PERMITS))),
             settings: settings.clone(),
             storage,

@@ -14,15 +14,8 @@ pub enum NameKind {
 }
 
 impl NameKind {
-    /// What several of them are called.
-    pub fn plural(self) -> &'static str {
-        match self {
-            Self::Backend => "backends",
-            Self::Model => "models",
-            Self::Framework => "frameworks",
-            Self::Role => "roles",
-        }
-    }
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Backend, Self::Model, Self::Framework, Self::Role];
 }
 
 /// What came of a prompt.

@@ -3,25 +3,6 @@
 
 #![allow(missing_docs, reason = "tables; their columns are described in the migration")]
 
-/// `prompt_names`.
-pub mod names {
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "prompt_names")]
-    pub struct Model {
-        #[sea_orm(primary_key)]
-        pub id: i64,
-        pub kind: i64,
-        pub name: String,
-    }
-
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
-}
-
 /// `prompt_conversations`.
 pub mod conversations {
     use sea_orm::entity::prelude::*;

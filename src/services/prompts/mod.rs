@@ -1,8 +1,8 @@
 //! Prompts: the history of what was asked of language models and what came of it.
 //!
-//! Entries, bodies, tags, scores and conversations change together, in one step. Names that many rows share are numbers; `registry`
-//! keeps them in memory. `filter` says which prompts a list takes, `search` what a search is, `statistics` and `sketch` what is counted; `upkeep`
-//! is retention, `derived` the index of words and the numbers.
+//! Entries, bodies, tags, scores and conversations change together, in one step. Names that many rows share are numbers.
+//! `filter` says which prompts a list takes, `search` what a search is, `statistics` and `sketch` what is counted; `upkeep` is retention,
+//! `derived` the index of words and the numbers.
 
 mod api;
 mod convert;
@@ -10,7 +10,6 @@ mod derived;
 mod domain;
 mod entity;
 mod filter;
-mod registry;
 mod search;
 mod sketch;
 mod statistics;
@@ -24,12 +23,13 @@ use tokio::sync::Semaphore;
 use crate::clock::Clock;
 use crate::settings::Settings;
 use crate::storage::Storage;
+use crate::storage::idempotency::RequestKeys;
 
 pub use api::{NAME, server};
 pub use derived::run as derived;
 pub use upkeep::run as upkeep;
 
-use registry::Registry;
+use domain::NameKind;
 use store::NameNumbers;
 
 /// The prompts service, cheap to clone.
@@ -40,6 +40,7 @@ pub struct PromptsService(pub(super) Arc<Prompts>);
 pub(super) struct Prompts {
     storage: Storage,
     clock: Clock,
+    request_keys: RequestKeys,
     settings: Settings,
     names: NameNumbers,
     /// One permit for each import.
@@ -51,13 +52,13 @@ pub(super) struct Prompts {
 impl PromptsService {
     /// The prompts on `storage`.
     pub fn new(storage: Storage, clock: Clock, settings: &Settings) -> Self {
-        let names_max = i64::try_from(settings.prompts.names_max).unwrap_or(i64::MAX);
-        let names = NameNumbers { registry: Registry::default(), names_max, is_reading: false };
+        let names = NameNumbers::new(NameKind::ALL.map(|kind| (kind, settings.prompts.names_max)));
         let permits = |max: u64| {
             let max = usize::try_from(max).unwrap_or(usize::MAX);
             Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)))
         };
         Self(Arc::new(Prompts {
+            request_keys: RequestKeys::new(api::NAME, &clock, &settings.idempotency),
             names,
             imports: permits(settings.prompts.imports_max),
             exports: permits(settings.prompts.exports_max),

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::domain::Measures;
 use super::sketch::Sketch;
 
 /// Microseconds of an hour.
@@ -63,16 +64,8 @@ pub struct Counted {
     pub key: Key,
     /// Whether it failed.
     pub is_failed: bool,
-    /// How sure the model was.
-    pub confidence: Option<f64>,
-    /// How long it took.
-    pub latency_us: Option<i64>,
-    /// Tokens that went in.
-    pub prompt_tokens: Option<i64>,
-    /// Tokens that came out.
-    pub completion_tokens: Option<i64>,
-    /// What it cost.
-    pub cost_micros: Option<i64>,
+    /// What was measured of it.
+    pub measures: Measures,
 }
 
 /// Numbers of prompts. Sums are whole numbers that wrap around: what is added and taken away again, in whatever order, leaves no trace.
@@ -103,20 +96,21 @@ pub struct Numbers {
 impl Numbers {
     /// Adds a prompt (`sign` 1) or takes it away (-1).
     pub fn count(&mut self, prompt: &Counted, sign: i64) {
+        let measures = &prompt.measures;
         let confidence = |share: f64| (share * 1e6).round() as i64;
         self.add_sums(&Self {
             prompts: sign,
             failed: if prompt.is_failed { sign } else { 0 },
-            confidences: prompt.confidence.map_or(0, |_| sign),
-            confidence_micros: prompt.confidence.map_or(0, confidence) * sign,
-            latencies: prompt.latency_us.map_or(0, |_| sign),
-            latency_us: prompt.latency_us.unwrap_or(0) * sign,
-            prompt_tokens: prompt.prompt_tokens.unwrap_or(0) * sign,
-            completion_tokens: prompt.completion_tokens.unwrap_or(0) * sign,
-            cost_micros: prompt.cost_micros.unwrap_or(0) * sign,
+            confidences: measures.confidence.map_or(0, |_| sign),
+            confidence_micros: measures.confidence.map_or(0, confidence) * sign,
+            latencies: measures.latency_us.map_or(0, |_| sign),
+            latency_us: measures.latency_us.unwrap_or(0) * sign,
+            prompt_tokens: measures.prompt_tokens.unwrap_or(0) * sign,
+            completion_tokens: measures.completion_tokens.unwrap_or(0) * sign,
+            cost_micros: measures.cost_micros.unwrap_or(0) * sign,
             sketch: Sketch::default(),
         });
-        if let Some(latency_us) = prompt.latency_us {
+        if let Some(latency_us) = measures.latency_us {
             self.sketch.add(latency_us, sign);
         }
     }
@@ -218,11 +212,13 @@ mod tests {
         Counted {
             key: Key { start_us: number * 7_919_000_000, backend_id: number % 3, ..Key::default() },
             is_failed: number % 5 == 0,
-            confidence: (number % 4 != 0).then_some(number as f64 / 1_000.0),
-            latency_us: some(number % 7 != 0, number * number * 31),
-            prompt_tokens: some(number % 2 == 0, number),
-            completion_tokens: some(number % 2 == 1, number),
-            cost_micros: some(number % 3 == 1, i64::MAX / 3),
+            measures: Measures {
+                confidence: (number % 4 != 0).then_some(number as f64 / 1_000.0),
+                latency_us: some(number % 7 != 0, number * number * 31),
+                prompt_tokens: some(number % 2 == 0, number),
+                completion_tokens: some(number % 2 == 1, number),
+                cost_micros: some(number % 3 == 1, i64::MAX / 3),
+            },
         }
     }
 

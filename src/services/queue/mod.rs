@@ -25,6 +25,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::clock::{Clock, ms_to_us};
 use crate::settings::Settings;
+use crate::storage::idempotency::RequestKeys;
 use crate::storage::{Storage, Tx};
 
 pub use api::{NAME, server};
@@ -47,6 +48,7 @@ pub struct QueueService(pub(super) Arc<Core>);
 pub(super) struct Core {
     storage: Storage,
     clock: Clock,
+    request_keys: RequestKeys,
     settings: Settings,
     names: store::Names,
     waiting: Arc<waiting::Waiting>,
@@ -90,6 +92,7 @@ impl QueueService {
             keys_max: count(queue.keys_max),
         };
         Self(Arc::new(Core {
+            request_keys: RequestKeys::new(api::NAME, &clock, &settings.idempotency),
             waiting: waiting::Waiting::new(queue.claims_waiting_max),
             streams: Arc::new(Semaphore::new(streams_max.min(Semaphore::MAX_PERMITS))),
             tallies: tallies::Tallies::default(),

@@ -22,6 +22,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::clock::Clock;
 use crate::settings::Settings;
 use crate::storage::Storage;
+use crate::storage::idempotency::RequestKeys;
 
 pub use api::{NAME, server};
 pub use upkeep::run as upkeep;
@@ -34,6 +35,7 @@ pub struct RecordsService(pub(super) Arc<Records>);
 pub(super) struct Records {
     storage: Storage,
     clock: Clock,
+    request_keys: RequestKeys,
     settings: Settings,
     context: store::Context,
     /// One permit for each watch.
@@ -52,6 +54,7 @@ impl RecordsService {
             is_shared: storage.is_shared(),
         };
         Self(Arc::new(Records {
+            request_keys: RequestKeys::new(api::NAME, &clock, &settings.idempotency),
             context,
             watches: Arc::new(Semaphore::new(watches_max.min(Semaphore::MAX_PERMITS))),
             indexing: Arc::new(Notify::new()),

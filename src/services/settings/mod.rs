@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use crate::clock::Clock;
 use crate::settings::Settings as Configuration;
 use crate::storage::Storage;
+use crate::storage::idempotency::RequestKeys;
 
 pub use api::{NAME, server};
 pub use upkeep::run as upkeep;
@@ -31,6 +32,7 @@ pub struct SettingsService(pub(super) Arc<Settings>);
 pub(super) struct Settings {
     storage: Storage,
     clock: Clock,
+    request_keys: RequestKeys,
     configuration: Configuration,
     /// One permit for each watch.
     watches: Arc<Semaphore>,
@@ -41,6 +43,7 @@ impl SettingsService {
     pub fn new(storage: Storage, clock: Clock, configuration: &Configuration) -> Self {
         let watches_max = usize::try_from(configuration.settings.watches_max).unwrap_or(usize::MAX);
         Self(Arc::new(Settings {
+            request_keys: RequestKeys::new(api::NAME, &clock, &configuration.idempotency),
             watches: Arc::new(Semaphore::new(watches_max.min(Semaphore::MAX_PERMITS))),
             configuration: configuration.clone(),
             storage,

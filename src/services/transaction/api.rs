@@ -161,9 +161,7 @@ impl Transaction {
         let limits = &self.configuration.transaction;
         let mut parser = Parser::new(limits);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let retention_ms = self.configuration.idempotency.retention_ms;
-        let method = format!("{NAME}/Commit");
-        let key = id.map(|id| RequestKey::new(id, &method, &request, &self.clock, retention_ms));
+        let key = self.request_keys.key(id, "Commit", &request);
         let durability = parser.durability("durability", request.durability).unwrap_or(Durability::Full);
         let count = request.mutations.len();
         let mut is_small =

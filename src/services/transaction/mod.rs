@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::services::{cache, jobs, prompts, queue, records, settings, uploads};
 use crate::settings::Settings;
 use crate::storage::Storage;
+use crate::storage::idempotency::RequestKeys;
 
 pub use api::{NAME, server};
 
@@ -41,14 +42,15 @@ pub struct Services {
 
 struct Transaction {
     storage: Storage,
-    clock: Clock,
+    request_keys: RequestKeys,
     configuration: Settings,
     services: Services,
 }
 
 impl TransactionService {
     /// Commits on `storage` that change `services`.
-    pub fn new(storage: Storage, clock: Clock, configuration: &Settings, services: Services) -> Self {
-        Self(Arc::new(Transaction { storage, clock, configuration: configuration.clone(), services }))
+    pub fn new(storage: Storage, clock: &Clock, configuration: &Settings, services: Services) -> Self {
+        let request_keys = RequestKeys::new(api::NAME, clock, &configuration.idempotency);
+        Self(Arc::new(Transaction { storage, request_keys, configuration: configuration.clone(), services }))
     }
 }

@@ -3,25 +3,6 @@
 
 #![allow(missing_docs, reason = "tables; their columns are described in the migration")]
 
-/// `upload_names`.
-pub mod names {
-    use sea_orm::entity::prelude::*;
-
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "upload_names")]
-    pub struct Model {
-        #[sea_orm(primary_key)]
-        pub id: i64,
-        pub kind: i64,
-        pub name: String,
-    }
-
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
-}
-
 /// `upload_sessions`.
 pub mod sessions {
     use sea_orm::entity::prelude::*;

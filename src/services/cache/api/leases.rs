@@ -165,7 +165,7 @@ impl Cache {
     ) -> Result<pb::ReleaseLeaseResponse> {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "ReleaseLease", &request);
+        let key = self.request_keys.key(id, "ReleaseLease", &request);
         parser.name("namespace", &request.namespace);
         parser.key("key", &request.key);
         let token = Uuid::try_parse(&request.lease_token).ok();

@@ -9,19 +9,17 @@ mod writes;
 use pannier_proto::cache::v1 as pb;
 use pannier_proto::cache::v1::cache_service_server::{CacheService as Rpc, CacheServiceServer, SERVICE_NAME};
 use tonic::Request;
-use uuid::Uuid;
 
 use super::{Cache, CacheService};
 use crate::error::{Error, Result};
 use crate::status::{Reply, reply};
-use crate::storage::idempotency::RequestKey;
 
 /// The service's full name.
 pub const NAME: &str = SERVICE_NAME;
 
 /// The service for tonic's router, with messages of at most `message_bytes_max` either way.
 pub fn server(cache: CacheService) -> CacheServiceServer<CacheService> {
-    let message_bytes_max = usize::try_from(cache.0.settings.server.message_bytes_max).unwrap_or(usize::MAX);
+    let message_bytes_max = cache.0.settings.server.message_bytes_max();
     CacheServiceServer::new(cache)
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(message_bytes_max)
@@ -123,17 +121,7 @@ impl Rpc for CacheService {
     }
 }
 
-impl Cache {
-    fn request_key(
-        &self,
-        id: Option<Uuid>,
-        method: &str,
-        request: &impl prost::Message,
-    ) -> Option<RequestKey> {
-        let retention_ms = self.settings.idempotency.retention_ms;
-        id.map(|id| RequestKey::new(id, &format!("{NAME}/{method}"), request, &self.clock, retention_ms))
-    }
-}
+impl Cache {}
 
 /// A result that is there unless the store answered with another number of results than it was given items.
 fn only<T>(results: Vec<T>) -> Result<T> {

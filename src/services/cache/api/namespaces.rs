@@ -36,7 +36,7 @@ impl Cache {
     ) -> Result<pb::UpdateNamespaceResponse> {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "UpdateNamespace", &request);
+        let key = self.request_keys.key(id, "UpdateNamespace", &request);
         let asked = request.namespace.unwrap_or_default();
         parser.name("namespace.name", &asked.name);
         let patch = parser.limits_patch(&asked, request.update_mask.as_ref());
@@ -107,7 +107,7 @@ impl Cache {
     ) -> Result<pb::DeleteNamespaceResponse> {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "DeleteNamespace", &request);
+        let key = self.request_keys.key(id, "DeleteNamespace", &request);
         parser.name("name", &request.name);
         parser.violations.check()?;
 

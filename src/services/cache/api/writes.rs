@@ -25,7 +25,7 @@ impl Cache {
         let prepare = move || {
             let mut parser = Parser::new(&cache.settings.cache);
             let id = parser.request_id(&std::mem::take(&mut request.request_id));
-            let key = cache.request_key(id, "Put", &request);
+            let key = cache.request_keys.key(id, "Put", &request);
             let operation = cache.prepare_put(&mut parser, request);
             parser.violations.check().map(|()| (operation, key))
         };
@@ -42,7 +42,7 @@ impl Cache {
         let prepare = move || {
             let mut parser = Parser::new(&cache.settings.cache);
             let id = parser.request_id(&std::mem::take(&mut request.request_id));
-            let key = cache.request_key(id, "BatchPut", &request);
+            let key = cache.request_keys.key(id, "BatchPut", &request);
             let operation = cache.prepare_batch_put(&mut parser, request);
             parser.violations.check().map(|()| (operation, key))
         };
@@ -56,7 +56,7 @@ impl Cache {
     ) -> Result<pb::DeleteResponse> {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "Delete", &request);
+        let key = self.request_keys.key(id, "Delete", &request);
         let namespace = request.namespace.clone();
         let operation = self.prepare_delete(&mut parser, request);
         parser.violations.check()?;
@@ -66,7 +66,7 @@ impl Cache {
     pub(super) async fn touch(self: &Arc<Self>, mut request: pb::TouchRequest) -> Result<pb::TouchResponse> {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "Touch", &request);
+        let key = self.request_keys.key(id, "Touch", &request);
         let namespace = request.namespace.clone();
         let operation = self.prepare_touch(&mut parser, request);
         parser.violations.check()?;
@@ -108,7 +108,7 @@ impl Cache {
     ) -> Result<pb::DeleteByPrefixResponse> {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "DeleteByPrefix", &request);
+        let key = self.request_keys.key(id, "DeleteByPrefix", &request);
         parser.name("namespace", &request.namespace);
         parser.key("prefix", &request.prefix);
         parser.violations.check()?;
@@ -133,7 +133,7 @@ impl Cache {
     ) -> Result<pb::DeleteByTagResponse> {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "DeleteByTag", &request);
+        let key = self.request_keys.key(id, "DeleteByTag", &request);
         parser.name("namespace", &request.namespace);
         parser.tag("tag", &request.tag);
         parser.violations.check()?;
@@ -155,7 +155,7 @@ impl Cache {
     pub(super) async fn evict(self: &Arc<Self>, mut request: pb::EvictRequest) -> Result<pb::EvictResponse> {
         let mut parser = Parser::new(&self.settings.cache);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "Evict", &request);
+        let key = self.request_keys.key(id, "Evict", &request);
         parser.name("namespace", &request.namespace);
         let rows_max = self.settings.cache.delete_rows_max;
         let count = u64::try_from(request.count).unwrap_or(0);

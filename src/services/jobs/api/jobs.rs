@@ -13,7 +13,7 @@ impl Jobs {
     pub(super) async fn create(&self, mut request: pb::CreateRequest) -> Result<pb::CreateResponse> {
         let mut parser = Parser::new(&self.settings.jobs);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "Create", &request);
+        let key = self.request_keys.key(id, "Create", &request);
         let operation = self.prepare_create(&mut parser, request);
         parser.violations.check()?;
         self.run(operation, Durability::Full, key).await
@@ -40,7 +40,7 @@ impl Jobs {
         let page = Page {
             after,
             rows_max: usize::try_from(rows_max).unwrap_or(usize::MAX),
-            bytes_max: self.page_bytes_max(),
+            bytes_max: self.settings.server.answer_bytes_max(),
         };
         let (jobs, more) = self
             .storage
@@ -56,7 +56,7 @@ impl Jobs {
     pub(super) async fn delete(&self, mut request: pb::DeleteRequest) -> Result<pb::DeleteResponse> {
         let mut parser = Parser::new(&self.settings.jobs);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "Delete", &request);
+        let key = self.request_keys.key(id, "Delete", &request);
         let operation = self.prepare_delete(&mut parser, request);
         parser.violations.check()?;
         self.run(operation, Durability::Full, key).await

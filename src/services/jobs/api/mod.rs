@@ -8,7 +8,6 @@ mod watch;
 use pannier_proto::jobs::v1 as pb;
 use pannier_proto::jobs::v1::jobs_service_server::{JobsService as Rpc, JobsServiceServer, SERVICE_NAME};
 use tonic::Request;
-use uuid::Uuid;
 
 use super::{Jobs, JobsService};
 use crate::error::Result;
@@ -21,7 +20,7 @@ pub const NAME: &str = SERVICE_NAME;
 
 /// The service for tonic's router, with messages of at most `message_bytes_max` either way.
 pub fn server(jobs: JobsService) -> JobsServiceServer<JobsService> {
-    let message_bytes_max = usize::try_from(jobs.0.settings.server.message_bytes_max).unwrap_or(usize::MAX);
+    let message_bytes_max = jobs.0.settings.server.message_bytes_max();
     JobsServiceServer::new(jobs)
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(message_bytes_max)
@@ -91,16 +90,6 @@ impl Rpc for JobsService {
 }
 
 impl Jobs {
-    fn request_key(
-        &self,
-        id: Option<Uuid>,
-        method: &str,
-        request: &impl prost::Message,
-    ) -> Option<RequestKey> {
-        let retention_ms = self.settings.idempotency.retention_ms;
-        id.map(|id| RequestKey::new(id, &format!("{NAME}/{method}"), request, &self.clock, retention_ms))
-    }
-
     /// Runs an operation that is asked for by a call of its own.
     async fn run<T>(
         &self,
@@ -112,10 +101,5 @@ impl Jobs {
         T: prost::Message + Default + 'static,
     {
         self.storage.write_once(operation.durability.unwrap_or(durability), request, operation).await
-    }
-
-    /// Bytes of rows in one answer.
-    fn page_bytes_max(&self) -> usize {
-        usize::try_from(self.settings.server.message_bytes_max / 2).unwrap_or(usize::MAX)
     }
 }

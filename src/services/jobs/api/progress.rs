@@ -16,7 +16,7 @@ impl Jobs {
     ) -> Result<pb::UpdateStatusResponse> {
         let mut parser = Parser::new(&self.settings.jobs);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "UpdateStatus", &request);
+        let key = self.request_keys.key(id, "UpdateStatus", &request);
         let operation = self.prepare_update_status(&mut parser, request);
         parser.violations.check()?;
         self.run(operation, Durability::Full, key).await
@@ -25,7 +25,7 @@ impl Jobs {
     pub(super) async fn complete(&self, mut request: pb::CompleteRequest) -> Result<pb::CompleteResponse> {
         let mut parser = Parser::new(&self.settings.jobs);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "Complete", &request);
+        let key = self.request_keys.key(id, "Complete", &request);
         let operation = self.prepare_complete(&mut parser, request);
         parser.violations.check()?;
         self.run(operation, Durability::Full, key).await
@@ -34,7 +34,7 @@ impl Jobs {
     pub(super) async fn fail(&self, mut request: pb::FailRequest) -> Result<pb::FailResponse> {
         let mut parser = Parser::new(&self.settings.jobs);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "Fail", &request);
+        let key = self.request_keys.key(id, "Fail", &request);
         let operation = self.prepare_fail(&mut parser, request);
         parser.violations.check()?;
         self.run(operation, Durability::Full, key).await
@@ -43,7 +43,7 @@ impl Jobs {
     pub(super) async fn abort(&self, mut request: pb::AbortRequest) -> Result<pb::AbortResponse> {
         let mut parser = Parser::new(&self.settings.jobs);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "Abort", &request);
+        let key = self.request_keys.key(id, "Abort", &request);
         let operation = self.prepare_abort(&mut parser, request);
         parser.violations.check()?;
         self.run(operation, Durability::Full, key).await
@@ -55,7 +55,7 @@ impl Jobs {
     ) -> Result<pb::ReportProgressResponse> {
         let mut parser = Parser::new(&self.settings.jobs);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "ReportProgress", &request);
+        let key = self.request_keys.key(id, "ReportProgress", &request);
         let operation = self.prepare_report_progress(&mut parser, request);
         parser.violations.check()?;
         // A lost report is made up for by the next one.
@@ -68,7 +68,7 @@ impl Jobs {
     ) -> Result<pb::AddResultsResponse> {
         let mut parser = Parser::new(&self.settings.jobs);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "AddResults", &request);
+        let key = self.request_keys.key(id, "AddResults", &request);
         let operation = self.prepare_add_results(&mut parser, request);
         parser.violations.check()?;
         self.run(operation, Durability::Full, key).await
@@ -90,7 +90,7 @@ impl Jobs {
         let page = Page {
             after,
             rows_max: usize::try_from(rows_max).unwrap_or(usize::MAX),
-            bytes_max: self.page_bytes_max(),
+            bytes_max: self.settings.server.answer_bytes_max(),
         };
         let failed_only = request.failed_only;
         let (results, more) = self

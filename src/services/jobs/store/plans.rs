@@ -1,6 +1,6 @@
 //! Every query that reads more than one row runs on an index, and none sorts: asked of the database itself.
 
-use sea_orm::{ConnectionTrait as _, QueryTrait as _, Statement};
+use sea_orm::{DbBackend, QueryTrait as _};
 
 use super::list::{jobs_of, results_of};
 use super::remove::{ended_by, first_of};
@@ -8,41 +8,14 @@ use super::results::of_items;
 use super::stats::{oldest_in, sums};
 use super::{Filter, JobKey};
 use crate::services::jobs::domain::{NewResult, Status};
-use crate::settings::StorageSettings;
-use crate::storage::{Storage, migrate};
+use crate::storage::Storage;
+use crate::storage::plans::{explain, storage};
 
-/// A database with the schema and nothing else.
-async fn storage() -> (Storage, tempfile::TempDir) {
-    let directory = tempfile::tempdir().unwrap();
-    let place = directory.path().join("data").display().to_string();
-    let storage = Storage::open(&StorageSettings { directory: place, ..Default::default() }).await.unwrap();
-    migrate::up(&storage, None, &mut |_: &str| {}).await.unwrap();
-    (storage, directory)
-}
-
-/// How the database would run a statement: the lines that name a table, and those that tell of a sort.
-async fn plan(
-    storage: &Storage,
-    make: impl Fn(sea_orm::DbBackend) -> Statement + Send + Sync + 'static,
-) -> String {
-    let lines = storage
-        .read(make, |db, make| {
-            Box::pin(async move {
-                let mut statement = make(db.get_database_backend());
-                statement.sql = format!("EXPLAIN QUERY PLAN {}", statement.sql);
-                let rows = db.query_all_raw(statement).await?;
-                let lines: Result<Vec<String>, _> =
-                    rows.iter().map(|row| row.try_get("", "detail")).collect();
-                Ok(lines?)
-            })
-        })
-        .await
-        .unwrap();
-    lines
-        .into_iter()
-        .filter(|line| line.contains("job") || line.contains("ORDER BY"))
-        .collect::<Vec<_>>()
-        .join("; ")
+/// How SQLite would run a statement: the lines that name a table, and those that tell of a sort.
+async fn plan(storage: &Storage, statement: &str) -> String {
+    let mut lines = explain(storage, statement).await;
+    lines.retain(|line| line.contains("job") || line.contains("ORDER BY"));
+    lines.join("; ")
 }
 
 #[track_caller]
@@ -78,7 +51,7 @@ async fn each_list_runs_on_the_index_of_its_filter_and_needs_no_sort() {
         {
             let filter = filter(job_type, range, oldest_first);
             let what = format!("{filter:?} {status:?} {after:?}");
-            let plan = plan(&storage, move |backend| jobs_of(&filter, status, after).build(backend)).await;
+            let plan = plan(&storage, &jobs_of(&filter, status, after).build(DbBackend::Sqlite).sql).await;
             assert_runs_on(&plan, index, &what);
             let bounded = range != (None, None) || after.is_some();
             assert!(
@@ -92,11 +65,11 @@ async fn each_list_runs_on_the_index_of_its_filter_and_needs_no_sort() {
 #[tokio::test]
 async fn results_are_found_by_their_indexes() {
     let (storage, _directory) = storage().await;
-    let all = plan(&storage, |backend| results_of(1, false, 5).build(backend)).await;
+    let all = plan(&storage, &results_of(1, false, 5).build(DbBackend::Sqlite).sql).await;
     assert_runs_on(&all, "_autoindex_job_results_1", "all");
-    let failed = plan(&storage, |backend| results_of(1, true, 5).build(backend)).await;
+    let failed = plan(&storage, &results_of(1, true, 5).build(DbBackend::Sqlite).sql).await;
     assert_runs_on(&failed, "job_results_that_failed", "failed");
-    let first = plan(&storage, |backend| first_of(1).build(backend)).await;
+    let first = plan(&storage, &first_of(1).build(DbBackend::Sqlite).sql).await;
     assert_runs_on(&first, "_autoindex_job_results_1", "first");
     let item = NewResult {
         item_key: "a".into(),
@@ -107,11 +80,7 @@ async fn results_are_found_by_their_indexes() {
     };
     for count in [1, 4, 256] {
         let items = vec![item.clone(); count];
-        let plan = plan(&storage, move |backend| {
-            let (sql, values) = of_items(1, &items);
-            Statement::from_sql_and_values(backend, sql, values)
-        })
-        .await;
+        let plan = plan(&storage, &of_items(1, &items).0).await;
         assert_runs_on(&plan, "job_results_by_item", "items");
         assert!(plan.contains("item_key=?"), "{plan}");
     }
@@ -122,17 +91,17 @@ async fn statistics_and_removal_read_no_more_than_they_must() {
     let (storage, _directory) = storage().await;
     for (job_type, index) in [("", "jobs_by_create_time"), ("t", "jobs_by_type")] {
         let range = filter(job_type, (Some(1), Some(2)), false);
-        let counted = plan(&storage, move |backend| backend.build(&sums(&range, 9))).await;
+        let counted = plan(&storage, &DbBackend::Sqlite.build(&sums(&range, 9)).sql).await;
         assert_runs_on(&counted, index, "sums");
         assert!(counted.starts_with("SEARCH"), "{counted}");
     }
     for (job_type, index) in [("", "jobs_by_status"), ("t", "jobs_by_type_and_status")] {
         let open = filter(job_type, (None, None), false);
-        let oldest = plan(&storage, move |backend| oldest_in(&open, Status::Pending).build(backend)).await;
+        let oldest = plan(&storage, &oldest_in(&open, Status::Pending).build(DbBackend::Sqlite).sql).await;
         assert_runs_on(&oldest, index, "oldest");
         assert!(oldest.starts_with("SEARCH jobs USING COVERING INDEX"), "{oldest}");
     }
-    let ended = plan(&storage, |backend| ended_by(5, 9).build(backend)).await;
+    let ended = plan(&storage, &ended_by(5, 9).build(DbBackend::Sqlite).sql).await;
     assert_runs_on(&ended, "jobs_by_end_time", "ended");
     assert!(ended.starts_with("SEARCH"), "{ended}");
 }

@@ -1,7 +1,6 @@
 //! Recording results: the items and the job's counts advance together, under the job's lock.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, Set, Value};
 use uuid::Uuid;
@@ -10,7 +9,7 @@ use super::{Metadata, lock, rows, save};
 use crate::error::Result;
 use crate::services::jobs::domain::{AddOutcome, CountedBy, Counts, Job, NewResult};
 use crate::services::jobs::entity::results;
-use crate::storage::{Tx, chunks, row};
+use crate::storage::{Tx, chunks, places, row, rows_that_share};
 
 row! {
     /// A recorded result, as far as another one for its item needs to know it.
@@ -65,23 +64,13 @@ async fn recorded(tx: &Tx<'_>, job_row_id: i64, new: &[NewResult]) -> Result<Has
 
 /// Written out like the insert below: building it with values would cost more than running it.
 pub(super) fn of_items(job_row_id: i64, items: &[NewResult]) -> (String, Vec<Value>) {
-    let mut sql = String::from(
-        r#"SELECT "item_key", "number", "error_code" FROM "job_results" WHERE "job_row_id" = $1 AND "item_key" IN ("#,
+    let sql = format!(
+        r#"SELECT "item_key", "number", "error_code" FROM "job_results" WHERE "job_row_id" = $1 AND "item_key" IN ({})"#,
+        places(2, items.len())
     );
-    push_places(&mut sql, 2, items.len());
-    sql.push(')');
     let mut values: Vec<Value> = vec![job_row_id.into()];
     values.extend(items.iter().map(|item| Value::from(item.item_key.as_str())));
     (sql, values)
-}
-
-/// `$first, …`, so many.
-fn push_places(sql: &mut String, first: usize, count: usize) {
-    for place in first..first + count {
-        let comma = if place == first { "" } else { ", " };
-        // Writing to a String cannot fail.
-        let _ = write!(sql, "{comma}${place}");
-    }
 }
 
 /// What is to be written for a batch.
@@ -145,16 +134,11 @@ async fn insert(
 
 /// The insert of so many rows.
 fn insert_of(rows: usize) -> String {
-    let mut sql = String::from(
+    format!(
         r#"INSERT INTO "job_results" ("job_row_id", "create_time", "number", "item_key", "url", "error_code",
-        "error_message", "processing_us", "data_json") VALUES "#,
-    );
-    for row in 0..rows {
-        sql.push_str(if row == 0 { "($1, $2, " } else { ", ($1, $2, " });
-        push_places(&mut sql, 3 + row * 7, 7);
-        sql.push(')');
-    }
-    sql
+        "error_message", "processing_us", "data_json") VALUES {}"#,
+        rows_that_share(2, rows, 7)
+    )
 }
 
 async fn replace(tx: &Tx<'_>, job_row_id: i64, number: i64, result: &NewResult, now_us: i64) -> Result<()> {

@@ -46,7 +46,7 @@ impl Prompts {
         let page = Page {
             after: convert::key_of(query, &request.page_token, order)?,
             rows_max: ROWS_MAX,
-            bytes_max: BYTES_MAX.min(self.answer_bytes_max()),
+            bytes_max: BYTES_MAX.min(self.settings.server.answer_bytes_max()),
             bodies: if request.without_bodies { Bodies::Left } else { Bodies::Read },
             ..self.page()
         };

@@ -14,7 +14,6 @@ use pannier_proto::prompts::v1::prompts_service_server::{
     PromptsService as Rpc, PromptsServiceServer, SERVICE_NAME,
 };
 use tonic::{Request, Streaming};
-use uuid::Uuid;
 
 use super::convert::Parser;
 use super::{Prompts, PromptsService};
@@ -29,7 +28,7 @@ pub const NAME: &str = SERVICE_NAME;
 
 /// The service for tonic's router, with messages of at most `message_bytes_max` either way.
 pub fn server(prompts: PromptsService) -> PromptsServiceServer<PromptsService> {
-    let bytes_max = usize::try_from(prompts.0.settings.server.message_bytes_max).unwrap_or(usize::MAX);
+    let bytes_max = prompts.0.settings.server.message_bytes_max();
     PromptsServiceServer::new(prompts)
         .max_decoding_message_size(bytes_max)
         .max_encoding_message_size(bytes_max)
@@ -49,7 +48,7 @@ macro_rules! calls {
                 let mut request = request.into_inner();
                 let mut parser = Parser::new(&self.0.settings.prompts);
                 let id = parser.request_id(&std::mem::take(&mut request.request_id));
-                let key = self.0.request_key(id, $method, &request);
+                let key = self.0.request_keys.key(id, $method, &request);
                 let operation = self.0.$prepare(&mut parser, request);
                 reply(self.0.run(parser, key, operation).await)
             })*
@@ -90,16 +89,6 @@ calls! {
 }
 
 impl Prompts {
-    fn request_key(
-        &self,
-        id: Option<Uuid>,
-        method: &str,
-        request: &impl prost::Message,
-    ) -> Option<RequestKey> {
-        let retention_ms = self.settings.idempotency.retention_ms;
-        id.map(|id| RequestKey::new(id, &format!("{NAME}/{method}"), request, &self.clock, retention_ms))
-    }
-
     /// Runs a mutation in a transaction of its own, unless something is wrong with it.
     async fn run<A: prost::Message + Default + 'static>(
         &self,
@@ -110,11 +99,6 @@ impl Prompts {
         parser.violations.check()?;
         let durability = operation.durability.unwrap_or(Durability::Full);
         self.storage.write_once(durability, key, operation).await
-    }
-
-    /// Bytes that the prompts of one answer may take.
-    fn answer_bytes_max(&self) -> usize {
-        usize::try_from(self.settings.server.message_bytes_max / 2).unwrap_or(usize::MAX)
     }
 
     /// Until when one step of a stream must be done: it has the time that a call has.

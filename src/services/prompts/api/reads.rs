@@ -31,7 +31,7 @@ impl Prompts {
     }
 
     async fn find(&self, ids: Vec<i64>, bodies: Bodies) -> Result<(Vec<Prompt>, Vec<i64>)> {
-        let bytes_max = self.answer_bytes_max();
+        let bytes_max = self.settings.server.answer_bytes_max();
         let input = (self.names.reading(), ids);
         let read = self
             .storage
@@ -64,7 +64,7 @@ impl Prompts {
         Page {
             after: None,
             rows_max: usize::try_from(self.settings.server.page_size_max).unwrap_or(usize::MAX),
-            bytes_max: self.answer_bytes_max(),
+            bytes_max: self.settings.server.answer_bytes_max(),
             scan_rows_max: usize::try_from(self.settings.prompts.scan_rows_max).unwrap_or(usize::MAX),
             bodies: Bodies::Left,
         }

@@ -18,7 +18,7 @@ impl Prompts {
         let rows_max = parser.page_rows(&self.settings.server, request.page_size);
         parser.violations.check()?;
         let bound = |bound: u64| usize::try_from(bound).unwrap_or(usize::MAX);
-        let bytes_max = self.answer_bytes_max();
+        let bytes_max = self.settings.server.answer_bytes_max();
         let page = SearchPage {
             from: convert::place_of(query, &request.page_token)?,
             rows_max: bound(rows_max),

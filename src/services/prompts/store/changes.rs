@@ -4,7 +4,7 @@
 use super::rows::{PromptRow, status_number};
 use super::{index, tallies};
 use crate::error::Result;
-use crate::services::prompts::domain::{NewPrompt, Status};
+use crate::services::prompts::domain::{Measures, NewPrompt, Status};
 use crate::services::prompts::statistics::{Changes, Counted, Key};
 use crate::storage::Tx;
 
@@ -49,10 +49,12 @@ fn counted(row: &PromptRow) -> Counted {
             framework_id: row.framework_id.unwrap_or(0),
         },
         is_failed: row.status == status_number(Status::Failed),
-        confidence: row.confidence,
-        latency_us: row.latency_us,
-        prompt_tokens: row.prompt_tokens,
-        completion_tokens: row.completion_tokens,
-        cost_micros: row.cost_micros,
+        measures: Measures {
+            confidence: row.confidence,
+            latency_us: row.latency_us,
+            prompt_tokens: row.prompt_tokens,
+            completion_tokens: row.completion_tokens,
+            cost_micros: row.cost_micros,
+        },
     }
 }

@@ -9,7 +9,7 @@ use super::sql;
 use crate::error::Result;
 use crate::services::prompts::domain::Conversation;
 use crate::services::prompts::entity::conversations;
-use crate::storage::{Db, Rank, RowLock, Tx, row};
+use crate::storage::{Db, Rank, RowLock, Tx, places, row};
 
 const BY_NAME: &str = r#"SELECT "id", "name", "prompt_count", "first_time", "last_time" FROM "prompt_conversations" WHERE "name" = $1"#;
 const CHANGE: &str = r#"UPDATE "prompt_conversations" SET "prompt_count" = $1, "first_time" = $2, "last_time" = $3 WHERE "id" = $4"#;
@@ -91,8 +91,8 @@ row! {
     }
 }
 
-pub(super) fn of_prompts_query(places: usize) -> String {
-    let places = sql::places(1, places);
+pub(super) fn of_prompts_query(count: usize) -> String {
+    let places = places(1, count);
     format!(
         r#"SELECT v."name" FROM "prompts" p CROSS JOIN "prompt_conversations" v WHERE p."id" IN ({places}) AND v."id" = p."conversation_id""#
     )
@@ -147,8 +147,8 @@ pub(super) async fn names(db: &Db<'_>, numbers: &BTreeSet<i64>) -> Result<HashMa
     Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
 }
 
-pub(super) fn names_query(places: usize) -> String {
-    let places = sql::places(1, places);
+pub(super) fn names_query(count: usize) -> String {
+    let places = places(1, count);
     format!(
         r#"SELECT "id", "name", "prompt_count", "first_time", "last_time" FROM "prompt_conversations" WHERE "id" IN ({places})"#
     )

@@ -7,7 +7,7 @@ use super::rows::{BODY_COLUMNS, BodyRow, PROMPT_COLUMNS, PromptRow};
 use super::{conversations, marks, sql};
 use crate::error::Result;
 use crate::services::prompts::domain::{Prompt, ScoreValue};
-use crate::storage::Db;
+use crate::storage::{Db, places};
 
 /// Numbers, times and framing of a prompt in an answer.
 const ROW_OVERHEAD_BYTES: usize = 300;
@@ -50,13 +50,13 @@ pub async fn find(
     Ok((found.prompts, left))
 }
 
-pub(super) fn rows_query(places: usize) -> String {
-    let places = sql::places(1, places);
+pub(super) fn rows_query(count: usize) -> String {
+    let places = places(1, count);
     format!(r#"SELECT {PROMPT_COLUMNS} FROM "prompts" p WHERE p."id" IN ({places})"#)
 }
 
-pub(super) fn bodies_query(places: usize) -> String {
-    let places = sql::places(1, places);
+pub(super) fn bodies_query(count: usize) -> String {
+    let places = places(1, count);
     format!(r#"SELECT {BODY_COLUMNS} FROM "prompt_bodies" WHERE "prompt_id" IN ({places})"#)
 }
 

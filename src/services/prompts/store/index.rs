@@ -4,7 +4,7 @@ use super::sql;
 use crate::error::Result;
 use crate::services::prompts::search::tokens::{VERSION, words};
 use crate::storage::text_index::{Document, TextIndex, WORDS_MAX};
-use crate::storage::{Db, Tx, row};
+use crate::storage::{Db, Tx, places, row};
 
 /// The index. Its fields in the order of their weight.
 pub(super) const INDEX: TextIndex =
@@ -109,12 +109,12 @@ pub async fn fill(tx: &Tx<'_>) -> Result<bool> {
 }
 
 pub(super) fn prompts_query(count: usize) -> String {
-    format!(r#"SELECT "id" FROM "prompts" WHERE "id" IN ({}) ORDER BY "id""#, sql::places(1, count))
+    format!(r#"SELECT "id" FROM "prompts" WHERE "id" IN ({}) ORDER BY "id""#, places(1, count))
 }
 
 pub(super) fn texts_query(count: usize) -> String {
     format!(
         r#"SELECT "prompt_id", "idea", "context", "improved_prompt" FROM "prompt_bodies" WHERE "prompt_id" IN ({})"#,
-        sql::places(1, count)
+        places(1, count)
     )
 }

@@ -14,7 +14,7 @@ use super::{conversations, marks, sql};
 use crate::error::Result;
 use crate::services::prompts::domain::{NameKind, Prompt};
 use crate::services::prompts::filter::{Filter, Key, KeyValue, Order, OrderBy};
-use crate::storage::{Db, row};
+use crate::storage::{Db, places, row};
 
 /// Rows of one piece.
 pub(super) const PIECE_ROWS: usize = 128;
@@ -303,8 +303,8 @@ row! {
     }
 }
 
-pub(super) fn metadata_query(places: usize) -> String {
-    let places = sql::places(1, places);
+pub(super) fn metadata_query(count: usize) -> String {
+    let places = places(1, count);
     format!(r#"SELECT "prompt_id", "metadata_json" FROM "prompt_bodies" WHERE "prompt_id" IN ({places})"#)
 }
 

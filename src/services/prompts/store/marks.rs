@@ -8,7 +8,7 @@ use super::rows::{PromptRow, ScoreRow, TagRow};
 use super::sql;
 use crate::error::{Error, Result};
 use crate::services::prompts::domain::{Score, ScoreValue, Scoring, Tagging};
-use crate::storage::{Db, Rank, RowLock, Tx, chunks, row};
+use crate::storage::{Db, Rank, RowLock, Tx, chunks, places, row, rows_of_places};
 
 const LOCK: &str = r#"SELECT "prompt_time" FROM "prompts" WHERE "id" = $1"#;
 const REMOVE_SCORE: &str = r#"DELETE FROM "prompt_scores" WHERE "prompt_id" = $1 AND "name" = $2"#;
@@ -106,7 +106,7 @@ async fn insert_tag_rows(tx: &Tx<'_>, rows: &[(i64, i64, &str)]) -> Result<()> {
         let values = chunk
             .iter()
             .flat_map(|(id, prompt_us, tag)| [Value::from(*id), (*tag).into(), (*prompt_us).into()]);
-        let places = sql::rows_of_places(chunk.len(), 3);
+        let places = rows_of_places(chunk.len(), 3);
         let insert =
             format!(r#"INSERT INTO "prompt_tags" ("prompt_id", "tag", "prompt_time") VALUES {places}"#);
         tx.run(&insert, values.collect()).await?;
@@ -127,7 +127,7 @@ pub(super) async fn insert_scores(tx: &Tx<'_>, scores: &[(i64, &Score)]) -> Resu
             values.extend([(*id).into(), score.name.as_str().into(), number.into(), boolean.into()]);
             values.extend([category.into(), score.update_us.into()]);
         }
-        let places = sql::rows_of_places(chunk.len(), 6);
+        let places = rows_of_places(chunk.len(), 6);
         let insert = format!(
             r#"INSERT INTO "prompt_scores" ("prompt_id", "name", "number", "boolean", "category", "update_time") VALUES {places}"#
         );
@@ -146,15 +146,15 @@ pub(super) async fn scores(db: &Db<'_>, ids: &[i64]) -> Result<Vec<ScoreRow>> {
     sql::all_of_ids(db, scores_query, ids).await
 }
 
-pub(super) fn tags_query(places: usize) -> String {
-    let places = sql::places(1, places);
+pub(super) fn tags_query(count: usize) -> String {
+    let places = places(1, count);
     format!(
         r#"SELECT "prompt_id", "tag" FROM "prompt_tags" WHERE "prompt_id" IN ({places}) ORDER BY "prompt_id", "tag""#
     )
 }
 
-pub(super) fn scores_query(places: usize) -> String {
-    let places = sql::places(1, places);
+pub(super) fn scores_query(count: usize) -> String {
+    let places = places(1, count);
     format!(
         r#"SELECT "prompt_id", "name", "number", "boolean", "category", "update_time" FROM "prompt_scores"
         WHERE "prompt_id" IN ({places}) ORDER BY "prompt_id", "name""#

@@ -1,47 +1,10 @@
 //! Every query that reads more than one row runs on an index and stops where it has enough: asked of the database itself.
 
-use sea_orm::{ConnectionTrait as _, Statement};
-
 use super::list::{Position, Walk, metadata_query, piece_query};
 use super::{conversations, find, index, marks, prune, remove, save, stats, tallies};
 use crate::services::prompts::filter::{Filter, Key, KeyValue, Order, OrderBy};
 use crate::services::prompts::search::grammar;
-use crate::settings::StorageSettings;
-use crate::storage::{Storage, migrate};
-
-/// A database with the schema and nothing else.
-async fn storage() -> (Storage, tempfile::TempDir) {
-    let directory = tempfile::tempdir().unwrap();
-    let place = directory.path().join("data").display().to_string();
-    let storage = Storage::open(&StorageSettings { directory: place, ..Default::default() }).await.unwrap();
-    migrate::up(&storage, None, &mut |_: &str| {}).await.unwrap();
-    (storage, directory)
-}
-
-/// How the database would run a statement, a line for each step.
-async fn plan(storage: &Storage, sql: &str) -> Vec<String> {
-    storage
-        .read(sql.to_owned(), |db, sql| {
-            Box::pin(async move {
-                let sql = format!("EXPLAIN QUERY PLAN {sql}");
-                let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
-                let lines: Result<Vec<String>, _> =
-                    rows.iter().map(|row| row.try_get("", "detail")).collect();
-                Ok(lines?)
-            })
-        })
-        .await
-        .unwrap()
-}
-
-/// Asserts that a statement takes these steps on tables, in this order, and that it does not sort.
-async fn assert_runs(storage: &Storage, sql: &str, steps: &[&str]) {
-    let plan = plan(storage, sql).await;
-    let taken: Vec<&String> =
-        plan.iter().filter(|line| line.starts_with("SEARCH") || line.starts_with("SCAN")).collect();
-    assert_eq!(taken, steps, "{sql}");
-    assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE")), "{sql}: {plan:#?}");
-}
+use crate::storage::plans::{assert_runs, storage};
 
 /// What a list may be bounded by.
 fn filters() -> [Filter; 4] {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::rows::{PROMPT_COLUMNS, PromptRow};
 use super::{changes, conversations, sql};
 use crate::error::Result;
-use crate::storage::Tx;
+use crate::storage::{Tx, places};
 
 /// The tables that hold something of prompts, and the column of the prompt's number.
 pub(super) const TABLES: [(&str, &str); 4] = [
@@ -64,8 +64,8 @@ async fn lock(tx: &Tx<'_>, ids: &[i64]) -> Result<Vec<PromptRow>> {
     Ok(rows)
 }
 
-pub(super) fn lock_query(places: usize) -> String {
-    let places = sql::places(1, places);
+pub(super) fn lock_query(count: usize) -> String {
+    let places = places(1, count);
     format!(r#"SELECT {PROMPT_COLUMNS} FROM "prompts" p WHERE p."id" IN ({places}) ORDER BY p."id""#)
 }
 
@@ -77,12 +77,12 @@ async fn delete(tx: &Tx<'_>, table: &str, column: &str, ids: &[i64]) -> Result<(
     Ok(())
 }
 
-pub(super) fn delete_query(table: &str, column: &str, places: usize) -> String {
-    let places = sql::places(1, places);
+pub(super) fn delete_query(table: &str, column: &str, count: usize) -> String {
+    let places = places(1, count);
     format!(r#"DELETE FROM "{table}" WHERE "{column}" IN ({places})"#)
 }
 
-pub(super) fn bodiless_query(places: usize) -> String {
-    let places = sql::places(1, places);
+pub(super) fn bodiless_query(count: usize) -> String {
+    let places = places(1, count);
     format!(r#"UPDATE "prompts" SET "has_body" = FALSE WHERE "id" IN ({places})"#)
 }

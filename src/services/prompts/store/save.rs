@@ -7,10 +7,10 @@ use sea_orm::Value;
 use super::conversations::{self, Joining};
 use super::names::NameNumbers;
 use super::rows::{self, Numbers, PromptRow};
-use super::{changes, marks, sql};
+use super::{changes, marks};
 use crate::error::{Error, Result};
 use crate::services::prompts::domain::{NameKind, NewPrompt, Saved};
-use crate::storage::{Tx, chunks, row};
+use crate::storage::{Tx, chunks, places, row, rows_of_places};
 
 const INSERT: &str = r#"INSERT INTO "prompts" ("prompt_time", "create_time", "backend_id", "model_id", "framework_id", "role_id",
     "status", "confidence", "latency_us", "prompt_tokens", "completion_tokens", "cost_micros", "conversation_id", "has_body",
@@ -121,12 +121,11 @@ impl<'n> Plan<'n> {
 }
 
 async fn numbers(tx: &Tx<'_>, names: &NameNumbers, new: &NewPrompt) -> Result<Numbers> {
-    let backend = names.ensure(tx, NameKind::Backend, &new.names.backend).await?;
     Ok(Numbers {
-        backend: backend.ok_or_else(|| Error::internal("a prompt without a backend"))?,
-        model: names.ensure(tx, NameKind::Model, &new.names.model).await?,
-        framework: names.ensure(tx, NameKind::Framework, &new.names.framework).await?,
-        role: names.ensure(tx, NameKind::Role, &new.names.role).await?,
+        backend: names.ensure(tx, NameKind::Backend, &new.names.backend).await?,
+        model: names.ensure_filled(tx, NameKind::Model, &new.names.model).await?,
+        framework: names.ensure_filled(tx, NameKind::Framework, &new.names.framework).await?,
+        role: names.ensure_filled(tx, NameKind::Role, &new.names.role).await?,
     })
 }
 
@@ -152,7 +151,7 @@ async fn imported(tx: &Tx<'_>, prompts: &[NewPrompt]) -> Result<HashMap<String, 
 }
 
 pub(super) fn imported_query(keys: usize) -> String {
-    let places = sql::places(1, keys);
+    let places = places(1, keys);
     format!(r#"SELECT "id", "import_key" FROM "prompts" WHERE "import_key" IN ({places})"#)
 }
 
@@ -207,6 +206,6 @@ fn insert_bodies_query(rows: usize) -> String {
     format!(
         r#"INSERT INTO "prompt_bodies" ("prompt_id", "prompt_time", "idea", "context", "improved_prompt", "directive",
         "guardrails_json", "reasoning", "error_message", "metadata_json") VALUES {}"#,
-        sql::rows_of_places(rows, 10)
+        rows_of_places(rows, 10)
     )
 }

@@ -1,28 +1,9 @@
-//! The placeholders of statements that list values.
-
-use std::fmt::Write as _;
+//! Reads by lists of numbers.
 
 use sea_orm::Value;
 
 use crate::error::Result;
 use crate::storage::{Db, FromRow};
-
-/// `$first, …`, so many.
-pub(super) fn places(first: usize, count: usize) -> String {
-    let mut text = String::with_capacity(count * 5);
-    for place in first..first + count {
-        let comma = if place == first { "" } else { ", " };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{comma}${place}");
-    }
-    text
-}
-
-/// `($1, …), (…)`: so many rows of so many columns.
-pub(super) fn rows_of_places(rows: usize, columns: usize) -> String {
-    let row = |row: usize| format!("({})", places(1 + row * columns, columns));
-    (0..rows).map(row).collect::<Vec<_>>().join(", ")
-}
 
 /// The numbers in a list of a statement, and how many places it has: statements are cached by their text, so there are few sizes,
 /// and the last number fills the rest.

@@ -10,7 +10,7 @@ use super::names::NameNumbers;
 use super::rows::status_number;
 use super::tallies::{COLUMNS, NumbersRow, span_number};
 use crate::error::{Error, Result};
-use crate::services::prompts::domain::{NameKind, Names, Status};
+use crate::services::prompts::domain::{Measures, NameKind, Names, Status};
 use crate::services::prompts::statistics::{Counted, Key, Numbers, Pieces, Span, pieces};
 use crate::storage::{Db, row};
 
@@ -119,9 +119,9 @@ async fn named(
         named.push(Group {
             day_us: by.day.then_some(key.start_us),
             names: Names {
-                backend: names.name(db, NameKind::Backend, id(key.backend_id)).await?,
-                model: names.name(db, NameKind::Model, id(key.model_id)).await?,
-                framework: names.name(db, NameKind::Framework, id(key.framework_id)).await?,
+                backend: names.name_or_empty(db, NameKind::Backend, id(key.backend_id)).await?,
+                model: names.name_or_empty(db, NameKind::Model, id(key.model_id)).await?,
+                framework: names.name_or_empty(db, NameKind::Framework, id(key.framework_id)).await?,
                 role: String::new(),
             },
             numbers,
@@ -264,11 +264,13 @@ impl CountedRow {
                 framework_id: self.framework_id.unwrap_or(0),
             },
             is_failed: self.status == status_number(Status::Failed),
-            confidence: self.confidence,
-            latency_us: self.latency_us,
-            prompt_tokens: self.prompt_tokens,
-            completion_tokens: self.completion_tokens,
-            cost_micros: self.cost_micros,
+            measures: Measures {
+                confidence: self.confidence,
+                latency_us: self.latency_us,
+                prompt_tokens: self.prompt_tokens,
+                completion_tokens: self.completion_tokens,
+                cost_micros: self.cost_micros,
+            },
         }
     }
 }

@@ -11,7 +11,7 @@ use super::sql;
 use crate::error::{Error, Result};
 use crate::services::prompts::sketch::Sketch;
 use crate::services::prompts::statistics::{Changes, Key, Numbers, Span};
-use crate::storage::{Db, Tx, chunks, row};
+use crate::storage::{Db, Tx, chunks, places, row, rows_of_places};
 
 /// Changes that one step adds up.
 const STEP_ROWS: i64 = 1_000;
@@ -105,7 +105,7 @@ pub(super) async fn note(tx: &Tx<'_>, changes: &Changes) -> Result<()> {
 }
 
 fn note_query(rows: usize) -> String {
-    format!(r#"INSERT INTO "prompt_stat_changes" ({COLUMNS}) VALUES {}"#, sql::rows_of_places(rows, VALUES))
+    format!(r#"INSERT INTO "prompt_stat_changes" ({COLUMNS}) VALUES {}"#, rows_of_places(rows, VALUES))
 }
 
 /// Whether there is something to add up.
@@ -137,12 +137,12 @@ pub async fn add_up(tx: &Tx<'_>) -> Result<bool> {
     Ok(ids.len() as u64 >= STEP_ROWS.unsigned_abs())
 }
 
-pub(super) fn changes_query(places: usize) -> String {
-    format!(r#"SELECT {COLUMNS} FROM "prompt_stat_changes" WHERE "id" IN ({})"#, sql::places(1, places))
+pub(super) fn changes_query(count: usize) -> String {
+    format!(r#"SELECT {COLUMNS} FROM "prompt_stat_changes" WHERE "id" IN ({})"#, places(1, count))
 }
 
-fn remove_query(places: usize) -> String {
-    format!(r#"DELETE FROM "prompt_stat_changes" WHERE "id" IN ({})"#, sql::places(1, places))
+fn remove_query(count: usize) -> String {
+    format!(r#"DELETE FROM "prompt_stat_changes" WHERE "id" IN ({})"#, places(1, count))
 }
 
 async fn add(tx: &Tx<'_>, span: Span, key: Key, mut numbers: Numbers) -> Result<()> {
@@ -163,7 +163,7 @@ async fn add(tx: &Tx<'_>, span: Span, key: Key, mut numbers: Numbers) -> Result<
 }
 
 fn insert_query() -> String {
-    format!(r#"INSERT INTO "prompt_stats" ("span", {COLUMNS}) VALUES {}"#, sql::rows_of_places(1, VALUES + 1))
+    format!(r#"INSERT INTO "prompt_stats" ("span", {COLUMNS}) VALUES {}"#, rows_of_places(1, VALUES + 1))
 }
 
 pub(super) fn update_query() -> String {

@@ -16,7 +16,7 @@ impl Core {
     ) -> Result<pb::CancelResponse> {
         let mut parser = Parser::new(&self.settings.queue);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "Cancel", &request);
+        let key = self.request_keys.key(id, "Cancel", &request);
         let operation = self.prepare_cancel(&mut parser, request);
         parser.violations.check()?;
         self.do_what_is_due().await?;
@@ -26,7 +26,7 @@ impl Core {
     pub(super) async fn retry(self: &Arc<Self>, mut request: pb::RetryRequest) -> Result<pb::RetryResponse> {
         let mut parser = Parser::new(&self.settings.queue);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "Retry", &request);
+        let key = self.request_keys.key(id, "Retry", &request);
         let operation = self.prepare_retry(&mut parser, request);
         parser.violations.check()?;
         self.do_what_is_due().await?;
@@ -39,7 +39,7 @@ impl Core {
     ) -> Result<pb::RedriveResponse> {
         let mut parser = Parser::new(&self.settings.queue);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "Redrive", &request);
+        let key = self.request_keys.key(id, "Redrive", &request);
         let queue = parser.queue_name("queue", request.queue);
         let types = parser.types("types", request.types);
         let max = self.settings.queue.batch_items_max;

@@ -16,7 +16,7 @@ impl Core {
     ) -> Result<pb::EnqueueResponse> {
         let mut parser = Parser::new(&self.settings.queue);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "Enqueue", &request);
+        let key = self.request_keys.key(id, "Enqueue", &request);
         let operation = self.prepare_enqueue(&mut parser, request);
         parser.violations.check()?;
         self.storage.write_once(Durability::Full, key, operation).await
@@ -28,7 +28,7 @@ impl Core {
     ) -> Result<pb::BatchEnqueueResponse> {
         let mut parser = Parser::new(&self.settings.queue);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "BatchEnqueue", &request);
+        let key = self.request_keys.key(id, "BatchEnqueue", &request);
         let operation = self.prepare_batch_enqueue(&mut parser, request);
         parser.violations.check()?;
         self.storage.write_once(Durability::Full, key, operation).await

@@ -50,7 +50,7 @@ impl Core {
     pub(super) async fn claim(self: &Arc<Self>, mut request: pb::ClaimRequest) -> Result<pb::ClaimResponse> {
         let mut parser = Parser::new(&self.settings.queue);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "Claim", &request);
+        let key = self.request_keys.key(id, "Claim", &request);
         let claiming = parser.claiming(request.claiming.unwrap_or_default());
         parser.violations.check()?;
         let exchange = Exchange { outcomes: Vec::new(), claiming: Some(claiming), request: key };
@@ -63,7 +63,7 @@ impl Core {
     ) -> Result<pb::ExchangeResponse> {
         let mut parser = Parser::new(&self.settings.queue);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "Exchange", &request);
+        let key = self.request_keys.key(id, "Exchange", &request);
         let outcomes = parser.outcomes("outcomes", request.outcomes, 0);
         let claiming = request.claiming.map(|claiming| parser.claiming(claiming));
         parser.violations.check()?;

@@ -17,7 +17,6 @@ use futures_util::future::BoxFuture;
 use pannier_proto::queue::v1 as pb;
 use pannier_proto::queue::v1::queue_service_server::{QueueService as Rpc, QueueServiceServer, SERVICE_NAME};
 use tonic::Request;
-use uuid::Uuid;
 
 use super::{Core, QueueService, store};
 use crate::error::Result;
@@ -30,7 +29,7 @@ pub const NAME: &str = SERVICE_NAME;
 
 /// The service for tonic's router, with messages of at most `message_bytes_max` either way.
 pub fn server(queue: QueueService) -> QueueServiceServer<QueueService> {
-    let message_bytes_max = usize::try_from(queue.0.settings.server.message_bytes_max).unwrap_or(usize::MAX);
+    let message_bytes_max = queue.0.settings.server.message_bytes_max();
     QueueServiceServer::new(queue)
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(message_bytes_max)
@@ -93,16 +92,6 @@ calls! {
 }
 
 impl Core {
-    fn request_key(
-        &self,
-        id: Option<Uuid>,
-        method: &str,
-        request: &impl prost::Message,
-    ) -> Option<RequestKey> {
-        let retention_ms = self.settings.idempotency.retention_ms;
-        id.map(|id| RequestKey::new(id, &format!("{NAME}/{method}"), request, &self.clock, retention_ms))
-    }
-
     /// Runs `work` in a transaction, once per request.
     async fn change<I, T, W>(
         self: &Arc<Self>,

@@ -16,7 +16,7 @@ macro_rules! settle {
             pub(super) async fn $method(self: &Arc<Self>, mut request: pb::$request) -> Result<pb::$response> {
                 let mut parser = Parser::new(&self.settings.queue);
                 let id = parser.request_id(&std::mem::take(&mut request.request_id));
-                let key = self.request_key(id, $name, &request);
+                let key = self.request_keys.key(id, $name, &request);
                 let operation = self.$prepare(&mut parser, request);
                 parser.violations.check()?;
                 self.do_what_is_due().await?;

@@ -19,7 +19,7 @@ impl Core {
     ) -> Result<pb::UpdateQueueResponse> {
         let mut parser = Parser::new(&self.settings.queue);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "UpdateQueue", &request);
+        let key = self.request_keys.key(id, "UpdateQueue", &request);
         let mut given = request.queue.unwrap_or_default();
         let name = parser.queue_name("queue.name", std::mem::take(&mut given.name));
         let patch = parser.rules_patch(&given, request.update_mask.as_ref());
@@ -74,7 +74,7 @@ impl Core {
     pub(super) async fn pause(self: &Arc<Self>, mut request: pb::PauseRequest) -> Result<pb::PauseResponse> {
         let mut parser = Parser::new(&self.settings.queue);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "Pause", &request);
+        let key = self.request_keys.key(id, "Pause", &request);
         let queue = parser.queue_name("queue", request.queue);
         let types = parser.types("types", request.types);
         parser.violations.check()?;
@@ -94,7 +94,7 @@ impl Core {
     ) -> Result<pb::ResumeResponse> {
         let mut parser = Parser::new(&self.settings.queue);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "Resume", &request);
+        let key = self.request_keys.key(id, "Resume", &request);
         let queue = parser.queue_name("queue", request.queue);
         let types = parser.types("types", request.types);
         parser.violations.check()?;
@@ -114,7 +114,7 @@ impl Core {
     ) -> Result<pb::UpdateKeyResponse> {
         let mut parser = Parser::new(&self.settings.queue);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "UpdateKey", &request);
+        let key = self.request_keys.key(id, "UpdateKey", &request);
         let queue = parser.queue_name("queue", request.queue);
         let given = request.key.unwrap_or_default();
         parser.key_text(&|| "key.name".to_owned(), &given.name);

@@ -18,7 +18,7 @@ impl Core {
     ) -> Result<pb::PutScheduleResponse> {
         let mut parser = Parser::new(&self.settings.queue);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "PutSchedule", &request);
+        let key = self.request_keys.key(id, "PutSchedule", &request);
         let schedule = parser.schedule(request.schedule.unwrap_or_default());
         parser.violations.check()?;
         self.change(Durability::Full, key, schedule, |step, core, schedule| {
@@ -77,7 +77,7 @@ impl Core {
     ) -> Result<pb::DeleteScheduleResponse> {
         let mut parser = Parser::new(&self.settings.queue);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "DeleteSchedule", &request);
+        let key = self.request_keys.key(id, "DeleteSchedule", &request);
         parser.plain_name(&|| "name".to_owned(), &request.name);
         parser.violations.check()?;
         self.change(Durability::Full, key, request.name, |step, _, name| {

@@ -26,7 +26,7 @@ impl Core {
     ) -> Result<pb::RegisterWorkerResponse> {
         let mut parser = Parser::new(&self.settings.queue);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "RegisterWorker", &request);
+        let key = self.request_keys.key(id, "RegisterWorker", &request);
         parser.key_text(&|| "name".to_owned(), &request.name);
         if !request.metadata_json.is_empty() {
             let field = || "metadata_json".to_owned();
@@ -104,7 +104,7 @@ impl Core {
     ) -> Result<pb::UnregisterWorkerResponse> {
         let mut parser = Parser::new(&self.settings.queue);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "UnregisterWorker", &request);
+        let key = self.request_keys.key(id, "UnregisterWorker", &request);
         parser.violations.check()?;
         self.unregister(request.worker_id, key).await
     }

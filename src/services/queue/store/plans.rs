@@ -1,41 +1,14 @@
 //! Every query that reads more than one row runs on an index of its own, and none sorts: asked of the database itself. So claims
 //! cost the same whatever else the tables hold.
 
-use sea_orm::{ConnectionTrait as _, Statement};
-
 use super::{by_hand, claim, due, enqueue, keys, remove, schedules, stats, workers};
-use crate::settings::StorageSettings;
-use crate::storage::{Storage, migrate};
-
-/// A database with the schema and nothing else.
-async fn storage() -> (Storage, tempfile::TempDir) {
-    let directory = tempfile::tempdir().unwrap();
-    let place = directory.path().join("data").display().to_string();
-    let storage = Storage::open(&StorageSettings { directory: place, ..Default::default() }).await.unwrap();
-    migrate::up(&storage, None, &mut |_: &str| {}).await.unwrap();
-    (storage, directory)
-}
-
-/// How the database would run a statement, a line for each step.
-async fn plan(storage: &Storage, sql: &str) -> Vec<String> {
-    storage
-        .read(sql.to_owned(), |db, sql| {
-            Box::pin(async move {
-                let sql = format!("EXPLAIN QUERY PLAN {sql}");
-                let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
-                let lines: Result<Vec<String>, _> =
-                    rows.iter().map(|row| row.try_get("", "detail")).collect();
-                Ok(lines?)
-            })
-        })
-        .await
-        .unwrap()
-}
+use crate::storage::Storage;
+use crate::storage::plans::{explain, storage, texts};
 
 /// Asserts that a statement searches these indexes, or walks along them, in this order, that it reads no table through, and that
 /// it does not sort.
 async fn assert_runs_on(storage: &Storage, sql: &str, indexes: &[&str]) {
-    let plan = plan(storage, sql).await;
+    let plan = explain(storage, sql).await;
     let searched: Vec<&str> = plan
         .iter()
         .filter(|line| line.starts_with("SEARCH") || line.contains("USING INDEX"))
@@ -59,28 +32,14 @@ async fn a_claim_is_a_seek_into_an_index_of_claimable_tasks_alone() {
     assert_runs_on(&storage, claim::LINE, &indexes).await;
     assert_runs_on(&storage, claim::HEADS, &["queue_types_by_name", "queue_tasks_claimable"]).await;
     assert_runs_on(&storage, claim::KEYS, &["queue_tasks_claimable"]).await;
-    let made: Vec<String> = plan_text(&storage).await;
+    let of_index = "SELECT sql FROM sqlite_schema WHERE name = 'queue_tasks_claimable'";
+    let made = texts(&storage, of_index.into(), "sql").await;
     assert_eq!(
         made,
         [
             r#"CREATE INDEX "queue_tasks_claimable" ON "queue_tasks" ("type_id", "order_key") WHERE "state" = 0"#
         ]
     );
-}
-
-/// The statement that has made the index of claims.
-async fn plan_text(storage: &Storage) -> Vec<String> {
-    storage
-        .read((), |db, ()| {
-            Box::pin(async move {
-                let sql = "SELECT sql FROM sqlite_schema WHERE name = 'queue_tasks_claimable'";
-                let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
-                let texts: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get("", "sql")).collect();
-                Ok(texts?)
-            })
-        })
-        .await
-        .unwrap()
 }
 
 #[tokio::test]

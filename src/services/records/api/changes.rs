@@ -15,7 +15,7 @@ impl Records {
         parser.violations.check()?;
         let start = convert::position(&request.collection, &request.cursor)?;
         let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX);
-        let bytes_max = self.answer_bytes_max();
+        let bytes_max = self.settings.server.answer_bytes_max();
         let collection = request.collection.clone();
         let changes = self
             .storage

@@ -95,7 +95,7 @@ impl Records {
         parser.violations.check()?;
         let query = Query::of("records.ListCollections", &[&request.prefix]);
         let after = query.key_of(&request.page_token)?;
-        let bytes_max = self.answer_bytes_max();
+        let bytes_max = self.settings.server.answer_bytes_max();
         let (found, more) = self
             .storage
             .read((request.prefix, after), move |db, (prefix, after)| {

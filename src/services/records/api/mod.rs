@@ -13,7 +13,6 @@ use pannier_proto::records::v1::records_service_server::{
     RecordsService as Rpc, RecordsServiceServer, SERVICE_NAME,
 };
 use tonic::Request;
-use uuid::Uuid;
 
 use super::convert::Parser;
 use super::store::Page;
@@ -28,7 +27,7 @@ pub const NAME: &str = SERVICE_NAME;
 
 /// The service for tonic's router, with messages of at most `message_bytes_max` either way.
 pub fn server(records: RecordsService) -> RecordsServiceServer<RecordsService> {
-    let bytes_max = usize::try_from(records.0.settings.server.message_bytes_max).unwrap_or(usize::MAX);
+    let bytes_max = records.0.settings.server.message_bytes_max();
     RecordsServiceServer::new(records)
         .max_decoding_message_size(bytes_max)
         .max_encoding_message_size(bytes_max)
@@ -50,7 +49,7 @@ macro_rules! calls {
                 let prepared = crate::convert::prepared(bytes, move || {
                     let mut parser = Parser::new(&records.settings.records);
                     let id = parser.request_id(&std::mem::take(&mut request.request_id));
-                    let key = records.request_key(id, $method, &request);
+                    let key = records.request_keys.key(id, $method, &request);
                     let operation = records.$prepare(&mut parser, request);
                     parser.violations.check().map(|()| (key, operation))
                 });
@@ -92,16 +91,6 @@ calls! {
 }
 
 impl Records {
-    fn request_key(
-        &self,
-        id: Option<Uuid>,
-        method: &str,
-        request: &impl prost::Message,
-    ) -> Option<RequestKey> {
-        let retention_ms = self.settings.idempotency.retention_ms;
-        id.map(|id| RequestKey::new(id, &format!("{NAME}/{method}"), request, &self.clock, retention_ms))
-    }
-
     /// Runs a mutation in a transaction of its own, unless something is wrong with it.
     async fn run<A: prost::Message + Default + 'static>(
         &self,
@@ -112,14 +101,9 @@ impl Records {
         self.storage.write_once(durability, key, operation).await
     }
 
-    /// Bytes of records in one answer.
-    fn answer_bytes_max(&self) -> usize {
-        usize::try_from(self.settings.server.message_bytes_max / 2).unwrap_or(usize::MAX)
-    }
-
     /// A page of a list.
     fn page<K>(&self, after: Option<K>, rows_max: u64) -> Page<K> {
         let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX);
-        Page { after, rows_max, bytes_max: self.answer_bytes_max() }
+        Page { after, rows_max, bytes_max: self.settings.server.answer_bytes_max() }
     }
 }

@@ -32,7 +32,7 @@ impl Records {
         }
         parser.violations.check()?;
         let keys = request.keys.clone();
-        let bytes_max = self.answer_bytes_max();
+        let bytes_max = self.settings.server.answer_bytes_max();
         let found = self
             .storage
             .read(request, move |db, request| {

@@ -77,7 +77,7 @@ impl Records {
             conflicts: Vec::new(),
             starts,
             rows_max: usize::try_from(rows_max).unwrap_or(usize::MAX),
-            bytes_max: self.answer_bytes_max(),
+            bytes_max: self.settings.server.answer_bytes_max(),
         };
         Ok((push, pull))
     }

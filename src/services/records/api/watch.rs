@@ -81,7 +81,7 @@ impl Records {
     async fn news(&self, collection: &str, start: Start) -> Result<Changes> {
         let until = clock::instant() + Duration::from_millis(self.settings.server.deadline_ms);
         let rows_max = usize::try_from(self.settings.records.watch_changes_max).unwrap_or(usize::MAX);
-        let bytes_max = self.answer_bytes_max();
+        let bytes_max = self.settings.server.answer_bytes_max();
         let read = self.storage.read(collection.to_owned(), move |db, collection| {
             Box::pin(store::changes(db, collection, start, rows_max, bytes_max))
         });

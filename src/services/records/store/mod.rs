@@ -13,7 +13,6 @@ mod query;
 mod read;
 mod remove;
 mod rows;
-mod sql;
 mod sync;
 mod values;
 mod write;

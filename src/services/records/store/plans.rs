@@ -3,7 +3,7 @@
 //!
 //! On PostgreSQL: `PANNIER_TEST_STORAGE=postgres bash tests/postgres.sh run cargo test --lib records::store::plans`.
 
-use sea_orm::{ConnectionTrait as _, Statement};
+use sea_orm::ConnectionTrait as _;
 
 use super::candidates::{rows_after, values_after};
 use super::changes::{CHANGES, NEWEST};
@@ -11,6 +11,7 @@ use super::read::by_key;
 use super::remove::TOMBSTONES;
 use super::{indexes, query};
 use crate::settings::StorageSettings;
+use crate::storage::plans::explain;
 use crate::storage::{Durability, Storage, migrate};
 
 fn is_postgres() -> bool {
@@ -76,19 +77,7 @@ async fn plan(storage: &Storage, sql: &str, values: &[&str]) -> String {
     for (place, value) in values.iter().enumerate().rev() {
         statement = statement.replace(&format!("${}", place + 1), value);
     }
-    let explain = if is_postgres() { "EXPLAIN (COSTS OFF)" } else { "EXPLAIN QUERY PLAN" };
-    let column = if is_postgres() { "QUERY PLAN" } else { "detail" };
-    storage
-        .read((format!("{explain} {statement}"), column), |db, (explain, column)| {
-            Box::pin(async move {
-                let statement = Statement::from_string(db.get_database_backend(), explain.clone());
-                let rows = db.query_all_raw(statement).await?;
-                let lines: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get("", column)).collect();
-                Ok(lines?.join("\n"))
-            })
-        })
-        .await
-        .unwrap()
+    explain(storage, &statement).await.join("\n")
 }
 
 /// A value of an index, as SQL has it.

@@ -7,12 +7,12 @@ use sea_orm::Value;
 use super::candidates::{Candidate, Walk};
 use super::read::{Gathering, PIECE_ROWS, Page};
 use super::rows::{COLUMNS, Row};
-use super::{collections, indexes, sql};
+use super::{collections, indexes};
 use crate::error::{RecordsError, Result};
 use crate::services::records::domain::{Collection, Record};
 use crate::services::records::json::{Range, order_key};
 use crate::services::records::query::{Along, Amounts, Order, Place, Plan, Query, Usable, plan};
-use crate::storage::{Db, chunks, row};
+use crate::storage::{Db, chunks, places, row};
 
 /// How much of what is found.
 #[derive(Clone, Debug)]
@@ -203,7 +203,7 @@ fn place_of(row: &Row, document: &str, order: &Order) -> Place {
 }
 
 async fn by_ids(db: &Db<'_>, few: &[(Place, i64)]) -> Result<HashMap<i64, Record>> {
-    let places = sql::places(1, few.len());
+    let places = places(1, few.len());
     let select = format!(r#"SELECT {COLUMNS} FROM "records" WHERE "id" IN ({places})"#);
     let rows: Vec<Row> = db.rows(&select, few.iter().map(|(_, id)| (*id).into()).collect()).await?;
     rows.into_iter().map(|row| Ok((row.id, row.record()?))).collect()

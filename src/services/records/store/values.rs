@@ -9,10 +9,9 @@ use std::collections::BTreeSet;
 use sea_orm::Value;
 
 use super::indexes::{self, Kept};
-use super::sql;
 use crate::error::Result;
 use crate::services::records::json::order_key;
-use crate::storage::{Tx, chunks};
+use crate::storage::{Tx, chunks, rows_of_places};
 
 const REMOVE: &str =
     r#"DELETE FROM "record_values" WHERE "index_id" = $1 AND "value" = $2 AND "record_id" = $3"#;
@@ -75,13 +74,11 @@ impl Values {
 /// Adds values that are not there.
 pub(super) async fn add(tx: &Tx<'_>, entries: &[Entry]) -> Result<()> {
     for chunk in chunks(entries) {
-        let mut rows = String::new();
         let mut values: Vec<Value> = Vec::with_capacity(chunk.len() * 3);
         for (index_id, value, record_id) in chunk {
-            let comma = if values.is_empty() { "" } else { ", " };
-            rows.push_str(&format!("{comma}({})", sql::places(values.len() + 1, 3)));
             values.extend([(*index_id).into(), value.clone().into(), (*record_id).into()]);
         }
+        let rows = rows_of_places(chunk.len(), 3);
         let insert =
             format!(r#"INSERT INTO "record_values" ("index_id", "value", "record_id") VALUES {rows}"#);
         tx.run(&insert, values).await?;

@@ -8,7 +8,6 @@ use pannier_proto::settings::v1::settings_service_server::{
     SERVICE_NAME, SettingsService as Rpc, SettingsServiceServer,
 };
 use tonic::Request;
-use uuid::Uuid;
 
 use super::convert::{self, Parser};
 use super::store::{self, Page};
@@ -17,14 +16,13 @@ use crate::error::Result;
 use crate::page::Query;
 use crate::status::{Reply, reply};
 use crate::storage::Durability;
-use crate::storage::idempotency::RequestKey;
 
 /// The service's full name.
 pub const NAME: &str = SERVICE_NAME;
 
 /// The service for tonic's router, with messages of at most `message_bytes_max` either way.
 pub fn server(settings: SettingsService) -> SettingsServiceServer<SettingsService> {
-    let bytes_max = usize::try_from(settings.0.configuration.server.message_bytes_max).unwrap_or(usize::MAX);
+    let bytes_max = settings.0.configuration.server.message_bytes_max();
     SettingsServiceServer::new(settings)
         .max_decoding_message_size(bytes_max)
         .max_encoding_message_size(bytes_max)
@@ -67,7 +65,7 @@ impl Settings {
     async fn set(&self, mut request: pb::SetRequest) -> Result<pb::SetResponse> {
         let mut parser = Parser::new(&self.configuration.settings);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "Set", &request);
+        let key = self.request_keys.key(id, "Set", &request);
         let operation = self.prepare_set(&mut parser, request);
         parser.violations.check()?;
         let durability = operation.durability.unwrap_or(Durability::Full);
@@ -77,7 +75,7 @@ impl Settings {
     async fn delete(&self, mut request: pb::DeleteRequest) -> Result<pb::DeleteResponse> {
         let mut parser = Parser::new(&self.configuration.settings);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
-        let key = self.request_key(id, "Delete", &request);
+        let key = self.request_keys.key(id, "Delete", &request);
         let operation = self.prepare_delete(&mut parser, request);
         parser.violations.check()?;
         let durability = operation.durability.unwrap_or(Durability::Full);
@@ -91,7 +89,7 @@ impl Settings {
         parser.violations.check()?;
         let query = Query::of("settings.List", &[&request.prefix]);
         let after = query.key_of(&request.page_token)?;
-        let page = Page { rows_max, bytes_max: self.page_bytes_max() };
+        let page = Page { rows_max, bytes_max: self.configuration.server.answer_bytes_max() };
         let (found, more, revision) = self
             .storage
             .read((request.prefix, after), move |db, (prefix, after)| {
@@ -104,20 +102,5 @@ impl Settings {
         };
         let settings = found.into_iter().map(convert::setting).collect();
         Ok(pb::ListResponse { settings, next_page_token, revision })
-    }
-
-    fn request_key(
-        &self,
-        id: Option<Uuid>,
-        method: &str,
-        request: &impl prost::Message,
-    ) -> Option<RequestKey> {
-        let retention_ms = self.configuration.idempotency.retention_ms;
-        id.map(|id| RequestKey::new(id, &format!("{NAME}/{method}"), request, &self.clock, retention_ms))
-    }
-
-    /// Bytes of values in one message.
-    fn page_bytes_max(&self) -> usize {
-        usize::try_from(self.configuration.server.message_bytes_max / 2).unwrap_or(usize::MAX)
     }
 }

@@ -72,7 +72,7 @@ impl Settings {
         let until = clock::instant() + Duration::from_millis(self.configuration.server.deadline_ms);
         let page = Page {
             rows_max: self.configuration.settings.watch_changes_max,
-            bytes_max: self.page_bytes_max(),
+            bytes_max: self.configuration.server.answer_bytes_max(),
         };
         let read = self
             .storage

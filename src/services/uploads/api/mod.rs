@@ -12,7 +12,6 @@ use pannier_proto::uploads::v1::uploads_service_server::{
     SERVICE_NAME, UploadsService as Rpc, UploadsServiceServer,
 };
 use tonic::{Request, Response, Streaming};
-use uuid::Uuid;
 
 use super::convert::{Parser, Room};
 use super::store::{Names, Page};
@@ -28,7 +27,7 @@ pub const NAME: &str = SERVICE_NAME;
 
 /// The service for tonic's router, with messages of at most `message_bytes_max` either way.
 pub fn server(uploads: UploadsService) -> UploadsServiceServer<UploadsService> {
-    let bytes_max = usize::try_from(uploads.0.settings.server.message_bytes_max).unwrap_or(usize::MAX);
+    let bytes_max = uploads.0.settings.server.message_bytes_max();
     UploadsServiceServer::new(uploads)
         .max_decoding_message_size(bytes_max)
         .max_encoding_message_size(bytes_max)
@@ -47,7 +46,7 @@ macro_rules! calls {
                 let mut request = request.into_inner();
                 let mut parser = Parser::new(&self.0.settings.uploads);
                 let id = parser.request_id(&std::mem::take(&mut request.request_id));
-                let key = self.0.request_key(id, $method, &request);
+                let key = self.0.request_keys.key(id, $method, &request);
                 let operation = self.0.$prepare(&mut parser, request);
                 reply(self.0.run(parser, key, operation, Durability::$durability).await)
             })*
@@ -121,16 +120,6 @@ impl Context {
 }
 
 impl Uploads {
-    fn request_key(
-        &self,
-        id: Option<Uuid>,
-        method: &str,
-        request: &impl prost::Message,
-    ) -> Option<RequestKey> {
-        let retention_ms = self.settings.idempotency.retention_ms;
-        id.map(|id| RequestKey::new(id, &format!("{NAME}/{method}"), request, &self.clock, retention_ms))
-    }
-
     /// Runs a mutation in a transaction of its own, unless something is wrong with it.
     async fn run<A: prost::Message + Default + 'static>(
         &self,
@@ -149,7 +138,7 @@ impl Uploads {
         Page {
             after,
             rows_max: usize::try_from(rows_max).unwrap_or(usize::MAX),
-            bytes_max: usize::try_from(self.settings.server.message_bytes_max / 2).unwrap_or(usize::MAX),
+            bytes_max: self.settings.server.answer_bytes_max(),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{reserve, sql};
 use crate::error::Result;
 use crate::services::uploads::domain::NameKind;
 use crate::services::uploads::file::{FileState, Sha256};
-use crate::storage::{Db, Tx, chunks, row};
+use crate::storage::{Db, Tx, chunks, places, row};
 
 row! {
     struct Known {
@@ -68,7 +68,7 @@ pub(super) fn look_query(hashes: usize) -> String {
     format!(
         r#"SELECT {FILE_COLUMNS} FROM "upload_files" f LEFT JOIN "upload_sessions" s ON s."row_id" = f."session_row_id"
         WHERE f."service_id" = $1 AND f."hash" IN ({})"#,
-        sql::places(2, hashes)
+        places(2, hashes)
     )
 }
 
@@ -85,7 +85,7 @@ pub(super) async fn known(db: &Db<'_>, service_number: i64, hashes: &[Sha256]) -
 }
 
 pub(super) fn known_query(hashes: usize) -> String {
-    let places = sql::places(2, hashes);
+    let places = places(2, hashes);
     format!(r#"SELECT "hash" FROM "upload_files" WHERE "service_id" = $1 AND "hash" IN ({places})"#)
 }
 
@@ -106,6 +106,6 @@ pub async fn forget(tx: &Tx<'_>, names: &Names, service: &str, hashes: &[Sha256]
 }
 
 pub(super) fn forget_query(hashes: usize) -> String {
-    let places = sql::places(2, hashes);
+    let places = places(2, hashes);
     format!(r#"DELETE FROM "upload_files" WHERE "service_id" = $1 AND "hash" IN ({places})"#)
 }

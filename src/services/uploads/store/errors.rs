@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use super::list::{Found, LOOKED_AT_MAX, PIECE_ROWS, Page};
 use super::names::Names;
+use super::rows;
 use super::sessions::{Metadata, find, lock, save_advanced};
-use super::{rows, sql};
 use crate::error::Result;
 use crate::services::uploads::domain::{Counts, RetryPolicy, Session, UploadError};
 use crate::services::uploads::entity::errors;
-use crate::storage::{Db, Tx, chunks, row};
+use crate::storage::{Db, Tx, chunks, places, row};
 
 /// Which errors of a session.
 #[derive(Clone, Debug)]
@@ -130,7 +130,7 @@ pub(super) const RESOLVE: &str =
 pub(super) fn open_query(paths: usize) -> String {
     format!(
         r#"SELECT "path" FROM "upload_errors" WHERE "session_row_id" = $1 AND "path" IN ({}) AND "resolve_time" IS NULL"#,
-        sql::places(2, paths)
+        places(2, paths)
     )
 }
 

@@ -13,7 +13,7 @@ use super::{check, errors, reserve, rows, sql};
 use crate::error::{Error, Result};
 use crate::services::uploads::domain::{Counts, NameKind, Session};
 use crate::services::uploads::file::{File, NewFile, Outcome, Sent, Sha256, base_name};
-use crate::storage::{Tx, chunks};
+use crate::storage::{Tx, chunks, rows_that_share};
 
 /// What became of files that were registered.
 #[derive(Debug)]
@@ -196,9 +196,9 @@ async fn row(
         Some(session) if file.source_id.is_empty() || file.source_id == session.source_id => {
             Some(session.source_number)
         }
-        _ => number(tx, names, NameKind::Source, &file.source_id).await?,
+        _ => names.ensure_filled(tx, NameKind::Source, &file.source_id).await?,
     };
-    let mime_type_number = number(tx, names, NameKind::MimeType, &file.mime_type).await?;
+    let mime_type_number = names.ensure_filled(tx, NameKind::MimeType, &file.mime_type).await?;
     let is_named_by_path = file.name.is_empty() || file.name == base_name(&file.path);
     Ok([
         service_number.into(),
@@ -213,17 +213,11 @@ async fn row(
     ])
 }
 
-async fn number(tx: &Tx<'_>, names: &Names, kind: NameKind, name: &str) -> Result<Option<i64>> {
-    if name.is_empty() { Ok(None) } else { names.ensure(tx, kind, name).await.map(Some) }
-}
-
 /// The insert of so many rows.
 fn insert_query(rows: usize) -> String {
-    let row = |row: usize| format!("($1, {})", sql::places(2 + row * 9, 9));
-    let rows: Vec<String> = (0..rows).map(row).collect();
     format!(
         r#"INSERT INTO "upload_files" ("session_row_id", "service_id", "source_id", "mime_type_id", "size_bytes", "upload_time",
         "hash", "path", "name", "service_file_id") VALUES {}"#,
-        rows.join(", ")
+        rows_that_share(1, rows, 9)
     )
 }

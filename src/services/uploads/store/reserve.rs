@@ -14,7 +14,7 @@ use super::{check, rows, sql};
 use crate::error::Result;
 use crate::services::uploads::domain::NameKind;
 use crate::services::uploads::file::{Sha256, Wish};
-use crate::storage::{Db, Tx, chunks, row};
+use crate::storage::{Db, Tx, chunks, places, row, rows_that_share};
 
 /// A reservation that may be over.
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +105,7 @@ pub async fn extend(
 }
 
 pub(super) fn extend_query(hashes: usize) -> String {
-    let places = sql::places(3, hashes);
+    let places = places(3, hashes);
     format!(
         r#"UPDATE "upload_reservations" SET "expire_time" = $1 WHERE "service_id" = $2 AND "hash" IN ({places})"#
     )
@@ -188,7 +188,7 @@ pub(super) fn held_query(hashes: usize) -> String {
     format!(
         r#"SELECT "hash", "token", "expire_time" FROM "upload_reservations" WHERE "service_id" = $1
         AND "hash" IN ({}) ORDER BY "hash""#,
-        sql::places(2, hashes)
+        places(2, hashes)
     )
 }
 
@@ -198,11 +198,9 @@ async fn insert(tx: &Tx<'_>, service_number: i64, tokens: &[(Sha256, Uuid)], unt
         for (hash, token) in chunk {
             values.extend([sql::bytes(hash), (*token).into()]);
         }
-        let rows: Vec<String> =
-            (0..chunk.len()).map(|row| format!("($1, $2, ${}, ${})", row * 2 + 3, row * 2 + 4)).collect();
         let insert =
             r#"INSERT INTO "upload_reservations" ("service_id", "expire_time", "hash", "token") VALUES"#;
-        tx.run(&format!("{insert} {}", rows.join(", ")), values).await?;
+        tx.run(&format!("{insert} {}", rows_that_share(2, chunk.len(), 2)), values).await?;
     }
     Ok(())
 }
@@ -217,6 +215,6 @@ pub(super) async fn remove(tx: &Tx<'_>, service_number: i64, hashes: &[Sha256]) 
 }
 
 pub(super) fn remove_query(hashes: usize) -> String {
-    let places = sql::places(2, hashes);
+    let places = places(2, hashes);
     format!(r#"DELETE FROM "upload_reservations" WHERE "service_id" = $1 AND "hash" IN ({places})"#)
 }

@@ -118,8 +118,8 @@ impl FileRow {
         Ok(File {
             hash: self.hash()?,
             service: names.name(db, NameKind::Service, self.service_id).await?.to_string(),
-            mime_type: names.optional_name(db, NameKind::MimeType, self.mime_type_id).await?,
-            source_id: names.optional_name(db, NameKind::Source, self.source_id).await?,
+            mime_type: names.name_or_empty(db, NameKind::MimeType, self.mime_type_id).await?,
+            source_id: names.name_or_empty(db, NameKind::Source, self.source_id).await?,
             name: self.name.unwrap_or_else(|| base_name(&self.path).to_owned()),
             path: self.path,
             size_bytes: self.size_bytes,

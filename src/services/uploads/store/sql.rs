@@ -1,21 +1,8 @@
-//! The placeholders and values of statements that list hashes.
-
-use std::fmt::Write as _;
+//! The values of statements that list hashes.
 
 use sea_orm::Value;
 
 use crate::services::uploads::file::Sha256;
-
-/// `$first, …`, so many.
-pub(super) fn places(first: usize, count: usize) -> String {
-    let mut text = String::with_capacity(count * 5);
-    for place in first..first + count {
-        let comma = if place == first { "" } else { ", " };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{comma}${place}");
-    }
-    text
-}
 
 /// The values of a statement that begins with a service and lists hashes.
 pub(super) fn of_hashes(service_number: i64, hashes: &[Sha256]) -> Vec<Value> {
