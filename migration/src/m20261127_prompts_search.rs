@@ -4,7 +4,7 @@
 //!
 //! Words come cut (`src/services/prompts/search/tokens.rs`), so neither database cuts or changes them:
 //! - SQLite: an FTS5 table that holds no texts. `ascii` takes every letter that is not ASCII for a letter and leaves it as it is; the
-//!   columns stand in the order of their weight; beginnings of one to three characters have lists of their own, without which
+//!   columns stand in the order of their weight; beginnings of one and of two characters have lists of their own, without which
 //!   `a*` would add up those of all words with an a.
 //! - PostgreSQL: a vector, and a GIN index on it.
 
@@ -15,7 +15,7 @@ use sea_orm_migration::sea_orm::DbBackend;
 pub(crate) struct Migration;
 
 const FTS5: &str = r#"CREATE VIRTUAL TABLE "prompt_search" USING fts5("idea", "improved_prompt", "context",
-    content='', contentless_delete=1, tokenize='ascii', prefix='1 2 3')"#;
+    content='', contentless_delete=1, tokenize='ascii', prefix='1 2')"#;
 
 const VECTORS: &str =
     r#"CREATE TABLE "prompt_search" ("id" bigint NOT NULL PRIMARY KEY, "document" tsvector NOT NULL)"#;
