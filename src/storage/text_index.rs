@@ -4,7 +4,7 @@
 //! is made of letters and digits only (ASCII ones in lower case), so none can be taken for a part of a query. An index holds no
 //! text, and can be made anew from what it was made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use sea_orm::{ConnectionTrait as _, DbBackend, FromQueryResult, Statement, Value};
@@ -63,35 +63,42 @@ pub struct Match {
     pub rank: f64,
 }
 
-/// The words of an entry within the bounds: for each field its words in their order.
-#[derive(Debug)]
-pub struct Document<'w>([Vec<&'w str>; FIELDS]);
+/// The words of an entry within the bounds: for each field its words in their order, a space between two.
+#[derive(Clone, Debug)]
+pub struct Document([String; FIELDS]);
 
-impl<'w> Document<'w> {
+impl Document {
     /// Of the words of each field. What exceeds a bound is left out, on every database alike.
-    pub fn new(fields: &'w [Vec<String>; FIELDS]) -> Self {
-        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    pub fn new(fields: &[Vec<String>; FIELDS]) -> Self {
+        let mut places: HashMap<&str, usize> = HashMap::new();
         let (mut words_left, mut bytes_left) = (WORDS_MAX, WORD_BYTES_MAX);
         Self(fields.each_ref().map(|words| {
-            let mut kept = Vec::new();
+            let mut kept = String::new();
             for word in words.iter().take(words_left) {
                 if word.len() > bytes_left {
                     break;
                 }
                 bytes_left -= word.len();
+                words_left -= 1;
                 let known = places.entry(word).or_default();
                 *known += 1;
-                kept.push(if *known > PLACES_MAX { FILLER } else { word });
+                if !kept.is_empty() {
+                    kept.push(' ');
+                }
+                kept.push_str(if *known > PLACES_MAX { FILLER } else { word });
             }
-            words_left -= kept.len();
             kept
         }))
+    }
+
+    fn words(&self) -> [impl Iterator<Item = &str>; FIELDS] {
+        self.0.each_ref().map(|words| words.split(' ').filter(|word| !word.is_empty()))
     }
 }
 
 impl TextIndex {
     /// Puts entries in, each in place of the one that has its number. A number comes once.
-    pub async fn put(&self, tx: &Tx<'_>, entries: &[(i64, Document<'_>)]) -> Result<()> {
+    pub async fn put(&self, tx: &Tx<'_>, entries: &[(i64, &Document)]) -> Result<()> {
         let Self { table, fields: [first, second, third] } = self;
         if is_fts5(tx) {
             let sql = format!(
@@ -99,7 +106,7 @@ impl TextIndex {
             );
             for (id, document) in entries {
                 let mut values = vec![Value::from(*id)];
-                values.extend(document.0.iter().map(|words| Value::from(words.join(" "))));
+                values.extend(document.0.iter().map(|words| Value::from(words.as_str())));
                 execute(tx, sql.clone(), values).await?;
             }
             return Ok(());
@@ -219,13 +226,13 @@ fn tsquery(wanted: &Wanted) -> String {
 }
 
 /// An entry as PostgreSQL stores it: `'blue':1A,7B 'whale':2A`. A place between two fields stays empty: no phrase crosses it.
-fn vector(document: &Document<'_>) -> String {
+fn vector(document: &Document) -> String {
     let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut place = 0;
-    for (words, weight) in document.0.iter().zip(["A", "B", "C"]) {
+    for (words, weight) in document.words().into_iter().zip(["A", "B", "C"]) {
         for word in words {
             place += 1;
-            if *word != FILLER {
+            if word != FILLER {
                 places.entry(word).or_default().push(format!("{place}{weight}"));
             }
         }
@@ -271,10 +278,12 @@ mod tests {
     #[test]
     fn an_entry_is_bounded_in_words_in_bytes_and_in_places_of_one_word() {
         let many = [vec!["a".to_owned(); 20_000], vec!["b".into()], vec![]];
-        let Document([first, second, _]) = Document::new(&many);
+        let document = Document::new(&many);
+        let [first, second, _] = document.words().map(Iterator::collect::<Vec<_>>);
         assert_eq!((first.len(), second.len()), (WORDS_MAX, 0));
         assert_eq!(first.iter().filter(|word| **word == "a").count(), PLACES_MAX);
         let long = [vec!["x".repeat(256); 10_000], vec![], vec![]];
-        assert_eq!(Document::new(&long).0[0].len(), WORD_BYTES_MAX / 256);
+        let [first, _, _] = Document::new(&long).words().map(Iterator::count);
+        assert_eq!(first, WORD_BYTES_MAX / 256);
     }
 }

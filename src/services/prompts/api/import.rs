@@ -5,33 +5,54 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use pannier_proto::prompts::v1 as pb;
+use prost::Message as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Status, Streaming};
 
 use super::super::Prompts;
 use super::super::convert::Parser;
+use crate::convert::prepared;
 use crate::deadline;
 use crate::error::{Error, Result};
 use crate::status;
-use crate::storage::{Durability, Failing};
+use crate::storage::{Durability, Failing, Operation};
 
 /// The acknowledgements of an import.
 pub(super) type Messages = BoxStream<'static, Answer>;
 
 type Answer = std::result::Result<pb::ImportResponse, Status>;
 
-/// An import that runs. It takes the next batch when the answer to the last one can be sent: who does not read is not written for.
+/// Batches that are taken from a stream at once: one that is written and one that is prepared meanwhile.
+const BATCHES_MAX: usize = 2;
+
+/// An import that runs. It writes the next batch when the answer to the last one can be sent: who does not read is not written for.
 struct Import {
     prompts: Arc<Prompts>,
-    messages: Streaming<pb::ImportRequest>,
+    batches: BoxStream<'static, std::result::Result<Batch, Status>>,
     _permit: OwnedSemaphorePermit,
+}
+
+/// A batch that is ready to be written.
+struct Batch {
+    durability: Durability,
+    saving: Operation<pb::BatchSaveResponse>,
 }
 
 impl Prompts {
     pub(super) fn import(self: &Arc<Self>, messages: Streaming<pb::ImportRequest>) -> Result<Messages> {
         let permit = self.imports.clone().try_acquire_owned();
         let permit = permit.map_err(|_| Error::Overloaded { setting: "prompts.imports_max" })?;
-        let import = Import { prompts: self.clone(), messages, _permit: permit };
+        let prompts = self.clone();
+        let batches = messages.map(move |message| {
+            let prompts = prompts.clone();
+            async move {
+                let request = message?;
+                let bytes = request.encoded_len();
+                prepared(bytes, move || prompts.prepare_import(request)).await.map_err(status::of)
+            }
+        });
+        let batches = batches.buffered(BATCHES_MAX).boxed();
+        let import = Import { prompts: self.clone(), batches, _permit: permit };
         let answers = stream::unfold(Some(import), |import| async move {
             let mut import = import?;
             match import.next().await {
@@ -43,13 +64,16 @@ impl Prompts {
         Ok(answers.boxed())
     }
 
-    async fn import_batch(&self, request: pb::ImportRequest) -> Result<pb::ImportResponse> {
+    fn prepare_import(&self, request: pb::ImportRequest) -> Result<Batch> {
         let mut parser = Parser::new(&self.settings.prompts);
         let durability = parser.durability("durability", request.durability).unwrap_or(Durability::Full);
         let prompts = parser.new_prompts(request.prompts, self.clock.now_us());
         parser.violations.check()?;
-        let saving = self.prepare_saving(prompts, Failing::Item);
-        let write = self.storage.write_once(durability, None, saving);
+        Ok(Batch { durability, saving: self.prepare_saving(prompts, Failing::Item) })
+    }
+
+    async fn import_batch(&self, batch: Batch) -> Result<pb::ImportResponse> {
+        let write = self.storage.write_once(batch.durability, None, batch.saving);
         let saved = deadline::scope(self.step_deadline(), write).await?;
         Ok(pb::ImportResponse { results: saved.results })
     }
@@ -58,8 +82,8 @@ impl Prompts {
 impl Import {
     /// The answer to the next batch; none at the end.
     async fn next(&mut self) -> std::result::Result<Option<pb::ImportResponse>, Status> {
-        match self.messages.message().await? {
-            Some(request) => self.prompts.import_batch(request).await.map(Some).map_err(status::of),
+        match self.batches.next().await.transpose()? {
+            Some(batch) => self.prompts.import_batch(batch).await.map(Some).map_err(status::of),
             None => Ok(None),
         }
     }

@@ -13,11 +13,13 @@ use pannier_proto::prompts::v1 as pb;
 use pannier_proto::prompts::v1::prompts_service_server::{
     PromptsService as Rpc, PromptsServiceServer, SERVICE_NAME,
 };
+use prost::Message as _;
 use tonic::{Request, Streaming};
 
 use super::convert::Parser;
 use super::{Prompts, PromptsService};
 use crate::clock;
+use crate::convert::prepared;
 use crate::error::Result;
 use crate::status::{Reply, reply};
 use crate::storage::idempotency::RequestKey;
@@ -46,11 +48,15 @@ macro_rules! calls {
 
             $(async fn $mutation(&self, request: Request<pb::$asks>) -> Reply<pb::$answers> {
                 let mut request = request.into_inner();
-                let mut parser = Parser::new(&self.0.settings.prompts);
-                let id = parser.request_id(&std::mem::take(&mut request.request_id));
-                let key = self.0.request_keys.key(id, $method, &request);
-                let operation = self.0.$prepare(&mut parser, request);
-                reply(self.0.run(parser, key, operation).await)
+                let prompts = self.0.clone();
+                let prepared = prepared(request.encoded_len(), move || {
+                    let mut parser = Parser::new(&prompts.settings.prompts);
+                    let id = parser.request_id(&std::mem::take(&mut request.request_id));
+                    let key = prompts.request_keys.key(id, $method, &request);
+                    let operation = prompts.$prepare(&mut parser, request);
+                    parser.violations.check().map(|()| (key, operation))
+                });
+                reply(self.0.run(prepared.await).await)
             })*
 
             $(async fn $other(&self, request: Request<pb::$asked>) -> Reply<pb::$answered> {
@@ -92,11 +98,9 @@ impl Prompts {
     /// Runs a mutation in a transaction of its own, unless something is wrong with it.
     async fn run<A: prost::Message + Default + 'static>(
         &self,
-        parser: Parser<'_>,
-        key: Option<RequestKey>,
-        operation: Operation<A>,
+        prepared: Result<(Option<RequestKey>, Operation<A>)>,
     ) -> Result<A> {
-        parser.violations.check()?;
+        let (key, operation) = prepared?;
         let durability = operation.durability.unwrap_or(Durability::Full);
         self.storage.write_once(durability, key, operation).await
     }

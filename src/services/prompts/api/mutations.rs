@@ -7,7 +7,7 @@ use pannier_proto::prompts::v1 as pb;
 use super::super::Prompts;
 use super::super::convert::{self, Parser};
 use super::super::domain::{NewPrompt, Saved};
-use super::super::store;
+use super::super::store::{self, Saving};
 use crate::error::Result;
 use crate::status;
 use crate::storage::{Failing, Operation};
@@ -49,6 +49,7 @@ impl Prompts {
         let conversations: BTreeSet<&str> = prompts.iter().map(|new| new.conversation_id.as_str()).collect();
         let named = conversations.into_iter().filter(|name| !name.is_empty());
         let locks: Vec<_> = named.map(store::lock_of_conversation).collect();
+        let prompts: Vec<Saving> = prompts.into_iter().map(Saving::new).collect();
         let operation = Operation::new((self.names.clone(), prompts), move |tx, (names, prompts)| {
             Box::pin(async move {
                 let saved = store::save(tx, names, prompts, now_us).await?;

@@ -7,8 +7,8 @@
 //!
 //! A change of what comes out here must raise [`VERSION`]: what is indexed is then indexed anew.
 
-use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
+use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfc_quick, is_nfkd_quick};
 
 /// Which words this function makes.
 pub const VERSION: i64 = 1;
@@ -56,6 +56,8 @@ pub fn words(text: &str, words_max: usize) -> Vec<Word> {
                 true => cutter.letter(c.to_ascii_lowercase(), start, end),
                 false => cutter.gap(),
             }
+        } else if is_nfkd_quick(std::iter::once(c)) == IsNormalized::Yes && !is_ignored(c) {
+            cutter.part(c, start, end);
         } else if !is_ignored(c) {
             for part in std::iter::once(c).nfkd() {
                 cutter.part(part, start, end);
@@ -154,7 +156,7 @@ impl Cutter {
     /// The first two of the run are a word; the first is done with.
     fn cut_pair(&mut self) {
         if let [first, second, ..] = self.run.as_slice() {
-            let text = first.text.chars().chain(second.text.chars()).nfc().collect();
+            let text = composed([first.text.as_str(), &second.text].concat());
             let (start, end, part) = (first.start, second.end, Part::Pair(first.end));
             self.words.push(Word { text, start, end, part });
             self.run.remove(0);
@@ -164,16 +166,27 @@ impl Cutter {
     /// Something that is of no word.
     fn gap(&mut self) {
         if let Some(word) = self.word.take() {
-            let text = word.text.nfc().take(WORD_CHARS_MAX).collect();
-            self.words.push(Word { text, ..word });
+            let mut text = composed(word.text);
+            if let Some((end, _)) = text.char_indices().nth(WORD_CHARS_MAX) {
+                text.truncate(end);
+            }
+            self.words.push(Word { text, start: word.start, end: word.end, part: word.part });
         }
         while self.run.len() > 1 {
             self.cut_pair();
         }
         if let Some(last) = self.run.pop() {
-            let text = last.text.nfc().collect();
+            let text = composed(last.text);
             self.words.push(Word { text, start: last.start, end: last.end, part: Part::Last });
         }
+    }
+}
+
+/// The same letters, marks and letters as one wherever that can be: mostly they are.
+fn composed(text: String) -> String {
+    match text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes {
+        true => text,
+        false => text.nfc().collect(),
     }
 }
 
@@ -253,6 +266,16 @@ mod tests {
             let composed: String = text.nfc().collect();
             let decomposed: String = text.nfd().collect();
             assert_eq!(texts(&composed), texts(&decomposed), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_composed_already_is_left_as_it_is() {
+        // All blocks in which letters are composed.
+        for c in (0..0x3400).chain(0xA000..0xAD00).chain(0xF900..0x1_2000).filter_map(char::from_u32) {
+            for text in [c.to_string(), format!("{c}\u{301}"), format!("e{c}")] {
+                assert_eq!(composed(text.clone()), text.nfc().collect::<String>(), "{text}");
+            }
         }
     }
 

@@ -2,19 +2,17 @@
 //! that changes them.
 
 use super::rows::{PromptRow, status_number};
+use super::save::Saving;
 use super::{index, tallies};
 use crate::error::Result;
-use crate::services::prompts::domain::{Measures, NewPrompt, Status};
+use crate::services::prompts::domain::{Measures, Status};
 use crate::services::prompts::statistics::{Changes, Counted, Key};
 use crate::storage::Tx;
 
 /// Prompts were saved: their rows, and what they were saved from.
-pub(super) async fn saved(tx: &Tx<'_>, prompts: &[(PromptRow, &NewPrompt)]) -> Result<()> {
-    let bodies: Vec<(i64, [&str; 3])> = prompts
-        .iter()
-        .map(|(row, new)| (row.id, [&*new.body.idea, &*new.body.improved_prompt, &*new.body.context]))
-        .collect();
-    index::put(tx, &bodies).await?;
+pub(super) async fn saved(tx: &Tx<'_>, prompts: &[(PromptRow, &Saving)]) -> Result<()> {
+    let documents: Vec<_> = prompts.iter().map(|(row, saving)| (row.id, &saving.document)).collect();
+    index::put(tx, &documents).await?;
     count(tx, prompts.iter().map(|(row, _)| row), 1).await
 }
 

@@ -29,12 +29,6 @@ row! {
     }
 }
 
-impl TextsRow {
-    fn texts(&self) -> (i64, [&str; 3]) {
-        (self.prompt_id, [&self.idea, &self.improved_prompt, &self.context])
-    }
-}
-
 row! {
     struct State {
         version: i64,
@@ -54,16 +48,15 @@ row! {
     }
 }
 
-/// Puts bodies in: their prompts' numbers, and the texts in the order of the fields.
-pub(super) async fn put(tx: &Tx<'_>, bodies: &[(i64, [&str; 3])]) -> Result<()> {
-    let cut = |text: &str| words(text, WORDS_MAX).into_iter().map(|word| word.text).collect::<Vec<_>>();
-    // A batch of large texts is not cut all at once.
-    for bodies in bodies.chunks(STEP_ROWS.unsigned_abs() as usize) {
-        let cut: Vec<_> = bodies.iter().map(|(id, texts)| (*id, texts.map(cut))).collect();
-        let entries: Vec<_> = cut.iter().map(|(id, fields)| (*id, Document::new(fields))).collect();
-        INDEX.put(tx, &entries).await?;
-    }
-    Ok(())
+/// What is looked through of a prompt: it takes as long to cut as to store, so whoever saves has it cut before the write.
+pub(super) fn document(idea: &str, improved_prompt: &str, context: &str) -> Document {
+    let cut = |text| words(text, WORDS_MAX).into_iter().map(|word| word.text).collect();
+    Document::new(&[idea, improved_prompt, context].map(cut))
+}
+
+/// Puts prompts in.
+pub(super) async fn put(tx: &Tx<'_>, documents: &[(i64, &Document)]) -> Result<()> {
+    INDEX.put(tx, documents).await
 }
 
 /// Takes bodies out.
@@ -99,8 +92,11 @@ pub async fn fill(tx: &Tx<'_>) -> Result<bool> {
     if !ids.is_empty() {
         tx.lock(&prompts_query(values().len()), values()).await?;
         let rows = tx.rows::<TextsRow>(&texts_query(values().len()), values()).await?;
-        let bodies: Vec<(i64, [&str; 3])> = rows.iter().map(TextsRow::texts).collect();
-        put(tx, &bodies).await?;
+        let documents: Vec<(i64, Document)> = rows
+            .iter()
+            .map(|row| (row.prompt_id, document(&row.idea, &row.improved_prompt, &row.context)))
+            .collect();
+        put(tx, &documents.iter().map(|(id, document)| (*id, document)).collect::<Vec<_>>()).await?;
     }
     let next_id = ids.first().map_or(0, |first| first - 1);
     let statement = if known.is_some() { GO_ON } else { BEGIN };

@@ -27,7 +27,7 @@ pub use marks::{lock_of as lock_of_prompt, score, tag};
 pub use names::NameNumbers;
 pub use prune::{cut_of_count, is_due, prune};
 pub use remove::remove;
-pub use save::save;
+pub use save::{Saving, save};
 pub use search::{Hit, Place, SearchPage, search};
 pub use stats::{Asked, Group, GroupBy, stats};
 pub use tallies::{add_up, has_changes};

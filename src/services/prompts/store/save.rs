@@ -7,9 +7,10 @@ use sea_orm::Value;
 use super::conversations::{self, Joining};
 use super::names::NameNumbers;
 use super::rows::{self, Numbers, PromptRow};
-use super::{changes, marks};
+use super::{changes, index, marks};
 use crate::error::{Error, Result};
 use crate::services::prompts::domain::{NameKind, NewPrompt, Saved};
+use crate::storage::text_index::Document;
 use crate::storage::{Tx, chunks, places, row, rows_of_places};
 
 const INSERT: &str = r#"INSERT INTO "prompts" ("prompt_time", "create_time", "backend_id", "model_id", "framework_id", "role_id",
@@ -17,31 +18,50 @@ const INSERT: &str = r#"INSERT INTO "prompts" ("prompt_time", "create_time", "ba
     "body_bytes", "error_code", "import_key")
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"#;
 
+/// A prompt to be saved, with its words for the index.
+#[derive(Debug)]
+pub struct Saving {
+    new: NewPrompt,
+    pub(super) document: Document,
+}
+
+impl Saving {
+    /// Cuts the words.
+    pub fn new(new: NewPrompt) -> Self {
+        let body = &new.body;
+        let document = index::document(&body.idea, &body.improved_prompt, &body.context);
+        Self { new, document }
+    }
+}
+
 /// Saves prompts in their order, each with a result of its own: TooManyPromptNames. One whose import key is known, or came before in
 /// the same call, is the one that was saved first.
 pub async fn save(
     tx: &Tx<'_>,
     names: &NameNumbers,
-    prompts: &[NewPrompt],
+    prompts: &[Saving],
     now_us: i64,
 ) -> Result<Vec<Result<Saved>>> {
     let known = imported(tx, prompts).await?;
     let mut plan = Plan::default();
-    for new in prompts {
-        plan.add(tx, names, &known, new).await?;
+    for saving in prompts {
+        plan.add(tx, names, &known, saving).await?;
     }
     let conversations = conversations::join(tx, &plan.joining).await?;
-    let mut saved: Vec<(PromptRow, &NewPrompt)> = Vec::with_capacity(plan.added.len());
-    for (new, numbers) in &plan.added {
+    let mut saved: Vec<(PromptRow, &Saving)> = Vec::with_capacity(plan.added.len());
+    for (saving, numbers) in &plan.added {
+        let new = &saving.new;
         let conversation = conversations.get(new.conversation_id.as_str()).copied();
         let mut row = rows::new_row(new, *numbers, conversation, now_us);
         row.id = tx.insert_written_out(INSERT, values(&row)).await?;
-        saved.push((row, *new));
+        saved.push((row, *saving));
     }
     insert_bodies(tx, &saved).await?;
-    let tags = saved.iter().flat_map(|(row, new)| new.tags.iter().map(move |tag| (row, tag.as_str())));
+    let tags =
+        saved.iter().flat_map(|(row, saving)| saving.new.tags.iter().map(move |tag| (row, tag.as_str())));
     marks::insert_tags(tx, &tags.collect::<Vec<_>>()).await?;
-    let scores = saved.iter().flat_map(|(row, new)| new.scores.iter().map(move |score| (row.id, score)));
+    let scores =
+        saved.iter().flat_map(|(row, saving)| saving.new.scores.iter().map(move |score| (row.id, score)));
     marks::insert_scores(tx, &scores.collect::<Vec<_>>()).await?;
     changes::saved(tx, &saved).await?;
     Ok(plan.outcomes.into_iter().map(|outcome| outcome.saved(&saved)).collect())
@@ -60,7 +80,7 @@ enum Outcome {
 }
 
 impl Outcome {
-    fn saved(self, added: &[(PromptRow, &NewPrompt)]) -> Result<Saved> {
+    fn saved(self, added: &[(PromptRow, &Saving)]) -> Result<Saved> {
         let id = |index: usize| added.get(index).map_or(0, |(row, _)| row.id);
         match self {
             Self::Known(id) => Ok(Saved { id, existed: true }),
@@ -75,7 +95,7 @@ impl Outcome {
 #[derive(Default)]
 struct Plan<'n> {
     outcomes: Vec<Outcome>,
-    added: Vec<(&'n NewPrompt, Numbers)>,
+    added: Vec<(&'n Saving, Numbers)>,
     /// Import keys of those that are added, and which that is.
     keys: HashMap<&'n str, usize>,
     joining: BTreeMap<&'n str, Joining>,
@@ -87,16 +107,16 @@ impl<'n> Plan<'n> {
         tx: &Tx<'_>,
         names: &NameNumbers,
         known: &HashMap<String, i64>,
-        new: &'n NewPrompt,
+        saving: &'n Saving,
     ) -> Result<()> {
-        let key = new.import_key.as_str();
+        let key = saving.new.import_key.as_str();
         let outcome = if let Some(id) = known.get(key) {
             Outcome::Known(*id)
         } else if let Some(first) = self.keys.get(key) {
             Outcome::Again(*first)
         } else {
-            match numbers(tx, names, new).await {
-                Ok(numbers) => self.admit(new, numbers),
+            match numbers(tx, names, &saving.new).await {
+                Ok(numbers) => self.admit(saving, numbers),
                 Err(error @ Error::TooManyPromptNames { .. }) => Outcome::Refused(error),
                 Err(error) => return Err(error),
             }
@@ -105,9 +125,9 @@ impl<'n> Plan<'n> {
         Ok(())
     }
 
-    fn admit(&mut self, new: &'n NewPrompt, numbers: Numbers) -> Outcome {
-        let index = self.added.len();
-        self.added.push((new, numbers));
+    fn admit(&mut self, saving: &'n Saving, numbers: Numbers) -> Outcome {
+        let (index, new) = (self.added.len(), &saving.new);
+        self.added.push((saving, numbers));
         if !new.import_key.is_empty() {
             self.keys.insert(&new.import_key, index);
         }
@@ -137,9 +157,9 @@ row! {
 }
 
 /// The numbers of those prompts that are there by their import keys.
-async fn imported(tx: &Tx<'_>, prompts: &[NewPrompt]) -> Result<HashMap<String, i64>> {
+async fn imported(tx: &Tx<'_>, prompts: &[Saving]) -> Result<HashMap<String, i64>> {
     let keys: Vec<&str> =
-        prompts.iter().map(|new| new.import_key.as_str()).filter(|key| !key.is_empty()).collect();
+        prompts.iter().map(|saving| saving.new.import_key.as_str()).filter(|key| !key.is_empty()).collect();
     let mut known = HashMap::new();
     for chunk in chunks(&keys) {
         let values = chunk.iter().map(|key| Value::from(*key)).collect();
@@ -177,11 +197,11 @@ fn values(row: &PromptRow) -> Vec<Value> {
     ]
 }
 
-async fn insert_bodies(tx: &Tx<'_>, saved: &[(PromptRow, &NewPrompt)]) -> Result<()> {
+async fn insert_bodies(tx: &Tx<'_>, saved: &[(PromptRow, &Saving)]) -> Result<()> {
     for chunk in chunks(saved) {
         let mut values: Vec<Value> = Vec::with_capacity(chunk.len() * 10);
-        for (row, new) in chunk {
-            let body = &new.body;
+        for (row, saving) in chunk {
+            let body = &saving.new.body;
             let guardrails = serde_json::to_string(&body.guardrails)
                 .map_err(|error| Error::internal(error.to_string()))?;
             values.extend([row.id.into(), row.prompt_time.into()]);
