@@ -19,6 +19,8 @@ if ! "$clients/setup.sh"; then
 fi
 program "$root/.venv/bin/python" "$clients/python/transcripts.py"
 program "$root/.venv/bin/python" "$clients/python/errors.py"
+program "$root/.venv/bin/python" "$clients/python/history.py"
+program "$root/.venv/bin/python" "$clients/python/offline.py"
 program node "$clients/node/transcripts.mjs"
 program "$clients/grpcurl.sh"
 program "$root/.venv/bin/python" "$clients/tour.py"

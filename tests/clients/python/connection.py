@@ -14,9 +14,13 @@ from pannier.cache.v1 import cache_pb2_grpc  # noqa: E402 (needs the path above)
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 CALL_SECONDS_MAX = 30.0
 
-# A call that meets a connection as it breaks fails with UNAVAILABLE, wait_for_ready or not. Reads may then be sent again;
-# a mutation only with a request_id, which is the application's to choose.
-READS = ("Get", "BatchGet", "Exists", "List", "Stats")
+# A call that meets a connection as it breaks fails with UNAVAILABLE, wait_for_ready or not. Reads may then be sent again, and
+# Sync, whose mutations are numbered; a mutation only with a request_id, which is the application's to choose.
+REPEATABLE = {
+    "pannier.cache.v1.CacheService": ("Get", "BatchGet", "Exists", "List", "Stats"),
+    "pannier.prompts.v1.PromptsService": ("Get", "BatchGet", "List", "Search", "Stats"),
+    "pannier.records.v1.RecordsService": ("Get", "BatchGet", "List", "Query", "Changes", "Sync"),
+}
 RETRY = {
     "maxAttempts": 5,
     "initialBackoff": "0.1s",
@@ -26,7 +30,12 @@ RETRY = {
 }
 SERVICE_CONFIG = {
     "methodConfig": [
-        {"name": [{"service": "pannier.cache.v1.CacheService", "method": read} for read in READS], "retryPolicy": RETRY}
+        {
+            "name": [
+                {"service": service, "method": method} for service, methods in REPEATABLE.items() for method in methods
+            ],
+            "retryPolicy": RETRY,
+        }
     ]
 }
 

@@ -6,6 +6,9 @@
 //! name  = one or more characters other than . [ ] " \ and space, or a JSON string
 //! index = 0, or digits that do not begin with 0
 //! ```
+//!
+//! A first name that is `$` or begins with `/` is written as a JSON string: `$.title` and `/title` are how others write paths, and
+//! would find nothing.
 
 use std::fmt;
 
@@ -58,6 +61,9 @@ impl Path {
             let is_first = steps.is_empty();
             let found = match rest.strip_prefix('[') {
                 Some(index) => step_of_index(index),
+                None if is_first && is_foreign(rest) => {
+                    return fault(rest, "it begins with a name, as in title or metrics.views, not with $ or /");
+                }
                 None if is_first => step_of_name(rest),
                 None => match rest.strip_prefix('.') {
                     Some(name) => step_of_name(name),
@@ -129,6 +135,11 @@ fn step_of_quoted_name(text: &str) -> Read<'_> {
     }
 }
 
+/// Whether a path begins as those of JSONPath or as JSON pointers.
+fn is_foreign(text: &str) -> bool {
+    text == "$" || ["$.", "$[", "/"].iter().any(|start| text.starts_with(start))
+}
+
 /// Whether a name that is not quoted may have it.
 fn is_plain(c: char) -> bool {
     !matches!(c, '.' | '[' | ']' | '"' | '\\') && !c.is_whitespace() && !c.is_control()
@@ -143,6 +154,7 @@ impl fmt::Display for Path {
                 Step::Name(name) => {
                     let dot = if at == 0 { "" } else { "." };
                     let is_bare = !name.is_empty() && name.chars().all(is_plain);
+                    let is_bare = is_bare && (at > 0 || !is_foreign(name));
                     // A string is always written.
                     let quoted = || serde_json::to_string(name).map_err(|_| fmt::Error);
                     let written = if is_bare { name.clone() } else { quoted()? };
@@ -192,6 +204,9 @@ mod tests {
             (r#""\u0061""#, "a"),
             (r#"[0]."a\"b\\""#, r#"[0]."a\"b\\""#),
             (r#""""#, r#""""#),
+            (r#""$".a"#, r#""$".a"#),
+            (r#""/a"."/b"."$""#, r#""/a"./b.$"#),
+            ("$id", "$id"),
         ] {
             let path = Path::parse(path).unwrap();
             assert_eq!(path.to_string(), expected);
@@ -216,6 +231,10 @@ mod tests {
             (r#"a."\x""#, 3),
             (r#""a"b"#, 4),
             ("a]", 2),
+            ("$", 1),
+            ("$.a", 1),
+            ("$[0]", 1),
+            ("/a/b", 1),
         ] {
             let fault = Path::parse(path).unwrap_err();
             assert_eq!(fault.column, column, "{path}: {fault}");
