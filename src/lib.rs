@@ -5,6 +5,7 @@ pub mod clock;
 mod convert;
 pub mod deadline;
 pub mod error;
+mod json;
 pub mod page;
 pub mod server;
 pub mod services;

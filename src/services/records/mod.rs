@@ -9,7 +9,6 @@ mod convert;
 mod document;
 mod domain;
 mod entity;
-mod json;
 mod query;
 mod schema;
 mod store;

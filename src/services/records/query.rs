@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::json::{Filter, Path, Range};
+use crate::json::{Filter, Path, Range};
 
 /// The order of what is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,8 +159,8 @@ pub fn plan(query: &Query, indexes: &[Usable], amounts: Amounts) -> Option<Plan>
 
 #[cfg(test)]
 mod tests {
-    use super::super::json::Test;
     use super::*;
+    use crate::json::Test;
 
     #[test]
     fn places_are_read_as_they_were_written() {

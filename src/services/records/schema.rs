@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use jsonschema::{PatternOptions, Validator};
 
-use super::json::{self, Limits};
 use crate::error::Violation;
+use crate::json::{self, Limits};
 
 /// Things that a document breaks, at most so many.
 const BREACHES_MAX: usize = 20;

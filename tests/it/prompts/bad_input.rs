@@ -222,7 +222,13 @@ async fn all_that_is_wrong_with_a_filter_is_told() {
         confidence_max: Some(f64::NAN),
         latency_min: ms(2),
         latency_max: ms(1),
-        metadata: vec![condition("", "1"), condition("a..b", "1"), condition("a", "x")],
+        metadata: vec![
+            condition("", "1"),
+            condition("a..b", "1"),
+            condition("a", "x"),
+            condition("$.a", "1"),
+            condition("a", "[1]"),
+        ],
         ..Default::default()
     };
     let fields = [
@@ -235,6 +241,8 @@ async fn all_that_is_wrong_with_a_filter_is_told() {
         "filter.metadata[0].path",
         "filter.metadata[1].path",
         "filter.metadata[2].value_json",
+        "filter.metadata[3].path",
+        "filter.metadata[4].value_json",
         "filter.status",
         "filter.tags[0]",
     ];

@@ -4,16 +4,15 @@ use pannier_proto::prompts::v1 as pb;
 use prost::Message as _;
 
 use super::super::domain::{Names, Status};
-use super::super::filter::{Condition, Filter, Key, Order};
+use super::super::filter::{Filter, Key, Order};
 use super::requests::{ID_BYTES_MAX, Parser};
 use crate::error::{Error, Result};
+use crate::json::{self, Limits, Path, Test};
 use crate::page::Query;
 
 const TAGS_MAX: usize = 10;
 const CONDITIONS_MAX: usize = 10;
-const PATH_BYTES_MAX: u64 = 256;
-const PATH_NAMES_MAX: usize = 16;
-const VALUE_BYTES_MAX: u64 = 4_096;
+const VALUE_BYTES_MAX: usize = 4_096;
 
 impl Parser<'_> {
     /// Which prompts are asked for.
@@ -69,7 +68,7 @@ impl Parser<'_> {
         }
     }
 
-    fn conditions(&mut self, field: &str, conditions: Vec<pb::MetadataCondition>) -> Vec<Condition> {
+    fn conditions(&mut self, field: &str, conditions: Vec<pb::MetadataCondition>) -> Vec<json::Filter> {
         if conditions.len() > CONDITIONS_MAX {
             let count = conditions.len();
             self.violations.add(field, format!("must have at most {CONDITIONS_MAX}, has {count}"));
@@ -78,17 +77,23 @@ impl Parser<'_> {
         let mut found = Vec::with_capacity(conditions.len());
         for (index, condition) in conditions.into_iter().enumerate() {
             let at = |name: &str| format!("{field}[{index}].{name}");
-            self.short(&|| at("path"), &condition.path, 1, PATH_BYTES_MAX);
-            let path: Vec<String> = condition.path.split('.').map(str::to_owned).collect();
-            let has_empty = !condition.path.is_empty() && path.iter().any(String::is_empty);
-            if has_empty || path.len() > PATH_NAMES_MAX {
-                let message =
-                    format!("must be 1 to {PATH_NAMES_MAX} names with dots between them, such as user.plan");
-                self.violations.add(at("path"), message);
+            let path = Path::parse(&condition.path);
+            if let Err(fault) = &path {
+                self.violations.add(at("path"), fault.to_string());
             }
-            let json = &condition.value_json;
-            self.json(&|| at("value_json"), json, VALUE_BYTES_MAX, "");
-            found.push(Condition { path, value: serde_json::from_str(json).unwrap_or_default() });
+            let value = condition.value_json.as_str();
+            let limits = Limits { bytes_max: VALUE_BYTES_MAX, depth_max: 1, is_object: false };
+            let checked = json::check(value, limits);
+            match &checked {
+                Err(fault) => self.violations.add(at("value_json"), fault.to_string()),
+                Ok(()) if json::scalar(value).is_none() => {
+                    self.violations.add(at("value_json"), "must be a string, a number, true, false or null");
+                }
+                Ok(()) => {}
+            }
+            if let (Ok(path), Ok(())) = (path, checked) {
+                found.push(json::Filter::Value(path, Test::one_of([value])));
+            }
         }
         found
     }

@@ -6,6 +6,7 @@ use pannier_proto::prompts::v1 as pb;
 
 use super::super::domain::{Body, Measures, Names, NewPrompt, Score, ScoreValue, Scoring, Status, Tagging};
 use crate::clock::ms_to_us;
+use crate::json::{self, Limits};
 use crate::settings::{PromptsSettings, TTL_MS_MAX};
 
 /// Bytes of a backend, a model, a framework, a role, a tag, a score's name, an error's code.
@@ -175,10 +176,12 @@ impl Parser<'_> {
             return;
         }
         let max = self.settings.metadata_bytes_max;
-        self.json_object(field, text, max, "prompts.metadata_bytes_max");
-        if depth(text) > METADATA_DEPTH_MAX {
-            let message = format!("must be at most {METADATA_DEPTH_MAX} objects and arrays deep");
-            self.violations.add(field(), message);
+        if text.len() as u64 > max {
+            return self.text(&field(), text, 0, max, "prompts.metadata_bytes_max");
+        }
+        let limits = Limits { bytes_max: usize::MAX, depth_max: METADATA_DEPTH_MAX, is_object: true };
+        if let Err(fault) = json::check(text, limits) {
+            self.violations.add(field(), fault.to_string());
         }
     }
 
@@ -332,36 +335,5 @@ impl Parser<'_> {
         if !(min..=max).contains(&(text.len() as u64)) || text.contains('\0') {
             self.text(&field(), text, min, max, setting);
         }
-    }
-}
-
-/// How deep the objects and arrays of a JSON text lie in one another.
-fn depth(json: &str) -> usize {
-    let (mut depth, mut deepest, mut is_text, mut is_escaped) = (0_usize, 0, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if is_text => is_escaped = true,
-            b'"' => is_text = !is_text,
-            b'{' | b'[' if !is_text => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !is_text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn depth_counts_what_is_open_at_once_and_nothing_in_texts() {
-        assert_eq!(depth("{}"), 1);
-        assert_eq!(depth(r#"{"a": [1], "b": {"c": [[]]}}"#), 4);
-        assert_eq!(depth(r#"{"a[{": "\"[[[{"}"#), 1);
     }
 }

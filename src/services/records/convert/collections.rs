@@ -4,8 +4,8 @@ use pannier_proto::records::v1 as pb;
 
 use super::requests::Parser;
 use crate::convert::{duration, timestamp};
+use crate::json::Path;
 use crate::services::records::domain::{Declaration, Declared, Limits};
-use crate::services::records::json::Path;
 use crate::services::records::schema::Schema;
 use crate::settings::TTL_MS_MAX;
 

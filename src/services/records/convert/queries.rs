@@ -4,7 +4,7 @@ use pannier_proto::records::v1 as pb;
 
 use super::replies::record;
 use super::requests::Parser;
-use crate::services::records::json::{self, Filter, Limits, Path, Side, Test, elements, scalar, text_of};
+use crate::json::{self, Filter, Limits, Path, Side, Test, elements, scalar, text_of};
 use crate::services::records::query::{Order, Query};
 use crate::services::records::store::Found;
 

@@ -2,9 +2,9 @@
 
 use pannier_proto::records::v1 as pb;
 
+use crate::json::{self, Limits};
 use crate::services::records::document::Document;
 use crate::services::records::domain::{Condition, Existing};
-use crate::services::records::json::{self, Limits};
 use crate::settings::RecordsSettings;
 
 /// Requests of the records, checked against their settings.

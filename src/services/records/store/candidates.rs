@@ -5,7 +5,7 @@ use sea_orm::Value;
 use super::read::PIECE_ROWS;
 use super::rows::{COLUMNS, Row};
 use crate::error::Result;
-use crate::services::records::json::Range;
+use crate::json::Range;
 use crate::services::records::query::{Along, Place};
 use crate::storage::{Db, row};
 

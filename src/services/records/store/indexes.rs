@@ -6,9 +6,9 @@ use sea_orm::Value;
 
 use super::values;
 use crate::error::{Error, Result};
+use crate::json::{Path, order_key};
 use crate::services::records::document;
 use crate::services::records::domain::Index;
-use crate::services::records::json::{Path, order_key};
 use crate::storage::{Db, Tx, row};
 
 const BUILDING: i64 = 1;

@@ -9,8 +9,8 @@ use super::read::{Gathering, PIECE_ROWS, Page};
 use super::rows::{COLUMNS, Row};
 use super::{collections, indexes};
 use crate::error::{RecordsError, Result};
+use crate::json::{Range, order_key};
 use crate::services::records::domain::{Collection, Record};
-use crate::services::records::json::{Range, order_key};
 use crate::services::records::query::{Along, Amounts, Order, Place, Plan, Query, Usable, plan};
 use crate::storage::{Db, chunks, places, row};
 

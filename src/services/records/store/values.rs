@@ -10,7 +10,7 @@ use sea_orm::Value;
 
 use super::indexes::{self, Kept};
 use crate::error::Result;
-use crate::services::records::json::order_key;
+use crate::json::order_key;
 use crate::storage::{Tx, chunks, rows_of_places};
 
 const REMOVE: &str =

@@ -62,7 +62,10 @@ impl Path {
             let found = match rest.strip_prefix('[') {
                 Some(index) => step_of_index(index),
                 None if is_first && is_foreign(rest) => {
-                    return fault(rest, "it begins with a name, as in title or metrics.views, not with $ or /");
+                    return fault(
+                        rest,
+                        "it begins with a name, as in title or metrics.views, not with $ or /",
+                    );
                 }
                 None if is_first => step_of_name(rest),
                 None => match rest.strip_prefix('.') {
