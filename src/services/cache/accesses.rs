@@ -1,7 +1,7 @@
 //! Accesses gathered in memory: a hit costs no write, and many hits to one entry become one.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::store::{Access, Recency};
@@ -13,6 +13,7 @@ pub struct Accesses {
     shards: Vec<Mutex<HashMap<i64, Pending>>>,
     entries: AtomicUsize,
     entries_max: usize,
+    settled: AtomicU64,
 }
 
 #[derive(Clone, Copy)]
@@ -29,6 +30,7 @@ impl Accesses {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             entries: AtomicUsize::new(0),
             entries_max: usize::try_from(entries_max).unwrap_or(usize::MAX),
+            settled: AtomicU64::new(0),
         }
     }
 
@@ -78,8 +80,16 @@ impl Accesses {
         found
     }
 
-    /// Takes off what was written.
+    /// How often something was taken off. Who adds what is pending to what a snapshot has looks before and after: where it
+    /// differs, accesses may be in neither.
+    pub fn settled(&self) -> u64 {
+        self.settled.load(Ordering::SeqCst)
+    }
+
+    /// Takes off what was written. To be called after the commit.
     pub fn settle(&self, written: &[Access]) {
+        // Ahead of what it announces: who finds the number as it was has found all that was pending.
+        self.settled.fetch_add(1, Ordering::SeqCst);
         for access in written {
             let mut shard = self.lock(access.entry_id);
             let Some(pending) = shard.get_mut(&access.entry_id) else { continue };

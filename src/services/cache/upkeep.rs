@@ -57,11 +57,12 @@ impl Cache {
                 let written: Arc<[Access]> = of_one.into();
                 let namespace_id = of_one[0].namespace_id;
                 self.storage
-                    .write(Durability::Relaxed, written.clone(), move |tx, accesses: &Arc<[Access]>| {
-                        Box::pin(store::add_accesses(tx, namespace_id, accesses))
+                    .write(Durability::Relaxed, (self.clone(), written), move |tx, (cache, written)| {
+                        let (cache, settled) = (cache.clone(), written.clone());
+                        tx.after_commit(move || cache.accesses.settle(&settled));
+                        Box::pin(store::add_accesses(tx, namespace_id, written))
                     })
                     .await?;
-                self.accesses.settle(&written);
             }
         }
         for live in self.registry.all() {

@@ -70,6 +70,26 @@ async fn a_read_before_a_put_or_a_touch_does_not_set_the_access_time_back() {
 }
 
 #[tokio::test]
+async fn accesses_that_are_being_written_are_told_all_the_same() {
+    let pannier = pannier().await;
+    let keys: Vec<String> = (0..200).map(|number| format!("k{number}")).collect();
+    for key in &keys {
+        pannier.put("n", value_item(key, "v")).await;
+    }
+    for reads in 1..=20 {
+        pannier.batch_get("n", keys.iter().map(String::as_str)).await;
+        // They are written while they are listed.
+        pannier.advance_s(3);
+        for _ in 0..10 {
+            for entry in pannier.entries("n").await {
+                let (key, count) = (&entry.key, entry.access_count);
+                assert!(count > reads, "{key} was put and read {reads} times, and {count} is told");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn accesses_survive_a_restart() {
     for memory_bytes_max in [0, 1 << 20] {
         let pannier = pannier_with(|settings| settings.cache.memory_bytes_max = memory_bytes_max).await;

@@ -7,11 +7,15 @@ use pannier_proto::cache::v1 as pb;
 
 use super::super::Cache;
 use super::super::convert::{self, Parser};
+use super::super::domain::Entry;
 use super::super::memory::Held;
 use super::super::registry::Live;
 use super::super::store;
 use crate::error::Result;
 use crate::page::Query;
+
+/// Reads are repeated so often at most for the sake of their counts.
+const READS_AGAIN_MAX: u32 = 5;
 
 impl Cache {
     pub(super) async fn get(&self, request: pb::GetRequest) -> Result<pb::GetResponse> {
@@ -94,10 +98,11 @@ impl Cache {
         let filter =
             store::Filter { prefix: request.prefix, tag: request.tag, after, rows_max: rows_max + 1 };
         let (with_values, bytes_max) = (request.include_values, self.response_bytes_max());
-        let (mut rows, cut_short) = self
-            .storage
-            .read((live.namespace.id, filter), move |db, (namespace_id, filter)| {
+        let input = Arc::new((live.namespace.id, filter));
+        let read = || {
+            self.storage.read(input.clone(), move |db, input| {
                 Box::pin(async move {
+                    let (namespace_id, filter) = &**input;
                     let rows = store::list(db, *namespace_id, filter, now_us).await?;
                     if with_values {
                         store::add_values(db, *namespace_id, rows, bytes_max).await
@@ -106,7 +111,12 @@ impl Cache {
                     }
                 })
             })
-            .await?;
+        };
+        let pending = |(rows, _): &(Vec<Entry>, bool)| {
+            let pending = rows.iter().map(|entry| self.accesses.pending_and_last(entry.id));
+            pending.map(Option::unwrap_or_default).collect::<Vec<_>>()
+        };
+        let ((mut rows, cut_short), pending) = self.with_pending(read, pending).await?;
         let mut left = self.response_bytes_max();
         let fitting = rows.iter().take_while(|entry| {
             left -= entry.answer_bytes();
@@ -121,11 +131,27 @@ impl Cache {
             Some(last) if more => query.token(&last.key),
             _ => String::new(),
         };
-        let entries = rows.iter().map(|entry| {
-            let (pending, last_us) = self.accesses.pending_and_last(entry.id).unwrap_or_default();
+        let entries = rows.iter().zip(pending).map(|(entry, (pending, last_us))| {
             convert::entry(entry, entry.access_count + pending, entry.access_us.max(last_us), now_us)
         });
         Ok(pb::ListResponse { entries: entries.collect(), next_page_token })
+    }
+
+    /// What a read finds, and what is pending of it, with no access between the two: where accesses were written meanwhile it is read
+    /// again, so often at most.
+    async fn with_pending<T, P, R>(&self, read: impl Fn() -> R, pending: impl Fn(&T) -> P) -> Result<(T, P)>
+    where
+        R: Future<Output = Result<T>>,
+    {
+        let mut again = 0..READS_AGAIN_MAX;
+        loop {
+            let settled = self.accesses.settled();
+            let found = read().await?;
+            let pending = pending(&found);
+            if self.accesses.settled() == settled || again.next().is_none() {
+                return Ok((found, pending));
+            }
+        }
     }
 
     /// The namespace of that name, if there is one.
@@ -147,14 +173,15 @@ impl Cache {
             return Ok(Some(held));
         }
         let (epoch, now_us) = (self.memory.epoch(namespace_id, key), self.clock.now_us());
-        let found = self
-            .storage
-            .read((namespace_id, key.to_owned()), |db, (namespace_id, key)| {
+        let read = || {
+            self.storage.read((namespace_id, key.to_owned()), |db, (namespace_id, key)| {
                 Box::pin(store::get(db, *namespace_id, key))
             })
-            .await?;
+        };
+        let pending =
+            |found: &Option<Entry>| found.as_ref().map_or(0, |entry| self.accesses.pending(entry.id));
+        let (found, pending) = self.with_pending(read, pending).await?;
         Ok(found.map(|entry| {
-            let pending = self.accesses.pending(entry.id);
             self.memory.keep_loaded(namespace_id, Arc::new(Held::new(entry, pending, now_us)), epoch)
         }))
     }
@@ -189,14 +216,18 @@ impl Cache {
             return Ok((found, missing));
         }
         let (bytes_max, now_us) = (self.response_bytes_max(), self.clock.now_us());
-        let (entries, unread) = self
-            .storage
-            .read((namespace_id, missing), move |db, (namespace_id, keys)| {
+        let missing = Arc::new(missing);
+        let read = || {
+            self.storage.read((namespace_id, missing.clone()), move |db, (namespace_id, keys)| {
                 Box::pin(store::get_many(db, *namespace_id, keys, bytes_max))
             })
-            .await?;
-        for entry in entries {
-            let (key, pending) = (entry.key.clone(), self.accesses.pending(entry.id));
+        };
+        let pending = |(entries, _): &(Vec<Entry>, Vec<String>)| {
+            entries.iter().map(|entry| self.accesses.pending(entry.id)).collect::<Vec<_>>()
+        };
+        let ((entries, unread), pending) = self.with_pending(read, pending).await?;
+        for (entry, pending) in entries.into_iter().zip(pending) {
+            let key = entry.key.clone();
             let mut held = Arc::new(Held::new(entry, pending, now_us));
             if let Some(epoch) = epochs.get(&key) {
                 held = self.memory.keep_loaded(namespace_id, held, *epoch);
