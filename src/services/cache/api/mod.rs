@@ -121,8 +121,6 @@ impl Rpc for CacheService {
     }
 }
 
-impl Cache {}
-
 /// A result that is there unless the store answered with another number of results than it was given items.
 fn only<T>(results: Vec<T>) -> Result<T> {
     let count = results.len();

@@ -48,7 +48,7 @@ row! {
     }
 }
 
-/// What is looked through of a prompt. Whoever saves has it cut before the write: there it would be a third of the writer's time.
+/// What is looked through of a prompt. Whoever saves has it cut before the write, which would wait for it.
 pub(super) fn document(idea: &str, improved_prompt: &str, context: &str) -> Document {
     let cut = |text| words(text, WORDS_MAX).into_iter().map(|word| word.text).collect();
     Document::new(&[idea, improved_prompt, context].map(cut))
