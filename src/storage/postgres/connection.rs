@@ -25,6 +25,10 @@ const IDLE_MS_MAX: u64 = 2_000;
 pub(super) const KEEPALIVE: &str =
     "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
 
+/// What a statement joins it looks up row by row, as SQLite does. With statistics that are old, PostgreSQL would rather read all of
+/// the other table to find the rows of a page in it.
+const JOINS: &str = "SET enable_hashjoin = off; SET enable_mergejoin = off";
+
 /// Between two attempts at start.
 const START_PAUSE: Duration = Duration::from_millis(200);
 
@@ -130,7 +134,7 @@ impl Place {
             connection
                 .execute(sqlx::AssertSqlSafe(format!(
                     "SET statement_timeout = {statement_ms}; SET lock_timeout = {lock_ms}; \
-                     SET idle_in_transaction_session_timeout = {idle_ms}; {KEEPALIVE}; SET TIME ZONE 'UTC'; \
+                     SET idle_in_transaction_session_timeout = {idle_ms}; {KEEPALIVE}; {JOINS}; SET TIME ZONE 'UTC'; \
                      SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
                 )))
                 .await?;

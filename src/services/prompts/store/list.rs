@@ -213,7 +213,7 @@ pub(super) fn piece_query(
     let from = match walk {
         Walk::Tag(_) => {
             conditions.push(r#"p."id" = t."prompt_id""#.to_owned());
-            // In this order: otherwise a planner may begin with the prompts.
+            // CROSS JOIN: SQLite begins with the tags, whatever it thinks of them.
             r#""prompt_tags" t CROSS JOIN "prompts" p"#
         }
         _ => r#""prompts" p"#,

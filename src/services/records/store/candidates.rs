@@ -160,7 +160,7 @@ pub(super) fn values_after(is_descending: bool, has_place: bool) -> String {
         (true, true) => (r#""value" >= $2 AND ("value", "record_id") < ($3, $4)"#, "$5"),
     };
     let direction = if is_descending { "DESC" } else { "ASC" };
-    // CROSS JOIN: the index first, whatever a planner thinks of it.
+    // CROSS JOIN: SQLite begins with the index, whatever it thinks of it.
     format!(
         r#"SELECT "value", {COLUMNS} FROM "record_values" CROSS JOIN "records"
         WHERE "index_id" = $1 AND {within} AND "records"."id" = "record_id"
