@@ -137,6 +137,7 @@ impl Row {
 /// What a value is, without what it says.
 fn kind(value: &Value) -> &'static str {
     match value {
+        null if is_null(null) => "NULL",
         Value::Bool(_) => "a boolean",
         Value::BigInt(_) => "an integer",
         Value::Double(_) => "a real number",
@@ -173,50 +174,51 @@ pub trait FromValue: Sized {
     fn from_value(value: Value) -> std::result::Result<Self, Value>;
 }
 
+/// What each type is read from: SQLite tells what a value is stored as, PostgreSQL what its column is declared as.
 macro_rules! from_value {
-    ($($type:ty: $variant:ident),*) => {
+    ($($type:ty: $($variant:ident($value:ident) => $read:expr),+;)*) => {
         $(
-            impl FromValue for $type {
+            impl FromValue for Option<$type> {
                 fn from_value(value: Value) -> std::result::Result<Self, Value> {
                     match value {
-                        Value::$variant(Some(value)) => Ok(value),
+                        $(Value::$variant(Some($value)) => Ok(Some($read)),)+
+                        null if is_null(&null) => Ok(None),
                         other => Err(other),
                     }
                 }
             }
 
-            impl FromValue for Option<$type> {
+            impl FromValue for $type {
                 fn from_value(value: Value) -> std::result::Result<Self, Value> {
-                    match value {
-                        Value::$variant(value) => Ok(value),
-                        // An expression that is NULL has no type on SQLite.
-                        Value::String(None) => Ok(None),
-                        other => Err(other),
-                    }
+                    Option::from_value(value)?.ok_or(NULL)
                 }
             }
         )*
     };
 }
 
-from_value!(bool: Bool, i64: BigInt, f64: Double, Vec<u8>: Bytes, Uuid: Uuid);
-
-impl FromValue for String {
-    fn from_value(value: Value) -> std::result::Result<Self, Value> {
-        match value {
-            Value::String(Some(value)) => Ok(value),
-            other => Err(other),
-        }
-    }
+from_value! {
+    bool: Bool(value) => value, BigInt(value) => value != 0;
+    i64: BigInt(value) => value;
+    f64: Double(value) => value, BigInt(value) => value as f64;
+    String: String(value) => value;
+    Vec<u8>: Bytes(value) => value;
+    Uuid: Uuid(value) => value, Bytes(bytes) => Uuid::from_slice(&bytes).map_err(|_| Value::Bytes(Some(bytes)))?;
 }
 
-impl FromValue for Option<String> {
-    fn from_value(value: Value) -> std::result::Result<Self, Value> {
-        match value {
-            Value::String(value) => Ok(value),
-            other => Err(other),
-        }
-    }
+/// What has no type, as on SQLite.
+const NULL: Value = Value::String(None);
+
+fn is_null(value: &Value) -> bool {
+    matches!(
+        value,
+        Value::Bool(None)
+            | Value::BigInt(None)
+            | Value::Double(None)
+            | Value::String(None)
+            | Value::Bytes(None)
+            | Value::Uuid(None)
+    )
 }
 
 /// Declares a struct that is a row of a statement that is written out: a field for each column, in the statement's order and

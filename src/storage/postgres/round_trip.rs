@@ -25,7 +25,7 @@ async fn executor() -> Option<Arc<Executor>> {
 #[tokio::test]
 async fn every_type_comes_back_as_it_went_with_a_value_and_with_null() {
     let Some(executor) = executor().await else { return };
-    check(&executor.database().unwrap()).await;
+    check(&executor.database().unwrap(), &*executor).await;
 }
 
 #[tokio::test]

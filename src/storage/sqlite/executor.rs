@@ -208,39 +208,50 @@ impl Executor {
         })
     }
 
-    /// The rows of a query, by the places of their columns; `names` tells whether those of the columns are asked for.
-    fn find(&self, statement: &Statement, with_names: bool) -> Result<Found, DbErr> {
+    /// The rows of a query, by the places of their columns.
+    fn find(&self, statement: &Statement, reading: Reading) -> Result<Found, DbErr> {
         self.timed(statement, |connection| {
             let mut prepared = connection.prepare_cached(&statement.sql)?;
             if !prepared.readonly() {
                 self.has_written.store(true, Ordering::Relaxed);
             }
             bind(&mut prepared, statement)?;
-            let columns = prepared.columns();
-            let declared: Vec<Declared> =
-                columns.iter().map(|column| Declared::of(column.decl_type())).collect();
-            let names = match with_names {
-                true => columns.iter().map(|column| column.name().to_owned()).collect(),
-                false => Vec::new(),
-            };
-            drop(columns);
+            let (mut names, mut declared) = (Vec::new(), Vec::new());
+            if reading == Reading::AsDeclared || cfg!(debug_assertions) {
+                let columns = prepared.columns();
+                names = columns.iter().map(|column| column.name().to_owned()).collect();
+                if reading == Reading::AsDeclared {
+                    declared = columns.iter().map(|column| Declared::of(column.decl_type())).collect();
+                }
+            }
+            let column_count = prepared.column_count();
             let mut found = prepared.raw_query();
             let mut rows = Vec::new();
             while let Some(row) = found.next()? {
-                let values = declared
-                    .iter()
-                    .enumerate()
-                    .map(|(index, declared)| decode(row.get_ref(index)?, *declared, index));
-                rows.push(values.collect::<rusqlite::Result<_>>()?);
+                let mut values = Vec::with_capacity(column_count);
+                for index in 0..column_count {
+                    let declared = declared.get(index).copied().unwrap_or(Declared::Nothing);
+                    values.push(decode(row.get_ref(index)?, declared, index)?);
+                }
+                rows.push(values);
             }
             Ok(Found { names, rows })
         })
     }
 }
 
+/// What a query's values are read as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// What their columns were declared to hold, as SeaORM wants it; and with the columns' names.
+    AsDeclared,
+    /// What they are stored as: who reads them knows their types.
+    AsStored,
+}
+
 impl Statements for Executor {
     fn rows<'a>(&'a self, statement: &'a Statement) -> BoxFuture<'a, Result<Found, DbErr>> {
-        Box::pin(std::future::ready(self.find(statement, cfg!(debug_assertions))))
+        Box::pin(std::future::ready(self.find(statement, Reading::AsStored)))
     }
 }
 
@@ -251,7 +262,7 @@ struct Proxy(Arc<Executor>);
 #[async_trait::async_trait]
 impl ProxyDatabaseTrait for Proxy {
     async fn query(&self, statement: Statement) -> Result<Vec<ProxyRow>, DbErr> {
-        Ok(self.0.find(&statement, true)?.into_proxy_rows())
+        Ok(self.0.find(&statement, Reading::AsDeclared)?.into_proxy_rows())
     }
 
     async fn execute(&self, statement: Statement) -> Result<ProxyExecResult, DbErr> {
@@ -310,22 +321,13 @@ enum Declared {
     Blob,
     Uuid,
     Json,
-    /// An expression: its storage class decides.
+    /// An expression, or not asked for: the storage class decides.
     Nothing,
 }
 
 impl Declared {
     fn of(declared: Option<&str>) -> Self {
         let Some(declared) = declared else { return Self::Nothing };
-        // What the migrations write, without a look at the letters' case: every query asks this of every column.
-        match declared {
-            "bigint" | "integer" => return Self::Integer,
-            "text" => return Self::Text,
-            "boolean" => return Self::Boolean,
-            "uuid_text" => return Self::Uuid,
-            "blob" => return Self::Blob,
-            _ => {}
-        }
         let name = declared.split('(').next().unwrap_or(declared).trim();
         let is = |known: &[&str]| known.iter().any(|known| name.eq_ignore_ascii_case(known));
         if is(&["bigint", "integer", "smallint", "tinyint"]) {
