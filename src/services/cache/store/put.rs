@@ -10,8 +10,17 @@ use crate::services::cache::domain::{Condition, Content, Entry, Fill, Namespace,
 use crate::services::cache::entity::tags;
 use crate::storage::Tx;
 
+/// What both updates write.
+macro_rules! update {
+    () => {
+        r#"UPDATE "cache_entries" SET "kind" = $1, "value" = $2, "is_compressed" = $3, "content_type" = $4,
+        "metadata_json" = $5, "tags" = $6, "error_code" = $7, "error_message" = $8, "size_bytes" = $9, "stored_bytes" = $10,
+        "revision" = $11, "update_time" = $12, "expire_time" = $13, "stale_until_time" = $14,
+        "remove_time" = $15, "access_time" = $16, "access_count" = $17, "lease_token" = NULL, "lease_expire_time" = NULL"#
+    };
+}
+
 /// Stores `items` in their order, each with a result of its own, and answers with what that adds to the namespace.
-///
 pub async fn put(
     tx: &Tx<'_>,
     namespace: &Namespace,
@@ -111,12 +120,16 @@ async fn store(
     };
     let mut values = values_of(&entry, item);
     match current {
-        Some(current) => {
+        Some(current) if live.is_some() => {
             values.push(current.id.into());
             tx.run(UPDATE, values).await?;
         }
+        Some(current) => {
+            values.extend([entry.create_us.into(), current.id.into()]);
+            tx.run(REPLACE, values).await?;
+        }
         None => {
-            values.extend([namespace.id.into(), entry.key.as_str().into()]);
+            values.extend([entry.create_us.into(), namespace.id.into(), entry.key.as_str().into()]);
             entry.id = tx.insert_written_out(INSERT, values).await?;
         }
     }
@@ -131,20 +144,19 @@ async fn store(
     })
 }
 
-/// Both written out, because they are run for every item of every put: building them would cost more than running them.
+/// Written out, because they are run for every item of every put: building them would cost more than running them.
 /// A put ends any lease on its key. Namespace and key of a row that is there are its identity and stay as they are: writing
-/// them would have the database check its foreign keys again.
-const UPDATE: &str = r#"UPDATE "cache_entries" SET "kind" = $1, "value" = $2, "is_compressed" = $3, "content_type" = $4,
-    "metadata_json" = $5, "tags" = $6, "error_code" = $7, "error_message" = $8, "size_bytes" = $9, "stored_bytes" = $10,
-    "revision" = $11, "create_time" = $12, "update_time" = $13, "expire_time" = $14, "stale_until_time" = $15,
-    "remove_time" = $16, "access_time" = $17, "access_count" = $18, "lease_token" = NULL, "lease_expire_time" = NULL
-    WHERE "id" = $19"#;
+/// them would have the database check its foreign keys again. Nor is the time of creation written where it stays, as SQLite would
+/// write its index anew.
+const UPDATE: &str = concat!(update!(), r#" WHERE "id" = $18"#);
+/// An entry in the place of one that has expired.
+const REPLACE: &str = concat!(update!(), r#", "create_time" = $18 WHERE "id" = $19"#);
 const INSERT: &str = r#"INSERT INTO "cache_entries" ("kind", "value", "is_compressed", "content_type", "metadata_json",
-    "tags", "error_code", "error_message", "size_bytes", "stored_bytes", "revision", "create_time", "update_time",
-    "expire_time", "stale_until_time", "remove_time", "access_time", "access_count", "namespace_id", "key")
+    "tags", "error_code", "error_message", "size_bytes", "stored_bytes", "revision", "update_time",
+    "expire_time", "stale_until_time", "remove_time", "access_time", "access_count", "create_time", "namespace_id", "key")
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"#;
 
-/// The values that both have in common, in their order.
+/// The values that all of them have in common, in their order.
 fn values_of(entry: &Entry, item: &PutItem) -> Vec<Value> {
     let (kind, value, code, message) = match &entry.content {
         Content::Value(value) => {
@@ -169,7 +181,6 @@ fn values_of(entry: &Entry, item: &PutItem) -> Vec<Value> {
         entry.size_bytes.into(),
         entry.stored_bytes.into(),
         entry.revision.into(),
-        entry.create_us.into(),
         entry.update_us.into(),
         entry.expire_us.into(),
         entry.stale_until_us.into(),
