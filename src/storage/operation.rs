@@ -172,16 +172,18 @@ impl<T: Send + 'static> Operation<T> {
 }
 
 impl Storage {
-    /// Runs one operation in a transaction of its own, once per request; see [`idempotency::once`].
+    /// Runs one operation in a transaction of its own, once per request; see [`idempotency::once`]. It survives `usually` unless it says
+    /// otherwise.
     pub async fn write_once<T>(
         &self,
-        durability: Durability,
+        usually: Durability,
         request: Option<RequestKey>,
         operation: Operation<T>,
     ) -> Result<T>
     where
         T: Message + Default + 'static,
     {
+        let durability = operation.durability.unwrap_or(usually);
         self.write(durability, (operation, request), |tx, (operation, request)| {
             Box::pin(async move {
                 let answer = idempotency::once(tx, request.as_ref(), operation.run(tx)).await?;

@@ -16,7 +16,7 @@ impl Jobs {
         let key = self.request_keys.key(id, "Create", &request);
         let operation = self.prepare_create(&mut parser, request);
         parser.violations.check()?;
-        self.run(operation, Durability::Full, key).await
+        self.storage.write_once(Durability::Full, key, operation).await
     }
 
     pub(super) async fn get(&self, request: pb::GetRequest) -> Result<pb::GetResponse> {
@@ -59,7 +59,7 @@ impl Jobs {
         let key = self.request_keys.key(id, "Delete", &request);
         let operation = self.prepare_delete(&mut parser, request);
         parser.violations.check()?;
-        self.run(operation, Durability::Full, key).await
+        self.storage.write_once(Durability::Full, key, operation).await
     }
 
     pub(super) async fn stats(&self, request: pb::StatsRequest) -> Result<pb::StatsResponse> {

@@ -9,11 +9,8 @@ use pannier_proto::jobs::v1 as pb;
 use pannier_proto::jobs::v1::jobs_service_server::{JobsService as Rpc, JobsServiceServer, SERVICE_NAME};
 use tonic::Request;
 
-use super::{Jobs, JobsService};
-use crate::error::Result;
+use super::JobsService;
 use crate::status::{Reply, reply};
-use crate::storage::idempotency::RequestKey;
-use crate::storage::{Durability, Operation};
 
 /// The service's full name.
 pub const NAME: &str = SERVICE_NAME;
@@ -86,20 +83,5 @@ impl Rpc for JobsService {
 
     async fn stats(&self, request: Request<pb::StatsRequest>) -> Reply<pb::StatsResponse> {
         reply(self.0.stats(request.into_inner()).await)
-    }
-}
-
-impl Jobs {
-    /// Runs an operation that is asked for by a call of its own.
-    async fn run<T>(
-        &self,
-        operation: Operation<T>,
-        durability: Durability,
-        request: Option<RequestKey>,
-    ) -> Result<T>
-    where
-        T: prost::Message + Default + 'static,
-    {
-        self.storage.write_once(operation.durability.unwrap_or(durability), request, operation).await
     }
 }

@@ -19,7 +19,7 @@ impl Jobs {
         let key = self.request_keys.key(id, "UpdateStatus", &request);
         let operation = self.prepare_update_status(&mut parser, request);
         parser.violations.check()?;
-        self.run(operation, Durability::Full, key).await
+        self.storage.write_once(Durability::Full, key, operation).await
     }
 
     pub(super) async fn complete(&self, mut request: pb::CompleteRequest) -> Result<pb::CompleteResponse> {
@@ -28,7 +28,7 @@ impl Jobs {
         let key = self.request_keys.key(id, "Complete", &request);
         let operation = self.prepare_complete(&mut parser, request);
         parser.violations.check()?;
-        self.run(operation, Durability::Full, key).await
+        self.storage.write_once(Durability::Full, key, operation).await
     }
 
     pub(super) async fn fail(&self, mut request: pb::FailRequest) -> Result<pb::FailResponse> {
@@ -37,7 +37,7 @@ impl Jobs {
         let key = self.request_keys.key(id, "Fail", &request);
         let operation = self.prepare_fail(&mut parser, request);
         parser.violations.check()?;
-        self.run(operation, Durability::Full, key).await
+        self.storage.write_once(Durability::Full, key, operation).await
     }
 
     pub(super) async fn abort(&self, mut request: pb::AbortRequest) -> Result<pb::AbortResponse> {
@@ -46,7 +46,7 @@ impl Jobs {
         let key = self.request_keys.key(id, "Abort", &request);
         let operation = self.prepare_abort(&mut parser, request);
         parser.violations.check()?;
-        self.run(operation, Durability::Full, key).await
+        self.storage.write_once(Durability::Full, key, operation).await
     }
 
     pub(super) async fn report_progress(
@@ -59,7 +59,7 @@ impl Jobs {
         let operation = self.prepare_report_progress(&mut parser, request);
         parser.violations.check()?;
         // A lost report is made up for by the next one.
-        self.run(operation, Durability::Relaxed, key).await
+        self.storage.write_once(Durability::Relaxed, key, operation).await
     }
 
     pub(super) async fn add_results(
@@ -71,7 +71,7 @@ impl Jobs {
         let key = self.request_keys.key(id, "AddResults", &request);
         let operation = self.prepare_add_results(&mut parser, request);
         parser.violations.check()?;
-        self.run(operation, Durability::Full, key).await
+        self.storage.write_once(Durability::Full, key, operation).await
     }
 
     pub(super) async fn list_results(

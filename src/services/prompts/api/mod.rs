@@ -101,8 +101,7 @@ impl Prompts {
         prepared: Result<(Option<RequestKey>, Operation<A>)>,
     ) -> Result<A> {
         let (key, operation) = prepared?;
-        let durability = operation.durability.unwrap_or(Durability::Full);
-        self.storage.write_once(durability, key, operation).await
+        self.storage.write_once(Durability::Full, key, operation).await
     }
 
     /// Until when one step of a stream must be done: it has the time that a call has.

@@ -97,8 +97,7 @@ impl Records {
         prepared: Result<(Option<RequestKey>, Operation<A>)>,
     ) -> Result<A> {
         let (key, operation) = prepared?;
-        let durability = operation.durability.unwrap_or(Durability::Full);
-        self.storage.write_once(durability, key, operation).await
+        self.storage.write_once(Durability::Full, key, operation).await
     }
 
     /// A page of a list.

@@ -68,8 +68,7 @@ impl Settings {
         let key = self.request_keys.key(id, "Set", &request);
         let operation = self.prepare_set(&mut parser, request);
         parser.violations.check()?;
-        let durability = operation.durability.unwrap_or(Durability::Full);
-        self.storage.write_once(durability, key, operation).await
+        self.storage.write_once(Durability::Full, key, operation).await
     }
 
     async fn delete(&self, mut request: pb::DeleteRequest) -> Result<pb::DeleteResponse> {
@@ -78,8 +77,7 @@ impl Settings {
         let key = self.request_keys.key(id, "Delete", &request);
         let operation = self.prepare_delete(&mut parser, request);
         parser.violations.check()?;
-        let durability = operation.durability.unwrap_or(Durability::Full);
-        self.storage.write_once(durability, key, operation).await
+        self.storage.write_once(Durability::Full, key, operation).await
     }
 
     async fn list(&self, request: pb::ListRequest) -> Result<pb::ListResponse> {

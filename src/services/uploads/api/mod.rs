@@ -126,11 +126,10 @@ impl Uploads {
         parser: Parser<'_>,
         key: Option<RequestKey>,
         operation: Operation<A>,
-        durability: Durability,
+        usually: Durability,
     ) -> Result<A> {
         parser.violations.check()?;
-        let durability = operation.durability.unwrap_or(durability);
-        self.storage.write_once(durability, key, operation).await
+        self.storage.write_once(usually, key, operation).await
     }
 
     /// A page of a list.
