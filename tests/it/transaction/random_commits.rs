@@ -10,10 +10,11 @@ use pannier_proto::jobs::v1::JobStatus;
 use pannier_proto::prompts::v1 as prompts;
 use pannier_proto::queue::v1 as queue;
 use pannier_proto::queue::v1::TaskState;
+use pannier_proto::records::v1 as records;
 use pannier_proto::settings::v1::set_request;
 use pannier_proto::transaction::v1::mutation::What;
 use pannier_proto::transaction::v1::mutation_result::Result as Outcome;
-use pannier_proto::transaction::v1::{cache_check, settings_check};
+use pannier_proto::transaction::v1::{cache_check, records_check, settings_check};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -21,12 +22,14 @@ use super::calls::{
     check_entry, check_job, check_setting, check_task, create, delete, enqueue, job_id, put_if, put_item,
     set, set_if, unset, update,
 };
+use super::records as record;
 use crate::cache::items::{Random, tagged, value_of};
 use crate::harness::{Pannier, pannier_without_upkeep};
 use crate::jobs::calls::success;
 use crate::prompts::calls::{new_prompt, number as score_of};
+use crate::records::calls::item;
 
-const ROUNDS: u64 = 120;
+const ROUNDS: u64 = 160;
 const KEYS: u64 = 4;
 const JOBS: u64 = 5;
 const STATUSES: [JobStatus; 3] = [JobStatus::Processing, JobStatus::Completed, JobStatus::Failed];
@@ -36,6 +39,7 @@ struct Side {
     pannier: Pannier,
     etags: HashMap<String, String>,
     revisions: HashMap<String, i64>,
+    record_revisions: HashMap<String, i64>,
     task_ids: Vec<i64>,
     prompt_ids: Vec<i64>,
 }
@@ -52,7 +56,7 @@ struct Drawn {
 impl Drawn {
     fn new(random: &mut Random) -> Self {
         let way = random.below(6);
-        Self { kind: random.below(18), thing: random.below(KEYS), way, number: random.below(1_000) }
+        Self { kind: random.below(22), thing: random.below(KEYS), way, number: random.below(1_000) }
     }
 }
 
@@ -66,10 +70,12 @@ fn refused(status: &Status) -> Refused {
 impl Side {
     async fn new() -> Self {
         let pannier = pannier_without_upkeep().await;
+        pannier.make_collection("c").await;
         Self {
             pannier,
             etags: HashMap::new(),
             revisions: HashMap::new(),
+            record_revisions: HashMap::new(),
             task_ids: Vec::new(),
             prompt_ids: Vec::new(),
         }
@@ -120,6 +126,7 @@ impl Side {
             12 => enqueue(&key),
             13 => What::QueueCancel(queue::CancelRequest { task_ids: vec![task_id], ..Default::default() }),
             15..=17 => self.of_prompts(drawn),
+            18..=21 => self.of_records(drawn),
             _ if way < 3 => {
                 What::QueueRetry(queue::RetryRequest { task_ids: vec![task_id], ..Default::default() })
             }
@@ -152,12 +159,33 @@ impl Side {
         }
     }
 
+    fn of_records(&self, drawn: Drawn) -> What {
+        let Drawn { kind, thing, way, number } = drawn;
+        let key = format!("k{thing}");
+        let document = format!(r#"{{"n{way}":{number}}}"#);
+        let known = self.record_revisions.get(&key).copied().unwrap_or(1_000_000);
+        let if_revision = if way > 3 { known } else { 0 };
+        match (kind, way) {
+            (18, 0) => record::put("c", record::insert(&key)),
+            (18, 1) => {
+                let keep = records::PutItem { mode: records::PutMode::Keep.into(), ..item(&key, &document) };
+                record::put("c", keep)
+            }
+            (18, _) => record::put("c", records::PutItem { if_revision, ..item(&key, &document) }),
+            (19, _) => record::patch_if(&key, &document, if_revision),
+            (20, _) => record::delete(&key, if_revision),
+            (_, 0 | 1) => record::check(&key, records_check::Expected::Absent(true)),
+            (_, 2 | 3) => record::check(&key, records_check::Expected::Present(true)),
+            _ => record::check(&key, records_check::Expected::Revision(known)),
+        }
+    }
+
     /// The mutation by a call of its own.
     async fn single(&self, what: What) -> Result<Outcome, Refused> {
         let pannier = &self.pannier;
         let (mut cache, mut jobs) = (pannier.cache.clone(), pannier.jobs.clone());
         let (mut queue, mut settings) = (pannier.queue.clone(), pannier.settings.clone());
-        let mut prompts = pannier.prompts.clone();
+        let (mut prompts, mut records) = (pannier.prompts.clone(), pannier.records.clone());
         macro_rules! call {
             ($client:ident.$method:ident($request:ident) => $outcome:ident) => {
                 $client.$method($request).await.map(|answer| Outcome::$outcome(answer.into_inner()))
@@ -200,6 +228,9 @@ impl Side {
             What::PromptsScore(request) => call!(prompts.score(request) => PromptsScore),
             What::PromptsTag(request) => call!(prompts.tag(request) => PromptsTag),
             What::PromptsDelete(request) => call!(prompts.delete(request) => PromptsDelete),
+            What::RecordsPut(request) => call!(records.put(request) => RecordsPut),
+            What::RecordsPatch(request) => call!(records.patch(request) => RecordsPatch),
+            What::RecordsDelete(request) => call!(records.delete(request) => RecordsDelete),
             // Checks have no other call.
             check => pannier.try_commit(vec![check]).await.map(|mut results| results.remove(0)),
         };
@@ -250,6 +281,16 @@ impl Side {
             told.push(format!("{:?}", prompt.map(|prompt| (prompt.body, prompt.tags, prompt.scores))));
         }
         told.push(format!("{:?}", self.pannier.conversations(0).await));
+        let collection = self.pannier.collection("c").await.unwrap();
+        told.push(format!(
+            "{} {} {}",
+            collection.record_count, collection.tombstone_count, collection.size_bytes
+        ));
+        self.record_revisions.clear();
+        for change in self.pannier.all_changes("", 0).await.0 {
+            told.push(format!("{} {:?} {}", change.key, change.document_json, change.revision));
+            self.record_revisions.insert(change.key, change.revision);
+        }
         told
     }
 }
@@ -280,6 +321,12 @@ fn shape(outcome: &Outcome) -> String {
             format!("set {} {:?}", set.created, set.setting.as_ref().map(|setting| setting.revision))
         }
         Outcome::PromptsSave(saved) => format!("save {}", saved.existed),
+        Outcome::RecordsPatch(patch) => {
+            format!(
+                "patch {:?}",
+                patch.record.as_ref().map(|record| (&record.document_json, record.revision))
+            )
+        }
         other => format!("{other:?}"),
     }
 }

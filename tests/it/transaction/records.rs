@@ -12,31 +12,36 @@ use super::calls::{assert_failed, set};
 use crate::harness::{pannier, violated_fields};
 use crate::records::calls::{item, next};
 
-fn put(collection: &str, item: records::PutItem) -> What {
+pub fn put(collection: &str, item: records::PutItem) -> What {
     let request =
         records::PutRequest { collection: collection.into(), item: Some(item), ..Default::default() };
     What::RecordsPut(request)
 }
 
-fn insert(key: &str) -> records::PutItem {
+pub fn insert(key: &str) -> records::PutItem {
     records::PutItem { mode: records::PutMode::Insert.into(), ..item(key, "{}") }
 }
 
-fn patch(key: &str, patch_json: &str) -> What {
+pub fn patch(key: &str, patch_json: &str) -> What {
+    patch_if(key, patch_json, 0)
+}
+
+pub fn patch_if(key: &str, patch_json: &str, if_revision: i64) -> What {
     What::RecordsPatch(records::PatchRequest {
         collection: "c".into(),
         key: key.into(),
         patch_json: patch_json.into(),
+        if_revision,
         ..Default::default()
     })
 }
 
-fn delete(key: &str, if_revision: i64) -> What {
+pub fn delete(key: &str, if_revision: i64) -> What {
     let item = Some(records::DeleteItem { key: key.into(), if_revision });
     What::RecordsDelete(records::DeleteRequest { collection: "c".into(), item, ..Default::default() })
 }
 
-fn check(key: &str, expected: Expected) -> What {
+pub fn check(key: &str, expected: Expected) -> What {
     What::RecordsCheck(RecordsCheck { collection: "c".into(), key: key.into(), expected: Some(expected) })
 }
 
