@@ -50,6 +50,11 @@ impl Watcher {
         self.seen()
     }
 
+    /// Whether it is over.
+    pub fn has_ended(&self) -> bool {
+        self.end.is_finished()
+    }
+
     /// What has come by the end, and how that was.
     pub async fn ended(self) -> (Vec<pb::Job>, Result<(), Status>) {
         let end = tokio::time::timeout(Duration::from_secs(20), self.end).await.expect("the watch ends");
