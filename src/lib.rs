@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod clock;
+mod concurrency;
 mod convert;
 pub mod deadline;
 pub mod error;

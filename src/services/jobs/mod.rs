@@ -13,10 +13,10 @@ mod upkeep;
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::concurrency::ConcurrencyLimit;
 use crate::error::Result;
 use crate::settings::Settings;
 use crate::storage::idempotency::RequestKeys;
@@ -37,16 +37,15 @@ pub(super) struct Jobs {
     request_keys: RequestKeys,
     settings: Settings,
     /// One permit for each watch.
-    watches: Arc<Semaphore>,
+    watches: ConcurrencyLimit,
 }
 
 impl JobsService {
     /// The jobs on `storage`.
     pub fn new(storage: Storage, clock: Clock, settings: &Settings) -> Self {
-        let watches_max = usize::try_from(settings.jobs.watches_max).unwrap_or(usize::MAX);
         Self(Arc::new(Jobs {
             request_keys: RequestKeys::new(api::NAME, &clock, &settings.idempotency),
-            watches: Arc::new(Semaphore::new(watches_max.min(Semaphore::MAX_PERMITS))),
+            watches: ConcurrencyLimit::new("jobs.watches_max", settings.jobs.watches_max),
             settings: settings.clone(),
             storage,
             clock,

@@ -18,9 +18,8 @@ mod upkeep;
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use crate::clock::Clock;
+use crate::concurrency::ConcurrencyLimit;
 use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::storage::idempotency::RequestKeys;
@@ -44,24 +43,20 @@ pub(super) struct Prompts {
     settings: Settings,
     names: NameNumbers,
     /// One permit for each import.
-    imports: Arc<Semaphore>,
+    imports: ConcurrencyLimit,
     /// One permit for each export.
-    exports: Arc<Semaphore>,
+    exports: ConcurrencyLimit,
 }
 
 impl PromptsService {
     /// The prompts on `storage`.
     pub fn new(storage: Storage, clock: Clock, settings: &Settings) -> Self {
         let names = NameNumbers::new(NameKind::ALL.map(|kind| (kind, settings.prompts.names_max)));
-        let permits = |max: u64| {
-            let max = usize::try_from(max).unwrap_or(usize::MAX);
-            Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)))
-        };
         Self(Arc::new(Prompts {
             request_keys: RequestKeys::new(api::NAME, &clock, &settings.idempotency),
             names,
-            imports: permits(settings.prompts.imports_max),
-            exports: permits(settings.prompts.exports_max),
+            imports: ConcurrencyLimit::new("prompts.imports_max", settings.prompts.imports_max),
+            exports: ConcurrencyLimit::new("prompts.exports_max", settings.prompts.exports_max),
             settings: settings.clone(),
             storage,
             clock,

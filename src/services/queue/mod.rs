@@ -21,9 +21,10 @@ mod waiting;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::clock::{Clock, ms_to_us};
+use crate::concurrency::ConcurrencyLimit;
 use crate::settings::Settings;
 use crate::storage::idempotency::RequestKeys;
 use crate::storage::{Storage, Tx};
@@ -53,7 +54,7 @@ pub(super) struct Core {
     names: store::Names,
     waiting: Arc<waiting::Waiting>,
     /// One permit for each stream of a worker.
-    streams: Arc<Semaphore>,
+    streams: ConcurrencyLimit,
     tallies: tallies::Tallies,
     due: clockwork::Due,
     limits: store::Limits,
@@ -67,7 +68,6 @@ impl QueueService {
     /// The queue on `storage`.
     pub fn new(storage: Storage, clock: Clock, settings: &Settings) -> Self {
         let queue = &settings.queue;
-        let streams_max = usize::try_from(queue.streams_max).unwrap_or(usize::MAX);
         let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let names = store::Names {
             registry: Arc::default(),
@@ -94,7 +94,7 @@ impl QueueService {
         Self(Arc::new(Core {
             request_keys: RequestKeys::new(api::NAME, &clock, &settings.idempotency),
             waiting: waiting::Waiting::new(queue.claims_waiting_max),
-            streams: Arc::new(Semaphore::new(streams_max.min(Semaphore::MAX_PERMITS))),
+            streams: ConcurrencyLimit::new("queue.streams_max", queue.streams_max),
             tallies: tallies::Tallies::default(),
             due: clockwork::Due::default(),
             has_begun: AtomicBool::new(false),

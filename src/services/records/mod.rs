@@ -16,9 +16,10 @@ mod upkeep;
 
 use std::sync::Arc;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::concurrency::ConcurrencyLimit;
 use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::storage::idempotency::RequestKeys;
@@ -38,7 +39,7 @@ pub(super) struct Records {
     settings: Settings,
     context: store::Context,
     /// One permit for each watch.
-    watches: Arc<Semaphore>,
+    watches: ConcurrencyLimit,
     /// Tells the upkeep that an index is to be built.
     indexing: Arc<Notify>,
 }
@@ -46,7 +47,6 @@ pub(super) struct Records {
 impl RecordsService {
     /// The records on `storage`.
     pub fn new(storage: Storage, clock: Clock, settings: &Settings) -> Self {
-        let watches_max = usize::try_from(settings.records.watches_max).unwrap_or(usize::MAX);
         let context = store::Context {
             bounds: domain::Bounds::new(&settings.records),
             schemas: schema::Schemas::default(),
@@ -55,7 +55,7 @@ impl RecordsService {
         Self(Arc::new(Records {
             request_keys: RequestKeys::new(api::NAME, &clock, &settings.idempotency),
             context,
-            watches: Arc::new(Semaphore::new(watches_max.min(Semaphore::MAX_PERMITS))),
+            watches: ConcurrencyLimit::new("records.watches_max", settings.records.watches_max),
             indexing: Arc::new(Notify::new()),
             settings: settings.clone(),
             storage,

@@ -11,9 +11,8 @@ mod upkeep;
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use crate::clock::Clock;
+use crate::concurrency::ConcurrencyLimit;
 use crate::settings::Settings as Configuration;
 use crate::storage::Storage;
 use crate::storage::idempotency::RequestKeys;
@@ -35,16 +34,15 @@ pub(super) struct Settings {
     request_keys: RequestKeys,
     configuration: Configuration,
     /// One permit for each watch.
-    watches: Arc<Semaphore>,
+    watches: ConcurrencyLimit,
 }
 
 impl SettingsService {
     /// The settings on `storage`.
     pub fn new(storage: Storage, clock: Clock, configuration: &Configuration) -> Self {
-        let watches_max = usize::try_from(configuration.settings.watches_max).unwrap_or(usize::MAX);
         Self(Arc::new(Settings {
             request_keys: RequestKeys::new(api::NAME, &clock, &configuration.idempotency),
-            watches: Arc::new(Semaphore::new(watches_max.min(Semaphore::MAX_PERMITS))),
+            watches: ConcurrencyLimit::new("settings.watches_max", configuration.settings.watches_max),
             configuration: configuration.clone(),
             storage,
             clock,

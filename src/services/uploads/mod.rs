@@ -13,9 +13,8 @@ mod upkeep;
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use crate::clock::Clock;
+use crate::concurrency::ConcurrencyLimit;
 use crate::settings::Settings;
 use crate::storage::Storage;
 use crate::storage::idempotency::RequestKeys;
@@ -39,7 +38,7 @@ pub(super) struct Uploads {
     settings: Settings,
     context: Context,
     /// One permit for each export.
-    exports: Arc<Semaphore>,
+    exports: ConcurrencyLimit,
 }
 
 impl UploadsService {
@@ -50,11 +49,10 @@ impl UploadsService {
             (NameKind::Source, settings.uploads.sources_max),
             (NameKind::MimeType, settings.uploads.mime_types_max),
         ]);
-        let exports_max = usize::try_from(settings.uploads.exports_max).unwrap_or(usize::MAX);
         Self(Arc::new(Uploads {
             request_keys: RequestKeys::new(api::NAME, &clock, &settings.idempotency),
             context: Context::new(names, settings.server.answer_bytes_max()),
-            exports: Arc::new(Semaphore::new(exports_max.min(Semaphore::MAX_PERMITS))),
+            exports: ConcurrencyLimit::new("uploads.exports_max", settings.uploads.exports_max),
             settings: settings.clone(),
             storage,
             clock,

@@ -50,8 +50,7 @@ impl Jobs {
         let interval_us = parser.watch_interval_us(request.interval_min.as_ref());
         parser.violations.check()?;
 
-        let permit = self.watches.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| Error::Overloaded { setting: "jobs.watches_max" })?;
+        let permit = self.watches.acquire()?;
         let place = self.storage.wake().subscribe(wake_topic(job_id));
         let job = self.look(job_id, Metadata::Read).await?;
         let watch = Watch {

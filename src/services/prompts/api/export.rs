@@ -13,7 +13,7 @@ use super::super::convert::{self, Parser};
 use super::super::filter::{Filter, Order};
 use super::super::store::{Bodies, Page};
 use crate::deadline;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::page::Query;
 use crate::status;
 
@@ -50,8 +50,7 @@ impl Prompts {
             bodies: if request.without_bodies { Bodies::Left } else { Bodies::Read },
             ..self.page()
         };
-        let permit = self.exports.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| Error::Overloaded { setting: "prompts.exports_max" })?;
+        let permit = self.exports.acquire()?;
         let export = Export { prompts: self.clone(), filter, order, query, page, _permit: permit };
         let messages = stream::unfold(Some(export), |export| async move {
             let mut export = export?;

@@ -13,7 +13,7 @@ use super::super::Prompts;
 use super::super::convert::Parser;
 use crate::convert::prepared;
 use crate::deadline;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::status;
 use crate::storage::{Durability, Failing, Operation};
 
@@ -40,8 +40,7 @@ struct Batch {
 
 impl Prompts {
     pub(super) fn import(self: &Arc<Self>, messages: Streaming<pb::ImportRequest>) -> Result<Messages> {
-        let permit = self.imports.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| Error::Overloaded { setting: "prompts.imports_max" })?;
+        let permit = self.imports.acquire()?;
         let prompts = self.clone();
         let batches = messages.map(move |message| {
             let prompts = prompts.clone();

@@ -50,8 +50,7 @@ enum Step {
 
 impl Core {
     pub(super) async fn work(self: &Arc<Self>, mut messages: Streaming<pb::WorkRequest>) -> Result<Messages> {
-        let permit = self.streams.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| Error::Overloaded { setting: "queue.streams_max" })?;
+        let permit = self.streams.acquire()?;
         let first = messages.message().await.ok().flatten().unwrap_or_default();
         let (sender, answers) = mpsc::channel(UNREAD_MAX);
         let mut work = self.open(&first, sender).await?;

@@ -16,7 +16,7 @@ use super::super::convert::{self, Parser};
 use super::super::store::{self, Changes, Start};
 use super::super::{Records, wake_topic};
 use crate::clock::{self, ms_to_us};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::storage::{Durability, Wakened};
 use crate::{deadline, status};
 
@@ -47,8 +47,7 @@ impl Records {
             parser.violations.add("from_now", "must be true where it is given: give a cursor otherwise");
         }
         parser.violations.check()?;
-        let permit = self.watches.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| Error::Overloaded { setting: "records.watches_max" })?;
+        let permit = self.watches.acquire()?;
         let place = self.storage.wake().subscribe(wake_topic(&request.collection));
         let start = match &request.start {
             Some(PbStart::FromNow(_)) => {

@@ -17,7 +17,7 @@ use super::super::store::{self, Page};
 use super::super::{Settings, WAKE_TOPIC};
 use crate::clock::{self, ms_to_us};
 use crate::deadline;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::status;
 use crate::storage::Wakened;
 
@@ -44,8 +44,7 @@ impl Settings {
         }
         parser.violations.check()?;
 
-        let permit = self.watches.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| Error::Overloaded { setting: "settings.watches_max" })?;
+        let permit = self.watches.acquire()?;
         let place = self.storage.wake().subscribe(WAKE_TOPIC.to_owned());
         let seen = match request.after_revision {
             Some(revision) => revision,

@@ -39,8 +39,7 @@ impl Uploads {
             parser.service(&|| "service".to_owned(), &request.service);
         }
         parser.violations.check()?;
-        let permit = self.exports.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| Error::Overloaded { setting: "uploads.exports_max" })?;
+        let permit = self.exports.acquire()?;
         let services = match request.service.is_empty() {
             true => self.storage.read((), |db, ()| Box::pin(store::services(db))).await?,
             false => vec![request.service],
