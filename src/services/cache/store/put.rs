@@ -149,7 +149,8 @@ async fn store(
 /// them would have the database check its foreign keys again. Nor is the time of creation written where it stays, as SQLite would
 /// write its index anew.
 const UPDATE: &str = concat!(update!(), r#" WHERE "id" = $18"#);
-/// An entry in the place of one that has expired.
+/// An entry in the place of one that has expired. Its placeholders stand in the order of their numbers, as SQLite counts them by their
+/// appearance.
 const REPLACE: &str = concat!(update!(), r#", "create_time" = $18 WHERE "id" = $19"#);
 const INSERT: &str = r#"INSERT INTO "cache_entries" ("kind", "value", "is_compressed", "content_type", "metadata_json",
     "tags", "error_code", "error_message", "size_bytes", "stored_bytes", "revision", "update_time",
