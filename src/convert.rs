@@ -6,6 +6,7 @@ use pannier_proto::durability::v1::Durability as PbDurability;
 use prost_types::{Duration, Timestamp};
 use uuid::Uuid;
 
+use crate::batch::{Batch, Failing};
 use crate::error::{Error, Result, Violations};
 use crate::settings::{Durability, ServerSettings};
 
@@ -27,31 +28,87 @@ pub struct Parser<'s, S> {
     pub violations: Violations,
     /// The service's settings.
     pub settings: &'s S,
+    is_part: bool,
 }
 
 impl<'s, S> Parser<'s, S> {
     /// A parser that has found nothing wrong.
     pub fn new(settings: &'s S) -> Self {
-        Self { violations: Violations::default(), settings }
+        Self { violations: Violations::default(), settings, is_part: false }
     }
 
-    /// A parser of a part of a request, which goes on with what was found wrong in the others.
-    pub fn of_part(settings: &'s S, violations: Violations) -> Self {
-        Self { violations, settings }
+    /// A parser of a mutation of a commit.
+    pub fn of_part(settings: &'s S) -> Self {
+        Self { is_part: true, ..Self::new(settings) }
     }
 
-    /// Whether it is a mutation of a commit that is being looked at.
+    /// Whether the request is a mutation of a commit.
     pub fn is_part(&self) -> bool {
-        self.violations.is_of_part()
+        self.is_part
     }
 
     /// The `request_id`, if there is one.
     pub fn request_id(&mut self, text: &str) -> Option<Uuid> {
-        if self.is_part() && !text.is_empty() {
+        if self.is_part && !text.is_empty() {
             self.violations.add("request_id", "must be empty in a mutation: the commit has its own");
             return None;
         }
         self.optional_uuid("request_id", text)
+    }
+
+    /// What becomes of a batch in which an item fails, from its field `atomic`.
+    pub fn failing(&mut self, atomic: bool) -> Failing {
+        if self.is_part && atomic {
+            self.violations.add("atomic", "must be false in a mutation: a commit is all or none");
+        }
+        if self.is_part || atomic { Failing::All } else { Failing::Item }
+    }
+
+    /// The items of a batch of 1 to `max` items. `parse` names fields relative to the item. An item that is wrong fails alone, or makes
+    /// the request wrong where that is all or none.
+    pub fn items<I, T>(
+        &mut self,
+        field: &'static str,
+        items: Vec<I>,
+        (max, setting): (u64, &str),
+        failing: Failing,
+        mut parse: impl FnMut(&mut Self, I) -> T,
+    ) -> Batch<T> {
+        if !self.batch(field, items.len(), max, setting) {
+            return Batch::new(field, failing, 0);
+        }
+        let mut batch = Batch::new(field, failing, items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            if failing == Failing::All {
+                let first = self.violations.count();
+                let item = parse(self, item);
+                self.violations.place(first, || format!("{field}[{index}]"));
+                batch.accept(item);
+                continue;
+            }
+            let others = std::mem::take(&mut self.violations);
+            let item = parse(self, item);
+            match std::mem::replace(&mut self.violations, others).check() {
+                Ok(()) => batch.accept(item),
+                Err(error) => batch.refuse(error),
+            }
+        }
+        batch
+    }
+
+    /// The one item of a single call. `parse` names fields relative to the item.
+    pub fn item<I, T>(
+        &mut self,
+        field: &'static str,
+        item: I,
+        parse: impl FnOnce(&mut Self, I) -> T,
+    ) -> Batch<T> {
+        let first = self.violations.count();
+        let item = parse(self, item);
+        self.violations.place(first, || field.to_owned());
+        let mut batch = Batch::new(field, Failing::Single, 1);
+        batch.accept(item);
+        batch
     }
 
     /// A UUID, or none for an empty text.
@@ -137,7 +194,7 @@ impl<'s, S> Parser<'s, S> {
 
     /// What an acknowledged write shall survive, if that is said.
     pub fn durability(&mut self, field: &str, value: i32) -> Option<Durability> {
-        if self.is_part() && value != 0 {
+        if self.is_part && value != 0 {
             self.violations.add(field, "must be left out in a mutation: the commit has its own");
             return None;
         }

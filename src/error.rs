@@ -13,7 +13,7 @@ pub use records::RecordsError;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum Error {
     /// Fields of the request are wrong: all of them.
     #[error("invalid request: {}", list(.0))]
@@ -351,44 +351,62 @@ pub struct Violation {
 
 /// Gathers all violations of a request before it is refused.
 #[derive(Debug, Default)]
-pub struct Violations {
-    found: Vec<Violation>,
-    /// The part of the request that is being looked at, such as `mutations[3].cache_put`; empty: all of it.
-    part: String,
-}
+pub struct Violations(Vec<Violation>);
 
-/// At most so many violations are told; a batch of thousands of wrong items needs no more to be mended.
+/// Violations that are kept of one request or one item. A batch of thousands of wrong items needs no more to be mended.
 const VIOLATIONS_MAX: usize = 100;
 
+/// Bytes of a violation's field or description; the rest, which a caller may have chosen, is cut off.
+const VIOLATION_TEXT_BYTES_MAX: usize = 256;
+
 impl Violations {
-    /// Notes one.
+    /// Adds one.
     pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        if self.found.len() < VIOLATIONS_MAX {
-            let field = field.into();
-            let field = if self.part.is_empty() { field } else { format!("{}.{field}", self.part) };
-            self.found.push(Violation { field, description: description.into() });
+        if self.0.len() < VIOLATIONS_MAX {
+            let (field, description) = (cut(field.into()), cut(description.into()));
+            self.0.push(Violation { field, description });
         }
     }
 
-    /// From here on fields are those of a part of the request; empty: of the request.
-    pub fn look_at(&mut self, part: String) {
-        self.part = part;
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 
-    /// Whether a part of the request is being looked at.
-    pub fn is_of_part(&self) -> bool {
-        !self.part.is_empty()
+    /// Puts `place` before the field of every violation from number `first` on: they were found in a part of the request.
+    pub fn place(&mut self, first: usize, place: impl FnOnce() -> String) {
+        let found = self.0.get_mut(first..).unwrap_or_default();
+        if found.is_empty() {
+            return;
+        }
+        let place = place();
+        for violation in found {
+            violation.field = match violation.field.as_str() {
+                "" => place.clone(),
+                field => cut(format!("{place}.{field}")),
+            };
+        }
     }
 
     /// Whether nothing is wrong so far.
     pub fn is_empty(&self) -> bool {
-        self.found.is_empty()
+        self.0.is_empty()
     }
 
-    /// An error if there were any.
+    /// Error: Invalid, if there are any.
     pub fn check(self) -> Result<()> {
-        if self.found.is_empty() { Ok(()) } else { Err(Error::Invalid(self.found)) }
+        if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
     }
+}
+
+/// At most [`VIOLATION_TEXT_BYTES_MAX`] bytes of `text`.
+fn cut(mut text: String) -> String {
+    if text.len() > VIOLATION_TEXT_BYTES_MAX {
+        let end = text.floor_char_boundary(VIOLATION_TEXT_BYTES_MAX - '…'.len_utf8());
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 fn list(violations: &[Violation]) -> String {

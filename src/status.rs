@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use pannier_proto::errors::v1::{ErrorReason, ItemError};
+use prost::Message as _;
 use tonic::{Code, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::error::{Error, RecordsError, Result};
+use crate::error::{Error, RecordsError, Result, Violation};
 
 /// The `domain` of every ErrorInfo.
 pub const DOMAIN: &str = "pannier.dev";
@@ -37,23 +38,60 @@ struct Description {
     retry: Option<Duration>,
 }
 
+/// Bytes of the details of one status. In base64, and with the message, they stay below 4 KiB of metadata: clients refuse 8 KiB.
+const DETAILS_BYTES_MAX: usize = 2_048;
+
+/// Bytes of a message, as metadata carries it.
+const MESSAGE_BYTES_MAX: usize = 1_024;
+
+/// Bytes of the details of all items of one answer.
+const ITEM_DETAILS_BYTES_MAX: usize = 256 * 1024;
+
 /// The status of an error; what is a fault of ours or of the machine's is logged here, once.
 pub fn of(error: Error) -> Status {
     log(&error);
-    let description = describe(&error);
-    let reason = reason_name(description.reason);
-    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, place(&error));
-    if let Error::Invalid(violations) | Error::Records(RecordsError::SchemaViolated(violations)) =
-        root(&error)
-    {
-        for violation in violations {
-            details.add_bad_request_violation(&violation.field, &violation.description);
+    let Description { code, reason, message, retry } = describe(&error);
+    let mut details = details(&error, retry);
+    details.set_error_info(reason_name(reason), DOMAIN, place(&error));
+    Status::with_error_details(code, cut(message), details)
+}
+
+/// The violations of an error, as many as fit, and when to try again.
+fn details(error: &Error, retry: Option<Duration>) -> ErrorDetails {
+    let mut details = ErrorDetails::new();
+    let mut bytes = 0;
+    for violation in violations(error) {
+        // With the tags and lengths of protobuf.
+        bytes += violation.field.len() + violation.description.len() + 8;
+        if bytes > DETAILS_BYTES_MAX {
+            break;
         }
+        details.add_bad_request_violation(&violation.field, &violation.description);
     }
-    if let Some(after) = description.retry {
-        details.set_retry_info(Some(after));
+    details.set_retry_info(retry);
+    details
+}
+
+fn violations(error: &Error) -> &[Violation] {
+    match root(error) {
+        Error::Invalid(violations) | Error::Records(RecordsError::SchemaViolated(violations)) => violations,
+        _ => &[],
     }
-    Status::with_error_details(description.code, description.message, details)
+}
+
+/// At most [`MESSAGE_BYTES_MAX`] bytes of a message, as they are after percent-encoding.
+fn cut(mut message: String) -> String {
+    let encoded = |char: char| if matches!(char, ' '..='~') && char != '%' { 1 } else { 3 * char.len_utf8() };
+    let mut bytes = 0;
+    let end = message.char_indices().find(|(_, char)| {
+        bytes += encoded(*char);
+        bytes > MESSAGE_BYTES_MAX
+    });
+    if let Some((end, _)) = end {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
 }
 
 /// What went wrong, wherever it did.
@@ -72,14 +110,30 @@ fn place(error: &Error) -> HashMap<String, String> {
     index.into_iter().chain([("field".to_owned(), place.clone())]).collect()
 }
 
-/// The error of one item of a batch.
-pub fn item(error: &Error) -> ItemError {
-    let description = describe(error);
-    ItemError {
-        code: description.code as i32,
-        reason: description.reason.into(),
-        message: description.message,
+/// The errors of the items of one answer, whose details share a budget.
+#[derive(Debug, Default)]
+pub struct ItemErrors {
+    details_bytes: usize,
+}
+
+impl ItemErrors {
+    /// The error of one item; what is a fault of ours or of the machine's is logged here, once.
+    pub fn of(&mut self, error: &Error) -> ItemError {
+        log(error);
+        let Description { code, reason, message, retry } = describe(error);
+        let status = Status::with_error_details(code, "", details(error, retry));
+        let details = tonic_types::pb::Status::decode(status.details()).unwrap_or_default().details;
+        let bytes: usize = details.iter().map(prost::Message::encoded_len).sum();
+        let has_budget = self.details_bytes + bytes <= ITEM_DETAILS_BYTES_MAX;
+        self.details_bytes += if has_budget { bytes } else { 0 };
+        let details = if has_budget { details } else { Vec::new() };
+        ItemError { code: code as i32, reason: reason.into(), message: cut(message), details }
     }
+}
+
+/// The error of one item, with a budget of its own.
+pub fn item(error: &Error) -> ItemError {
+    ItemErrors::default().of(error)
 }
 
 /// A status of the transport's own, in Pannier's words.
@@ -105,7 +159,7 @@ fn describe(error: &Error) -> Description {
                 0 | 1 => String::new(),
                 count => format!(" (and {} more, see the details)", count - 1),
             };
-            let message = format!("{}{more}; nothing was stored", first.unwrap_or_default());
+            let message = format!("{}{more}", first.unwrap_or_default());
             tell(Code::InvalidArgument, R::InvalidArgument, &message)
         }
         Error::PageTokenInvalid => tell(
@@ -402,7 +456,6 @@ fn log(error: &Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Violation;
 
     #[test]
     fn every_violation_is_told_and_no_cause_is() {

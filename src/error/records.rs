@@ -5,7 +5,7 @@ use thiserror::Error;
 use super::Violation;
 
 /// What went wrong.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum RecordsError {
     /// There is no such collection.
     #[error("no such collection")]

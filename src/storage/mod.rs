@@ -44,7 +44,7 @@ use crate::settings::StorageSettings;
 pub use crate::settings::Durability;
 pub use db::{Db, FromRow, FromValue, Row};
 pub use lists::{CHUNKS, chunks, places, rows_of_places, rows_that_share};
-pub use operation::{Failing, Operation, Rank, RowLock};
+pub use operation::{Operation, Rank, RowLock};
 pub use wake::{Wake, Wakened};
 
 pub(crate) use db::row;

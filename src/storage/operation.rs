@@ -6,7 +6,7 @@ use sea_orm::Value;
 
 use super::idempotency::{self, RequestKey};
 use super::{Durability, Storage, Tx};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A write that a service has prepared: its checked input, and what is to be done with it inside a transaction. The service's
 /// own call runs it by itself, `transaction.Commit` with others: there is one path for both.
@@ -102,12 +102,23 @@ where
 
 struct Mapped<T, U> {
     work: Box<dyn Work<T>>,
-    map: fn(T) -> U,
+    map: fn(T) -> Result<U>,
+}
+
+struct Wrapped<T, U> {
+    work: Box<dyn Work<T>>,
+    wrap: fn(T) -> U,
 }
 
 impl<T: Send, U> Work<U> for Mapped<T, U> {
     fn run<'a>(&'a self, tx: &'a Tx<'a>) -> BoxFuture<'a, Result<U>> {
-        Box::pin(async move { Ok((self.map)(self.work.run(tx).await?)) })
+        Box::pin(async move { (self.map)(self.work.run(tx).await?) })
+    }
+}
+
+impl<T: Send, U> Work<U> for Wrapped<T, U> {
+    fn run<'a>(&'a self, tx: &'a Tx<'a>) -> BoxFuture<'a, Result<U>> {
+        Box::pin(async move { Ok((self.wrap)(self.work.run(tx).await?)) })
     }
 }
 
@@ -153,7 +164,14 @@ impl<T: Send + 'static> Operation<T> {
 
     /// With another answer, made of its own.
     #[must_use]
-    pub fn map<U: Send + 'static>(self, map: fn(T) -> U) -> Operation<U> {
+    pub fn map<U: Send + 'static>(self, wrap: fn(T) -> U) -> Operation<U> {
+        let Self { durability, items, locks, work, repeated } = self;
+        Operation { durability, items, locks, work: Box::new(Wrapped { work, wrap }), repeated }
+    }
+
+    /// With another answer, made of its own unless that is not as it should be.
+    #[must_use]
+    pub fn try_map<U: Send + 'static>(self, map: fn(T) -> Result<U>) -> Operation<U> {
         let Self { durability, items, locks, work, repeated } = self;
         Operation { durability, items, locks, work: Box::new(Mapped { work, map }), repeated }
     }
@@ -194,36 +212,5 @@ impl Storage {
             })
         })
         .await
-    }
-}
-
-/// What becomes of a call in which an item fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failing {
-    /// The item is told of; the others are done.
-    Item,
-    /// The call fails with the error of its one item.
-    Single,
-    /// The call fails with the first error, which has the place of its item.
-    All,
-}
-
-impl Failing {
-    /// Of a batch, which in a commit is done as a whole or not at all.
-    pub fn of_batch(is_part: bool) -> Self {
-        if is_part { Self::All } else { Self::Item }
-    }
-
-    /// The results of the items of `field`, unless the call fails.
-    pub fn results<T>(self, results: Vec<Result<T>>, field: &str) -> Result<Vec<Result<T>>> {
-        let mut checked = Vec::with_capacity(results.len());
-        for (index, result) in results.into_iter().enumerate() {
-            checked.push(match result {
-                Err(error) if self == Self::Single => return Err(error),
-                Err(error) if self == Self::All => return Err(Error::at(format!("{field}[{index}]"), error)),
-                result => result,
-            });
-        }
-        Ok(checked)
     }
 }

@@ -47,22 +47,27 @@ macro_rules! mutations {
     ) => {
         impl Transaction {
             /// Has a mutation prepared, and what is wrong with it added to `violations`.
-            fn prepare(&self, place: &str, what: What, mut violations: Violations) -> (Part, Violations) {
+            fn prepare(&self, place: &str, what: What, violations: &mut Violations) -> Part {
+                let first = violations.count();
                 match what {
                     $(What::$call(mut request) => {
                         let place = format!("{place}.{}", $name);
-                        violations.look_at(place.clone());
-                        let mut parser = Parser::of_part(&self.configuration.$service, violations);
+                        let mut parser = Parser::of_part(&self.configuration.$service);
+                        std::mem::swap(&mut parser.violations, violations);
                         parser.request_id(&std::mem::take(&mut request.request_id));
                         let operation = self.services.$service.0.$prepare(&mut parser, request);
-                        (Part { place, operation: operation.map(Outcome::$call) }, parser.violations)
+                        std::mem::swap(&mut parser.violations, violations);
+                        violations.place(first, || place.clone());
+                        Part { place, operation: operation.map(Outcome::$call) }
                     })*
                     $(What::$check(check) => {
                         let place = format!("{place}.{}", $check_name);
-                        violations.look_at(place.clone());
-                        let mut parser = Parser::of_part(&self.configuration.$checked, violations);
+                        let mut parser = Parser::of_part(&self.configuration.$checked);
+                        std::mem::swap(&mut parser.violations, violations);
                         let operation = self.services.$checked.0.$prepare_check(&mut parser, check);
-                        (Part { place, operation: operation.map(Outcome::$check) }, parser.violations)
+                        std::mem::swap(&mut parser.violations, violations);
+                        violations.place(first, || place.clone());
+                        Part { place, operation: operation.map(Outcome::$check) }
                     })*
                 }
             }
@@ -189,7 +194,6 @@ impl Transaction {
         let mut parts = Vec::with_capacity(mutations.len());
         for (index, mutation) in mutations.into_iter().enumerate() {
             let place = format!("mutations[{index}]");
-            violations.look_at(String::new());
             let Some(what) = mutation.what else {
                 violations.add(place, "is empty, or of a kind that this sidecar does not know");
                 continue;
@@ -205,11 +209,8 @@ impl Transaction {
                 };
                 violations.add(place.as_str(), message);
             }
-            let part;
-            (part, violations) = self.prepare(&place, what, violations);
-            parts.push(part);
+            parts.push(self.prepare(&place, what, &mut violations));
         }
-        violations.look_at(String::new());
         let items: usize = parts.iter().map(|part| part.operation.items).sum();
         let max = self.configuration.transaction.items_max;
         if items as u64 > max {

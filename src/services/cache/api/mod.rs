@@ -11,7 +11,7 @@ use pannier_proto::cache::v1::cache_service_server::{CacheService as Rpc, CacheS
 use tonic::Request;
 
 use super::{Cache, CacheService};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::status::{Reply, reply};
 
 /// The service's full name.
@@ -118,14 +118,5 @@ impl Rpc for CacheService {
         request: Request<pb::DeleteNamespaceRequest>,
     ) -> Reply<pb::DeleteNamespaceResponse> {
         reply(Cache::delete_namespace(&self.0, request.into_inner()).await)
-    }
-}
-
-/// A result that is there unless the store answered with another number of results than it was given items.
-fn only<T>(results: Vec<T>) -> Result<T> {
-    let count = results.len();
-    match <[T; 1]>::try_from(results) {
-        Ok([result]) => Ok(result),
-        Err(_) => Err(Error::internal(format!("one item was given, {count} results came"))),
     }
 }

@@ -11,10 +11,10 @@ use super::super::Cache;
 use super::super::convert::{self, Parser};
 use super::super::domain::{Condition, Namespace, Put, PutItem, revision_of};
 use super::super::store::{self, Deleted, Deletion};
-use super::only;
+use crate::batch::{Failing, only};
 use crate::convert::timestamp;
 use crate::error::{Error, Result};
-use crate::storage::{Failing, Operation, Tx};
+use crate::storage::{Operation, Tx};
 
 /// Rows that a put evicts beyond the ones that it brings, where limits were lowered; the rest is left to the upkeep.
 const EVICT_EXTRA_MAX: usize = 64;

@@ -11,11 +11,12 @@ use tonic::{Status, Streaming};
 
 use super::super::Prompts;
 use super::super::convert::Parser;
+use crate::batch::Failing;
 use crate::convert::prepared;
 use crate::deadline;
 use crate::error::Result;
 use crate::status;
-use crate::storage::{Durability, Failing, Operation};
+use crate::storage::{Durability, Operation};
 
 /// The acknowledgements of an import.
 pub(super) type Messages = BoxStream<'static, Answer>;
@@ -66,9 +67,9 @@ impl Prompts {
     fn prepare_import(&self, request: pb::ImportRequest) -> Result<Batch> {
         let mut parser = Parser::new(&self.settings.prompts);
         let durability = parser.durability("durability", request.durability).unwrap_or(Durability::Full);
-        let prompts = parser.new_prompts(request.prompts, self.clock.now_us());
+        let prompts = parser.new_prompts(request.prompts, Failing::Item, self.clock.now_us());
         parser.violations.check()?;
-        Ok(Batch { durability, saving: self.prepare_saving(prompts, Failing::Item) })
+        Ok(Batch { durability, saving: self.prepare_saving(prompts) })
     }
 
     async fn import_batch(&self, batch: Batch) -> Result<pb::ImportResponse> {

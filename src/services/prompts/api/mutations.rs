@@ -8,9 +8,10 @@ use super::super::Prompts;
 use super::super::convert::{self, Parser};
 use super::super::domain::{NewPrompt, Saved};
 use super::super::store::{self, Saving};
+use crate::batch::{Batch, only};
 use crate::error::Result;
-use crate::status;
-use crate::storage::{Failing, Operation};
+use crate::status::ItemErrors;
+use crate::storage::Operation;
 
 impl Prompts {
     pub(in crate::services) fn prepare_save(
@@ -19,11 +20,12 @@ impl Prompts {
         request: pb::SaveRequest,
     ) -> Operation<pb::SaveResponse> {
         let durability = parser.durability("durability", request.durability);
-        let at = |name: &str| format!("prompt.{name}");
-        let new = parser.new_prompt(&at, request.prompt.unwrap_or_default(), self.clock.now_us());
-        self.prepare_saving(vec![new], Failing::Single).surviving(durability).map(|mut saved| {
-            let first = saved.results.pop().unwrap_or_default();
-            pb::SaveResponse { prompt_id: first.prompt_id, existed: first.existed }
+        let now_us = self.clock.now_us();
+        let prompt = request.prompt.unwrap_or_default();
+        let batch = parser.item("prompt", prompt, |parser, new| parser.new_prompt(new, now_us));
+        self.prepare_saving(batch).surviving(durability).try_map(|saved| {
+            let saved = only(saved.results)?;
+            Ok(pb::SaveResponse { prompt_id: saved.prompt_id, existed: saved.existed })
         })
     }
 
@@ -33,31 +35,28 @@ impl Prompts {
         request: pb::BatchSaveRequest,
     ) -> Operation<pb::BatchSaveResponse> {
         let durability = parser.durability("durability", request.durability);
-        let prompts = parser.new_prompts(request.prompts, self.clock.now_us());
-        let failing = Failing::of_batch(parser.is_part());
-        self.prepare_saving(prompts, failing).surviving(durability)
+        let failing = parser.failing(request.atomic);
+        let batch = parser.new_prompts(request.prompts, failing, self.clock.now_us());
+        self.prepare_saving(batch).surviving(durability)
     }
 
     /// The one way to save prompts.
-    pub(super) fn prepare_saving(
-        &self,
-        prompts: Vec<NewPrompt>,
-        failing: Failing,
-    ) -> Operation<pb::BatchSaveResponse> {
+    pub(super) fn prepare_saving(&self, batch: Batch<NewPrompt>) -> Operation<pb::BatchSaveResponse> {
         let now_us = self.clock.now_us();
-        let items = prompts.len();
-        let conversations: BTreeSet<&str> = prompts.iter().map(|new| new.conversation_id.as_str()).collect();
+        let items = batch.count();
+        let conversations: BTreeSet<&str> =
+            batch.items.iter().map(|new| new.conversation_id.as_str()).collect();
         let named = conversations.into_iter().filter(|name| !name.is_empty());
         let locks: Vec<_> = named.map(store::lock_of_conversation).collect();
-        let prompts: Vec<Saving> = prompts.into_iter().map(Saving::new).collect();
-        let operation = Operation::new((self.names.clone(), prompts), move |tx, (names, prompts)| {
+        let batch = batch.map(Saving::new);
+        let operation = Operation::new((self.names.clone(), batch), move |tx, (names, batch)| {
             Box::pin(async move {
-                let saved = store::save(tx, names, prompts, now_us).await?;
-                let results = failing.results(saved, "prompts")?;
+                let results = batch.results(store::save(tx, names, &batch.items, now_us).await?)?;
+                let mut errors = ItemErrors::default();
                 let result = |saved: Result<_>| match saved {
                     Ok(Saved { id, existed }) => pb::BatchSaveResult { prompt_id: id, existed, error: None },
                     Err(error) => {
-                        pb::BatchSaveResult { error: Some(status::item(&error)), ..Default::default() }
+                        pb::BatchSaveResult { error: Some(errors.of(&error)), ..Default::default() }
                     }
                 };
                 Ok(pb::BatchSaveResponse { results: results.into_iter().map(result).collect() })

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use pannier_proto::prompts::v1 as pb;
 
 use super::super::domain::{Body, Measures, Names, NewPrompt, Score, ScoreValue, Scoring, Status, Tagging};
+use crate::batch::{Batch, Failing};
 use crate::clock::ms_to_us;
 use crate::json::{self, Limits};
 use crate::settings::{PromptsSettings, TTL_MS_MAX};
@@ -49,26 +50,16 @@ impl Parser<'_> {
     pub(in super::super) fn new_prompts(
         &mut self,
         prompts: Vec<pb::NewPrompt>,
+        failing: Failing,
         now_us: i64,
-    ) -> Vec<NewPrompt> {
-        let max = self.settings.batch_prompts_max;
-        if !self.batch("prompts", prompts.len(), max, "prompts.batch_prompts_max") {
-            return Vec::new();
-        }
-        let mut found = Vec::with_capacity(prompts.len());
-        for (index, new) in prompts.into_iter().enumerate() {
-            found.push(self.new_prompt(&|name| format!("prompts[{index}].{name}"), new, now_us));
-        }
-        found
+    ) -> Batch<NewPrompt> {
+        let limit = (self.settings.batch_prompts_max, "prompts.batch_prompts_max");
+        self.items("prompts", prompts, limit, failing, |parser, new| parser.new_prompt(new, now_us))
     }
 
-    /// A prompt to be saved; each field is named by `at`.
-    pub(in super::super) fn new_prompt(
-        &mut self,
-        at: &dyn Fn(&str) -> String,
-        new: pb::NewPrompt,
-        now_us: i64,
-    ) -> NewPrompt {
+    /// A prompt to be saved.
+    pub(in super::super) fn new_prompt(&mut self, new: pb::NewPrompt, now_us: i64) -> NewPrompt {
+        let at = &|name: &str| name.to_owned();
         let prompt_us = new.prompt_time.map_or(now_us, |time| self.time_us(&at("prompt_time"), &time));
         let names =
             Names { backend: new.backend, model: new.model, framework: new.framework, role: new.role };

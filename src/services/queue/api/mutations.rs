@@ -12,8 +12,9 @@ use pannier_proto::transaction::v1::{CheckResult, QueueCheck};
 use super::super::convert::{self, Parser};
 use super::super::domain::{NewTask, Outcome};
 use super::super::{Core, store};
+use crate::batch::Failing;
 use crate::error::{Error, Result};
-use crate::storage::{Failing, Operation};
+use crate::storage::Operation;
 
 /// Tasks on their way into a queue.
 struct Batch {

@@ -8,8 +8,9 @@ use super::super::Records;
 use super::super::convert::{self, Deleting, Parser, Storing};
 use super::super::domain::Condition;
 use super::super::store::{self, Context, Writer};
+use crate::batch::Failing;
 use crate::error::{Error, Result};
-use crate::storage::{Failing, Operation, Tx};
+use crate::storage::{Operation, Tx};
 
 /// Documents to be stored.
 struct Puts {

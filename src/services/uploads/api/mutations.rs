@@ -9,10 +9,11 @@ use super::super::convert::{self, Parser};
 use super::super::domain::{Change, NewSession, Status, Update};
 use super::super::file::NewFile;
 use super::super::store::{self, NewError};
+use crate::batch::Failing;
 use crate::convert::ERROR_MESSAGE_BYTES_MAX;
 use crate::error::Error;
 use crate::status;
-use crate::storage::{Failing, Operation};
+use crate::storage::Operation;
 
 /// Files to register.
 struct Registering {
