@@ -13,7 +13,7 @@ test: check test-rust test-clients ## Everything: checks, unit, integration and 
 # The second: every case again, on PostgreSQL.
 test-rust:
 	$(CARGO) test --workspace
-	PANNIER_TEST_STORAGE=postgres bash tests/postgres.sh run $(CARGO) test --lib --test it
+	PANNIER_TEST_STORAGE=postgres bash tests/postgres.sh run $(CARGO) test --lib --test it -- $$(sh tests/exceptions.sh)
 	PANNIER_TEST_STORAGE=postgres bash tests/postgres.sh run $(CARGO) test --test faults transfer
 
 test-clients:

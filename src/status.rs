@@ -2,17 +2,20 @@
 //!
 //! The one place where errors meet the transport. Causes, rows and statements stay in the log.
 
+mod details;
 mod records;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use pannier_proto::errors::v1::{ErrorReason, ItemError};
-use prost::Message as _;
 use tonic::{Code, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::error::{Error, RecordsError, Result, Violation};
+use crate::error::{Error, RecordsError, Result};
+
+pub use details::ItemErrors;
+use details::{cut, details};
 
 /// The `domain` of every ErrorInfo.
 pub const DOMAIN: &str = "pannier.dev";
@@ -38,15 +41,6 @@ struct Description {
     retry: Option<Duration>,
 }
 
-/// Bytes of the details of one status. In base64, and with the message, they stay below 4 KiB of metadata: clients refuse 8 KiB.
-const DETAILS_BYTES_MAX: usize = 2_048;
-
-/// Bytes of a message, as metadata carries it.
-const MESSAGE_BYTES_MAX: usize = 1_024;
-
-/// Bytes of the details of all items of one answer.
-const ITEM_DETAILS_BYTES_MAX: usize = 256 * 1024;
-
 /// The status of an error; what is a fault of ours or of the machine's is logged here, once.
 pub fn of(error: Error) -> Status {
     log(&error);
@@ -54,44 +48,6 @@ pub fn of(error: Error) -> Status {
     let mut details = details(&error, retry);
     details.set_error_info(reason_name(reason), DOMAIN, place(&error));
     Status::with_error_details(code, cut(message), details)
-}
-
-/// The violations of an error, as many as fit, and when to try again.
-fn details(error: &Error, retry: Option<Duration>) -> ErrorDetails {
-    let mut details = ErrorDetails::new();
-    let mut bytes = 0;
-    for violation in violations(error) {
-        // With the tags and lengths of protobuf.
-        bytes += violation.field.len() + violation.description.len() + 8;
-        if bytes > DETAILS_BYTES_MAX {
-            break;
-        }
-        details.add_bad_request_violation(&violation.field, &violation.description);
-    }
-    details.set_retry_info(retry);
-    details
-}
-
-fn violations(error: &Error) -> &[Violation] {
-    match root(error) {
-        Error::Invalid(violations) | Error::Records(RecordsError::SchemaViolated(violations)) => violations,
-        _ => &[],
-    }
-}
-
-/// At most [`MESSAGE_BYTES_MAX`] bytes of a message, as they are after percent-encoding.
-fn cut(mut message: String) -> String {
-    let encoded = |char: char| if matches!(char, ' '..='~') && char != '%' { 1 } else { 3 * char.len_utf8() };
-    let mut bytes = 0;
-    let end = message.char_indices().find(|(_, char)| {
-        bytes += encoded(*char);
-        bytes > MESSAGE_BYTES_MAX
-    });
-    if let Some((end, _)) = end {
-        message.truncate(end);
-        message.push('…');
-    }
-    message
 }
 
 /// What went wrong, wherever it did.
@@ -108,27 +64,6 @@ fn place(error: &Error) -> HashMap<String, String> {
     let index = place.strip_prefix("mutations[").and_then(|rest| rest.split(']').next());
     let index = index.map(|index| ("mutation".to_owned(), index.to_owned()));
     index.into_iter().chain([("field".to_owned(), place.clone())]).collect()
-}
-
-/// The errors of the items of one answer, whose details share a budget.
-#[derive(Debug, Default)]
-pub struct ItemErrors {
-    details_bytes: usize,
-}
-
-impl ItemErrors {
-    /// The error of one item; what is a fault of ours or of the machine's is logged here, once.
-    pub fn of(&mut self, error: &Error) -> ItemError {
-        log(error);
-        let Description { code, reason, message, retry } = describe(error);
-        let status = Status::with_error_details(code, "", details(error, retry));
-        let details = tonic_types::pb::Status::decode(status.details()).unwrap_or_default().details;
-        let bytes: usize = details.iter().map(prost::Message::encoded_len).sum();
-        let has_budget = self.details_bytes + bytes <= ITEM_DETAILS_BYTES_MAX;
-        self.details_bytes += if has_budget { bytes } else { 0 };
-        let details = if has_budget { details } else { Vec::new() };
-        ItemError { code: code as i32, reason: reason.into(), message: cut(message), details }
-    }
 }
 
 /// The error of one item, with a budget of its own.

@@ -8,7 +8,7 @@
 #   tests/postgres.sh stop DIR [fast|immediate]  stops it, waits until it has ended; no error if it has ended already
 #
 # The only user is `pannier`, without a password; the log is DIR/server.log.
-# PANNIER_TEST_POSTGRES_BIN names the folder of binaries; PANNIER_TEST_POSTGRES=off makes `run` do nothing, with success.
+# PANNIER_TEST_POSTGRES_BIN names the folder of binaries.
 # `run` switches fsync and full_page_writes off; PANNIER_TEST_POSTGRES_FSYNC=on leaves them on, for who measures. The files
 # are in TMPDIR (/tmp): on a disk, or fsync costs nothing.
 set -euo pipefail
@@ -52,8 +52,7 @@ find_binaries() {
     seen+=("$folder (${found:-no server})")
   done < <(folders)
   say "no PostgreSQL $VERSION_MIN or later; looked in: ${seen[*]:-/usr/lib/postgresql, PATH}"
-  say "install it (apt-get install postgresql), name its folder in PANNIER_TEST_POSTGRES_BIN," \
-    "or do without its cases: PANNIER_TEST_POSTGRES=off"
+  say "install it (apt-get install postgresql), or name its folder in PANNIER_TEST_POSTGRES_BIN"
   exit 1
 }
 
@@ -248,10 +247,6 @@ case "$verb:$#" in
   run:* | init:* | start:* | stop:*) shift ;;
   *) usage ;;
 esac
-if [[ "$verb" == run && "${PANNIER_TEST_POSTGRES:-}" == off ]]; then
-  echo "postgres: the PostgreSQL cases are not run, because PANNIER_TEST_POSTGRES is off"
-  exit 0
-fi
 find_binaries
 find_owner
 "$verb" "$@"

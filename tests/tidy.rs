@@ -31,13 +31,37 @@ fn collect(folder: &Path, found: &mut Vec<Source>) {
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).unwrap();
-            let body = text.split("#[cfg(test)]").next().unwrap();
-            let code = body.lines().filter(|line| !line.trim_start().starts_with("//"));
-            let code = code.collect::<Vec<_>>().join("\n");
+            let code = without_tests(&text);
             let path = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap();
             found.push(Source { path: path.display().to_string().replace('\\', "/"), text, code });
         }
     }
+}
+
+/// The code of a formatted file without comments and without the items that are built for tests alone.
+fn without_tests(text: &str) -> String {
+    let mut code = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.trim_start().starts_with("//") {
+            continue;
+        }
+        if line.trim_start() != "#[cfg(test)]" {
+            code.push(line);
+            continue;
+        }
+        // The item ends where it began, or on the line of a semicolon at the same depth.
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let ends = [format!("{indent}}}"), format!("{indent}}};"), format!("{indent});")];
+        for (number, line) in lines.by_ref().enumerate() {
+            let is_attribute = line.trim_start().starts_with("#[");
+            let is_one_line = number == 0 && !is_attribute && (line.ends_with(';') || line.ends_with('}'));
+            if is_one_line || ends.iter().any(|end| end == line) {
+                break;
+            }
+        }
+    }
+    code.join("\n")
 }
 
 /// Fails with every file that uses `word` and does not lie under one of `allowed`.
@@ -71,6 +95,13 @@ fn the_checks_themselves_find_what_they_look_for() {
     assert!(uses("use tonic::Status;", "tonic") && !uses("use tonic_types::X;", "tonic"));
     assert!(lies_in("src/services/cache/store/put.rs", "src/services/*/store"));
     assert!(!lies_in("src/services/cache/api/put.rs", "src/services/*/store"));
+}
+
+#[test]
+fn code_behind_an_item_for_tests_is_seen() {
+    let text = "mod a;\n#[cfg(test)]\nmod b;\nmod c;\nimpl D {\n    #[cfg(test)]\n    fn e() {\n        if f {}\n    }\n    fn g() {}\n}\n\
+        #[cfg(test)]\n#[allow(h)]\nmod i {\n    fn j() {}\n}\nfn k() {} // l\n";
+    assert_eq!(without_tests(text), "mod a;\nmod c;\nimpl D {\n    fn g() {}\n}\nfn k() {} // l");
 }
 
 #[test]

@@ -17,10 +17,14 @@ if ! "$clients/setup.sh"; then
   echo "clients: 0 passed, 1 failed (setup)"
   exit 1
 fi
-program "$root/.venv/bin/python" "$clients/python/transcripts.py"
-program "$root/.venv/bin/python" "$clients/python/errors.py"
-program "$root/.venv/bin/python" "$clients/python/history.py"
-program "$root/.venv/bin/python" "$clients/python/offline.py"
+# Each Python program on the newest grpcio and on the oldest that applications may have.
+for python in "$root/.venv/bin/python" "$root/.venv-oldest/bin/python"; do
+  echo
+  "$python" -c 'import google.protobuf, grpc; print(f"grpcio {grpc.__version__}, protobuf {google.protobuf.__version__}")'
+  for name in transcripts errors cancelled history offline; do
+    program "$python" "$clients/python/$name.py"
+  done
+done
 program node "$clients/node/transcripts.mjs"
 program "$clients/grpcurl.sh"
 program "$root/.venv/bin/python" "$clients/tour.py"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes ready what the client tests need: .venv, npm packages, generated stubs, grpcurl.
+# Makes ready what the client tests need: Python environments, npm packages, generated stubs, grpcurl.
 # Each step leaves a stamp inside what it made, so a second run does only what has changed since.
 set -euo pipefail
 
@@ -24,11 +24,14 @@ step() {
   echo "$print" >"$stamp"
 }
 
+# python_packages <folder> <list>: an environment without any package of an older list.
 python_packages() {
-  # Made anew, so that no package of an older list stays behind.
-  python3 -m venv --clear .venv
-  .venv/bin/pip install --quiet --disable-pip-version-check -r "$clients/python/requirements.txt"
+  python3 -m venv --clear "$1"
+  "$1/bin/pip" install --quiet --disable-pip-version-check -r "$clients/python/requirements-$2.txt"
 }
+python_newest() { python_packages .venv newest; }
+python_oldest() { python_packages .venv-oldest oldest; }
+python_generate() { python_packages .venv-generate generate; }
 
 root_packages() { npm ci --no-audit --no-fund --loglevel=error; }
 
@@ -39,7 +42,7 @@ python_stubs() {
   rm -rf "$out"
   mkdir -p "$out"
   # shellcheck disable=SC2046 # one argument per file
-  .venv/bin/python -m grpc_tools.protoc -Iproto --python_out="$out" --grpc_python_out="$out" $(protos)
+  .venv-generate/bin/python -m grpc_tools.protoc -Iproto --python_out="$out" --grpc_python_out="$out" $(protos)
   # Without these a package named `pannier` that is installed elsewhere would be found first.
   find "$out" -mindepth 1 -type d -exec touch {}/__init__.py \;
 }
@@ -68,13 +71,15 @@ grpcurl_binary() {
   GOBIN="$root/.tools/bin" go install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$GRPCURL_VERSION"
 }
 
-python_list="$(fingerprint "$clients/python/requirements.txt")"
+python_list="$(fingerprint "$clients"/python/requirements-*.txt)"
 root_list="$(fingerprint package.json package-lock.json)"
 node_list="$(fingerprint "$clients/node/package.json" "$clients/node/package-lock.json")"
 # shellcheck disable=SC2046 # one argument per file
 proto_list="$(fingerprint $(protos))"
 
-step "Python packages" .venv/.clients-stamp "$python_list" python_packages
+step "Python packages, newest" .venv/.clients-stamp "$python_list" python_newest
+step "Python packages, oldest" .venv-oldest/.clients-stamp "$python_list" python_oldest
+step "Python packages of the generator" .venv-generate/.clients-stamp "$python_list" python_generate
 step "npm packages of the project" node_modules/.clients-stamp "$root_list" root_packages
 step "npm packages of the Node client test" "$clients/node/node_modules/.clients-stamp" "$node_list" node_packages
 step "Python stubs" "$clients/python/gen/.clients-stamp" "$python_list $proto_list" python_stubs

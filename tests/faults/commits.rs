@@ -280,7 +280,7 @@ async fn a_commit_that_is_killed_is_there_whole_or_not_at_all() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nor_is_it_there_by_half_on_postgresql() {
-    let Some(server) = Server::started().await else { return };
+    let server = Server::started().await;
     let _turn = turn::shared().await;
     let mut chance = Chance::new(Chance::seed_of_run("kill -9 in commits on PostgreSQL"));
     let place = Place::new();

@@ -4,7 +4,6 @@
 //! Every test starts the real binary and speaks real gRPC to it. How long they run is steered by the environment:
 //! `PANNIER_KILLS` (50; 9 for records), `PANNIER_STORM_CALLS` (10000), `PANNIER_QUEUE_TASKS` (2000), `PANNIER_QUEUE_KILLS` (by the tasks),
 //! `PANNIER_FAULTS=all` (each point instead of a part of them), and `PANNIER_SEED` runs the same choices again.
-//! `PANNIER_TEST_POSTGRES=off` leaves out those of PostgreSQL.
 
 // Tests may fail loudly, print what they did, and look at the real clock.
 #![allow(

@@ -94,10 +94,18 @@ async fn new_schema() -> String {
 
 /// A sidecar that does nothing by itself: accesses stay in memory and what has expired stays in the table.
 pub async fn pannier_without_upkeep() -> Pannier {
+    const HOUR_MS: u64 = 3_600_000;
     pannier_with(|settings| {
         settings.cache.access_flush_ms = 600_000;
-        settings.cache.sweep_ms = 3_600_000;
-        settings.jobs.sweep_ms = 3_600_000;
+        settings.cache.sweep_ms = HOUR_MS;
+        settings.jobs.sweep_ms = HOUR_MS;
+        settings.queue.sweep_ms = HOUR_MS;
+        settings.queue.stats_flush_ms = 600_000;
+        settings.uploads.sweep_ms = HOUR_MS;
+        settings.prompts.stats_interval_ms = HOUR_MS;
+        settings.prompts.retention_interval_ms = 24 * HOUR_MS;
+        settings.records.sweep_ms = HOUR_MS;
+        settings.settings.sweep_ms = HOUR_MS;
     })
     .await
 }

@@ -5,7 +5,7 @@ use pannier_proto::cache::v1::namespace::DefaultExpiry::{DefaultTtl, NeverExpire
 use pannier_proto::durability::v1::Durability;
 
 use crate::cache::items::{negative_item, seconds, value_item};
-use crate::exceptions::holds_here;
+use crate::exceptions::sqlite_only;
 use crate::harness::{Pannier, pannier, pannier_with};
 
 /// One entry for each way in which a nullable column can be empty or not.
@@ -161,9 +161,7 @@ async fn what_was_written_stays_written_over_many_restarts() {
 
 #[tokio::test]
 async fn the_file_of_a_stopped_sidecar_is_whole() {
-    if !holds_here() {
-        return;
-    }
+    sqlite_only();
     let pannier = pannier().await;
     pannier.put_all("n", every_kind_of_entry()).await;
     pannier.delete_namespace("n").await;
@@ -180,9 +178,7 @@ async fn the_file_of_a_stopped_sidecar_is_whole() {
 
 #[tokio::test]
 async fn a_second_sidecar_on_the_same_data_is_refused_and_the_first_goes_on() {
-    if !holds_here() {
-        return;
-    }
+    sqlite_only();
     let pannier = pannier().await;
     pannier.put("n", value_item("a", "v")).await;
     let mut settings = pannier::settings::Settings::default();

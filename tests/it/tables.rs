@@ -6,7 +6,7 @@ use pannier_migration::TABLES;
 use pannier_migration::tables::DERIVED;
 use rusqlite::Connection;
 
-use crate::exceptions::holds_here;
+use crate::exceptions::sqlite_only;
 use crate::harness::pannier;
 
 /// The first column of all rows.
@@ -18,9 +18,7 @@ fn texts(file: &Connection, sql: &str, of: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn every_table_is_listed_with_its_key_behind_those_it_refers_to() {
-    if !holds_here() {
-        return;
-    }
+    sqlite_only();
     let pannier = pannier().await.restart().await;
     let file = Connection::open(pannier.database()).unwrap();
     let all =

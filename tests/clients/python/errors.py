@@ -43,6 +43,18 @@ class Refusal:
             self.retryable = True
 
 
+class ItemRefusal:
+    """The error of one item of a batch: what the single call would have told."""
+
+    def __init__(self, error):
+        self.code, self.reason, self.message = error.code, error.reason, error.message
+        self.violations = {}
+        for detail in error.details:
+            request = error_details_pb2.BadRequest()
+            if detail.Unpack(request):
+                self.violations = {violation.field: violation.description for violation in request.field_violations}
+
+
 def refusal_of(method, request):
     """Makes a call that must fail; returns how it did."""
     try:
@@ -90,14 +102,24 @@ def wrong_fields(report, stub):
         expect_refusal(refusal, "INVALID_ARGUMENT", "INVALID_ARGUMENT")
         expect_violations(refusal, "namespace", "item.key", "item.metadata_json", "item.tags", "item.ttl")
         note(", ".join(sorted(refusal.violations)))
-    with report.step("a BatchPut names the items that are wrong by their place") as note:
+    with report.step("in a BatchPut the items that are wrong fail alone, with the details of the single call") as note:
         items = [cache_pb2.PutItem(key=f"key {place}", value=b"value") for place in range(6)]
         items[3].ttl.CopyFrom(Duration(seconds=-1))
         items[5].key = ""
-        refusal = refusal_of(stub.BatchPut, cache_pb2.BatchPutRequest(namespace=NAMESPACE, items=items))
+        request = cache_pb2.BatchPutRequest(namespace=NAMESPACE, items=items)
+        results = stub.BatchPut(request).results
+        failed = {place: ItemRefusal(result.error) for place, result in enumerate(results) if result.HasField("error")}
+        expect(sorted(failed), [3, 5], "places of the items that failed")
+        expect([list(item.violations) for item in failed.values()], [["ttl"], ["key"]], "fields named")
+        expect({item.reason for item in failed.values()}, {errors_pb2.ERROR_REASON_INVALID_ARGUMENT}, "reasons")
+        note("; ".join(item.message for item in failed.values()))
+    with report.step("with atomic they refuse the whole batch, named by their place") as note:
+        request.atomic = True
+        request.items[0].key = "never stored"
+        refusal = refusal_of(stub.BatchPut, request)
         expect_refusal(refusal, "INVALID_ARGUMENT", "INVALID_ARGUMENT")
         expect(sorted(refusal.violations), ["items[3].ttl", "items[5].key"], "fields named")
-        exists = stub.Exists(cache_pb2.ExistsRequest(namespace=NAMESPACE, keys=["key 0"]))
+        exists = stub.Exists(cache_pb2.ExistsRequest(namespace=NAMESPACE, keys=["never stored"]))
         expect(list(exists.exists), [False], "the right items of a refused batch stored")
         note(", ".join(sorted(refusal.violations)))
     with report.step("a damaged page token is told from other wrong fields"):

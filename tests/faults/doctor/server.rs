@@ -31,7 +31,7 @@ fn migrate(url: &str, action: &str) {
 #[tokio::test]
 async fn a_server_that_is_well_is_found_well() {
     let _turn = turn::shared().await;
-    let Some(server) = Server::shared().await else { return };
+    let server = Server::shared().await;
     let url = server.schema().await;
     migrate(&url, "up");
     let verdict = look(&url, &[]);
@@ -54,7 +54,7 @@ async fn a_server_that_is_well_is_found_well() {
 async fn a_running_sidecar_is_counted_and_not_disturbed() {
     let _turn = turn::shared().await;
     // A server of its own: others' sidecars would be counted with it.
-    let Some(server) = Server::with(&[]) else { return };
+    let server = Server::with(&[]);
     let url = server.schema().await;
     let place = Place::new();
     let launch = Launch::new(&place).variable("PANNIER_STORAGE__URL", &url);
@@ -97,7 +97,7 @@ async fn another_machine_without_encryption_is_a_problem_before_anything_is_sent
 #[tokio::test]
 async fn a_database_or_a_schema_that_is_not_there_is_a_problem() {
     let _turn = turn::shared().await;
-    let Some(server) = Server::shared().await else { return };
+    let server = Server::shared().await;
     let verdict = look(&server.url("nowhere"), &[]);
     verdict.only(&["problem reachable"]);
     verdict.says("reachable", "problem", &["3D000", "make the database"]);
@@ -111,7 +111,7 @@ async fn a_database_or_a_schema_that_is_not_there_is_a_problem() {
 #[tokio::test]
 async fn an_empty_schema_is_told_and_a_problem_where_nobody_may_fill_it() {
     let _turn = turn::shared().await;
-    let Some(server) = Server::shared().await else { return };
+    let server = Server::shared().await;
     let (empty, full) = (server.schema().await, server.schema().await);
     migrate(&full, "up");
     let verdict = look(&empty, &[]);
@@ -134,7 +134,7 @@ async fn an_empty_schema_is_told_and_a_problem_where_nobody_may_fill_it() {
 #[tokio::test]
 async fn a_role_that_may_not_write_is_a_problem_and_one_that_may_serves() {
     let _turn = turn::shared().await;
-    let Some(server) = Server::shared().await else { return };
+    let server = Server::shared().await;
     let url = server.schema().await;
     migrate(&url, "up");
     let schema = url.rsplit_once("%3D").expect("a schema").1;
@@ -169,7 +169,7 @@ async fn a_role_that_may_not_write_is_a_problem_and_one_that_may_serves() {
 #[tokio::test]
 async fn a_newer_schema_is_a_problem_and_an_older_one_is_told() {
     let _turn = turn::shared().await;
-    let Some(server) = Server::shared().await else { return };
+    let server = Server::shared().await;
     let url = server.schema().await;
     migrate(&url, "up");
     migrate(&url, "down");
@@ -184,7 +184,7 @@ async fn a_newer_schema_is_a_problem_and_an_older_one_is_told() {
 #[tokio::test]
 async fn too_few_connections_are_a_problem() {
     let _turn = turn::shared().await;
-    let Some(server) = Server::shared().await else { return };
+    let server = Server::shared().await;
     let url = server.schema().await;
     migrate(&url, "up");
     look(&url, &["storage.connections=1000"]).only(&["problem connections"]);
@@ -197,7 +197,7 @@ async fn too_few_connections_are_a_problem() {
 async fn a_server_that_may_lose_what_it_acknowledged_is_told() {
     let _turn = turn::shared().await;
     let settings = ["fsync=off", "full_page_writes=off", "synchronous_commit=off"];
-    let Some(server) = Server::with(&settings) else { return };
+    let server = Server::with(&settings);
     let url = server.schema().await;
     migrate(&url, "up");
     let verdict = look(&url, &[]);

@@ -17,23 +17,20 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// One that all who ask at the same time share. None: PANNIER_TEST_POSTGRES is off.
-    pub(super) async fn shared() -> Option<Arc<Self>> {
+    /// One that all who ask at the same time share.
+    pub(super) async fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Server>> = Mutex::const_new(Weak::new());
         let mut shared = SHARED.lock().await;
         if let Some(server) = shared.upgrade() {
-            return Some(server);
+            return server;
         }
-        let server = Arc::new(Self::with(&[])?);
+        let server = Arc::new(Self::with(&[]));
         *shared = Arc::downgrade(&server);
-        Some(server)
+        server
     }
 
     /// One with settings `-c name=value` of its own.
-    pub(super) fn with(settings: &[&str]) -> Option<Self> {
-        if std::env::var("PANNIER_TEST_POSTGRES").is_ok_and(|value| value == "off") {
-            return None;
-        }
+    pub(super) fn with(settings: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("pannier-doctor-").tempdir().expect("a folder");
         let data = folder.path().join("data");
         let mut server = Self { port: 0, folder };
@@ -44,7 +41,7 @@ impl Server {
         let mut start = vec!["start".as_ref(), data.as_os_str(), "0".as_ref()];
         start.extend(settings.iter().flat_map(|setting| ["-c".as_ref(), std::ffi::OsStr::new(*setting)]));
         server.port = script(&start).trim().parse().expect("a port");
-        Some(server)
+        server
     }
 
     /// The URL of a database; the password is not asked for.

@@ -101,19 +101,16 @@ async fn fills_and_recovers(server: &Server, fault: impl Fn(), mend: impl Fn()) 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_small_disk_that_is_full_refuses_writes_until_there_is_room() {
-    let Some(mut server) = Server::made().await else { return };
+    let mut server = Server::made().await;
     let _turn = turn::shared().await;
-    if !server.move_to_a_disk() {
-        println!("not run: this needs leave to mount a file system");
-        return;
-    }
+    assert!(server.move_to_a_disk(), "needs leave to mount a file system: without it, --skip a_small_disk");
     server.start().await;
     fills_and_recovers(&server, || server.disk().leave_kib(2_048), || server.disk().leave_kib(65_536)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_that_cannot_grow_refuse_writes_until_they_can() {
-    let Some(mut server) = Server::made().await else { return };
+    let mut server = Server::made().await;
     let _turn = turn::shared().await;
     let shim = Shim::build_in(&server.path(""));
     for (name, value) in shim.variables("/base/") {
@@ -127,7 +124,7 @@ async fn tables_that_cannot_grow_refuse_writes_until_they_can() {
 /// Without room for its WAL the server ends its processes rather than say yes, recovers, ends them again, and so on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_room_for_the_wal_nothing_acknowledged_is_lost() {
-    let Some(mut server) = Server::made().await else { return };
+    let mut server = Server::made().await;
     let _turn = turn::shared().await;
     let shim = Shim::build_in(&server.path(""));
     for (name, value) in shim.variables("/pg_wal/") {

@@ -1,8 +1,8 @@
 //! PostgreSQL that is stopped, killed, full, unreachable or not the one it should be: calls fail fast and say so, nothing
 //! acknowledged is lost, nothing is done twice, and all recovers by itself.
 //!
-//! Every test has a server of its own, with fsync on, in a temporary folder. With `PANNIER_TEST_POSTGRES=off` these tests
-//! say so and do nothing.
+//! Every test has a server of its own, with fsync on, in a temporary folder. Without PostgreSQL on the machine they
+//! fail: leave them out by `--skip postgres::`.
 
 mod backends;
 mod commit;

@@ -38,7 +38,7 @@ enum Hang {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_network_hangs_calls_fail_fast_and_afterwards_all_recovers() {
-    let Some(server) = Server::started().await else { return };
+    let server = Server::started().await;
     let _turn = turn::alone().await;
     let mut chance = Chance::new(Chance::seed_of_run("the network hangs"));
     let proxy = Proxy::before(server.address()).await;
@@ -76,7 +76,7 @@ async fn while_the_network_hangs_calls_fail_fast_and_afterwards_all_recovers() {
 /// A statement may take ten seconds then; but nobody waits so long for a network that says nothing at all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_the_default_patience_calls_fail_fast_as_well() {
-    let Some(server) = Server::started().await else { return };
+    let server = Server::started().await;
     let _turn = turn::alone().await;
     let mut chance = Chance::new(Chance::seed_of_run("the network hangs, with the default patience"));
     let proxy = Proxy::before(server.address()).await;
@@ -102,7 +102,7 @@ async fn with_the_default_patience_calls_fail_fast_as_well() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_are_cut_cost_hardly_a_call() {
-    let Some(server) = Server::started().await else { return };
+    let server = Server::started().await;
     let _turn = turn::shared().await;
     let mut chance = Chance::new(Chance::seed_of_run("connections are cut"));
     let proxy = Proxy::before(server.address()).await;
@@ -129,7 +129,7 @@ async fn connections_that_are_cut_cost_hardly_a_call() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_network_makes_calls_slow_and_none_fail() {
-    let Some(server) = Server::started().await else { return };
+    let server = Server::started().await;
     let _turn = turn::shared().await;
     let mut chance = Chance::new(Chance::seed_of_run("the network is slow"));
     let proxy = Proxy::before(server.address()).await;

@@ -34,12 +34,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// The files of a server that was never started; nothing if PostgreSQL is not to be tested.
-    pub(super) async fn made() -> Option<Self> {
-        if std::env::var("PANNIER_TEST_POSTGRES").is_ok_and(|value| value == "off") {
-            println!("not run: PANNIER_TEST_POSTGRES is off");
-            return None;
-        }
+    /// The files of a server that was never started.
+    pub(super) async fn made() -> Self {
         let mut builder = tempfile::Builder::new();
         // The server's user must get in.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
@@ -52,14 +48,14 @@ impl Server {
             server.option("recovery_init_sync_method=syncfs");
         }
         server.script(&["init", server.data().to_str().expect("a plain path")]).await;
-        Some(server)
+        server
     }
 
-    /// A server that runs; nothing if PostgreSQL is not to be tested.
-    pub(crate) async fn started() -> Option<Self> {
-        let mut server = Self::made().await?;
+    /// A server that runs.
+    pub(crate) async fn started() -> Self {
+        let mut server = Self::made().await;
         server.start().await;
-        Some(server)
+        server
     }
 
     /// With an option, from its next start on.

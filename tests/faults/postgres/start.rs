@@ -40,14 +40,14 @@ async fn refused(launch: Launch, code: i32, words: &[&str]) {
 }
 
 /// A server on which the user `ali` needs the password.
-async fn with_a_password() -> Option<Server> {
-    let mut server = Server::made().await?;
+async fn with_a_password() -> Server {
+    let mut server = Server::made().await;
     let file = server.data().join("pg_hba.conf");
     let rules = std::fs::read_to_string(&file).expect("its rules");
     std::fs::write(&file, format!("host all ali 127.0.0.1/32 scram-sha-256\n{rules}")).expect("its rules");
     server.start().await;
     server.run(&format!("CREATE ROLE ali LOGIN SUPERUSER PASSWORD '{PASSWORD}'")).await;
-    Some(server)
+    server
 }
 
 fn url_of_ali(server: &Server, password: &str, rest: &str) -> String {
@@ -56,7 +56,7 @@ fn url_of_ali(server: &Server, password: &str, rest: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_not_there_yet_is_waited_for() {
-    let Some(mut server) = Server::started().await else { return };
+    let mut server = Server::started().await;
     let _turn = turn::shared().await;
     server.end(End::Fast).await;
     let place = Place::new();
@@ -75,7 +75,7 @@ async fn a_database_that_is_not_there_yet_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_does_not_come_is_not_waited_for_any_longer() {
-    let Some(server) = Server::started().await else { return };
+    let server = Server::started().await;
     let _turn = turn::shared().await;
     server.end(End::Fast).await;
     let place = Place::new();
@@ -89,7 +89,7 @@ async fn a_database_that_does_not_come_is_not_waited_for_any_longer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_not_enter_is_told_so_at_once_and_the_password_is_not_told() {
-    let Some(server) = with_a_password().await else { return };
+    let server = with_a_password().await;
     let _turn = turn::shared().await;
     let place = Place::new();
     let mut sidecar = launch(&place, &url_of_ali(&server, PASSWORD_IN_URL, "postgres")).start().await;
@@ -120,7 +120,7 @@ async fn who_may_not_enter_is_told_so_at_once_and_the_password_is_not_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn databases_that_will_not_do_are_refused() {
-    let Some(mut server) = Server::started().await else { return };
+    let mut server = Server::started().await;
     let _turn = turn::shared().await;
     let place = Place::new();
     let ascii = "ENCODING 'SQL_ASCII' LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0";
@@ -159,7 +159,7 @@ async fn urls_that_will_not_do_are_refused_as_wrong_configuration() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_goes_while_it_is_looked_at_is_waited_for() {
-    let Some(server) = Server::started().await else { return };
+    let server = Server::started().await;
     let _turn = turn::shared().await;
     let place = Place::new();
     let proxy = super::proxy::Proxy::before(server.address()).await;

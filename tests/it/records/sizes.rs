@@ -6,7 +6,7 @@ use pannier_proto::records::v1 as pb;
 use rusqlite::Connection;
 
 use super::calls::item;
-use crate::exceptions::holds_here;
+use crate::exceptions::sqlite_only;
 use crate::harness::pannier_with;
 
 const RESULTS: usize = 6_000;
@@ -32,9 +32,7 @@ fn result(number: usize) -> String {
 
 #[tokio::test]
 async fn results_of_2_kib_take_little_more_than_their_payload_and_their_indexes_a_small_share() {
-    if !holds_here() {
-        return;
-    }
+    sqlite_only();
     let pannier = pannier_with(|settings| settings.records.batch_items_max = 2_000).await;
     pannier.make_collection("c").await;
     let mut payload = 0;

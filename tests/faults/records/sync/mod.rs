@@ -45,7 +45,7 @@ async fn clients_that_are_cut_off_and_the_server_agree() {
 /// Two sidecars share the database, and either is killed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_are_cut_off_and_two_sidecars_agree() {
-    let Some(server) = Server::started().await else { return };
+    let server = Server::started().await;
     let _turn = turn::shared().await;
     let chance = Chance::new(Chance::seed_of_run("random syncs on PostgreSQL"));
     let place = Place::new();

@@ -1,0 +1,116 @@
+//! The bounds of what an error carries: a status fits the metadata of a stock client, all items of an answer share one budget.
+
+use std::time::Duration;
+
+use pannier_proto::errors::v1::ItemError;
+use prost::Message as _;
+use tonic::Status;
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use super::{Description, describe, log, root};
+use crate::error::{Error, RecordsError, Violation};
+
+/// Bytes of the details of one status. In base64, and with the message, they stay below 4 KiB of metadata: clients refuse 8 KiB.
+const DETAILS_BYTES_MAX: usize = 2_048;
+
+/// Bytes of a message, as metadata carries it.
+const MESSAGE_BYTES_MAX: usize = 1_024;
+
+/// Bytes of the details of all items of one answer.
+const ITEM_DETAILS_BYTES_MAX: usize = 256 * 1024;
+
+/// The violations of an error, as many as fit, and when to try again.
+pub(super) fn details(error: &Error, retry: Option<Duration>) -> ErrorDetails {
+    let mut details = ErrorDetails::new();
+    let mut bytes = 0;
+    for violation in violations(error) {
+        // With the tags and lengths of protobuf.
+        bytes += violation.field.len() + violation.description.len() + 8;
+        if bytes > DETAILS_BYTES_MAX {
+            break;
+        }
+        details.add_bad_request_violation(&violation.field, &violation.description);
+    }
+    details.set_retry_info(retry);
+    details
+}
+
+fn violations(error: &Error) -> &[Violation] {
+    match root(error) {
+        Error::Invalid(violations) | Error::Records(RecordsError::SchemaViolated(violations)) => violations,
+        _ => &[],
+    }
+}
+
+/// At most [`MESSAGE_BYTES_MAX`] bytes of a message, as they are after percent-encoding.
+pub(super) fn cut(mut message: String) -> String {
+    let encoded = |char: char| if matches!(char, ' '..='~') && char != '%' { 1 } else { 3 * char.len_utf8() };
+    let mut bytes = 0;
+    let end = message.char_indices().find(|(_, char)| {
+        bytes += encoded(*char);
+        bytes > MESSAGE_BYTES_MAX
+    });
+    if let Some((end, _)) = end {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
+/// The errors of the items of one answer, whose details share a budget.
+#[derive(Debug, Default)]
+pub struct ItemErrors {
+    details_bytes: usize,
+}
+
+impl ItemErrors {
+    /// The error of one item; what is a fault of ours or of the machine's is logged here, once.
+    pub fn of(&mut self, error: &Error) -> ItemError {
+        log(error);
+        let Description { code, reason, message, retry } = describe(error);
+        let status = Status::with_error_details(code, "", details(error, retry));
+        let details = tonic_types::pb::Status::decode(status.details()).unwrap_or_default().details;
+        let bytes: usize = details.iter().map(prost::Message::encoded_len).sum();
+        let has_budget = self.details_bytes + bytes <= ITEM_DETAILS_BYTES_MAX;
+        self.details_bytes += if has_budget { bytes } else { 0 };
+        let details = if has_budget { details } else { Vec::new() };
+        ItemError { code: code as i32, reason: reason.into(), message: cut(message), details }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status;
+
+    fn violations(count: usize) -> Error {
+        let description = "must be 1 to 1024 bytes (cache.key_bytes_max), is 0".to_owned();
+        let violation =
+            |index| Violation { field: format!("items[{index}].key"), description: description.clone() };
+        Error::Invalid((0..count).map(violation).collect())
+    }
+
+    #[test]
+    fn a_status_of_a_hundred_violations_stays_below_4_kib_of_metadata() {
+        let status = status::of(violations(100));
+        let headers = status.into_http::<()>().into_parts().0.headers;
+        let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        assert!((1_000..4_096).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn a_message_is_cut_by_its_encoded_size() {
+        assert_eq!(cut("as it was".into()), "as it was");
+        assert!(cut("é".repeat(1_000)).len() <= MESSAGE_BYTES_MAX / 3 + '…'.len_utf8());
+    }
+
+    #[test]
+    fn items_beyond_the_budget_keep_code_reason_and_message() {
+        let mut errors = ItemErrors::default();
+        let items: Vec<ItemError> = (0..1_000).map(|_| errors.of(&violations(20))).collect();
+        let bytes: usize = items.iter().flat_map(|item| &item.details).map(|any| any.encoded_len()).sum();
+        assert!((200_000..=ITEM_DETAILS_BYTES_MAX).contains(&bytes), "{bytes}");
+        let last = items.last().unwrap();
+        assert!(last.details.is_empty() && last.code == 3 && last.message.contains("items[0].key"));
+    }
+}
