@@ -10,19 +10,20 @@ run: ## Start the sidecar.
 
 test: check test-rust test-clients ## Everything: checks, unit, integration and fault tests, real clients.
 
-# The second: every case again, on PostgreSQL.
+# The second: every case again, on PostgreSQL. All with --workspace: another selection has other features, and compiles everything again.
 test-rust:
 	$(CARGO) test --workspace
-	PANNIER_TEST_STORAGE=postgres bash tests/postgres.sh run $(CARGO) test --lib --test it -- $$(sh tests/exceptions.sh)
-	PANNIER_TEST_STORAGE=postgres bash tests/postgres.sh run $(CARGO) test --test faults transfer
+	PANNIER_TEST_STORAGE=postgres bash tests/postgres.sh run \
+		$(CARGO) test --workspace --lib --test it -- $$(sh tests/exceptions.sh)
+	PANNIER_TEST_STORAGE=postgres bash tests/postgres.sh run $(CARGO) test --workspace --test faults transfer
 
 test-clients:
 	$(CARGO) build --release -p pannier
 	PANNIER_BIN="$(abspath $(TARGET))/release/pannier" bash tests/clients/run.sh
 
 test-long: ## The same faults and random operations, many more times.
-	PANNIER_MODEL_OPERATIONS=1000000 $(CARGO) test --test it model
-	PANNIER_KILLS=1000 PANNIER_QUEUE_TASKS=100000 PANNIER_FAULTS=all $(CARGO) test --test faults -- --nocapture
+	PANNIER_MODEL_OPERATIONS=1000000 $(CARGO) test --workspace --test it model
+	PANNIER_KILLS=1000 PANNIER_QUEUE_TASKS=100000 PANNIER_FAULTS=all $(CARGO) test --workspace --test faults -- --nocapture
 
 check: node_modules/.package-lock.json ## Formatter, clippy with warnings as errors, buf.
 	$(CARGO) fmt --all --check
