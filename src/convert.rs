@@ -29,17 +29,23 @@ pub struct Parser<'s, S> {
     /// The service's settings.
     pub settings: &'s S,
     is_part: bool,
+    has_request_id: bool,
 }
 
 impl<'s, S> Parser<'s, S> {
     /// A parser that has found nothing wrong.
     pub fn new(settings: &'s S) -> Self {
-        Self { violations: Violations::default(), settings, is_part: false }
+        Self { violations: Violations::default(), settings, is_part: false, has_request_id: false }
     }
 
-    /// A parser of a mutation of a commit.
-    pub fn of_part(settings: &'s S) -> Self {
-        Self { is_part: true, ..Self::new(settings) }
+    /// A parser of a mutation of a commit, which has a request_id or none.
+    pub fn of_part(settings: &'s S, has_request_id: bool) -> Self {
+        Self { is_part: true, has_request_id, ..Self::new(settings) }
+    }
+
+    /// Whether a repeat of the request is found out by its request_id, or by that of its commit.
+    pub fn has_request_id(&self) -> bool {
+        self.has_request_id
     }
 
     /// Whether the request is a mutation of a commit.
@@ -53,7 +59,9 @@ impl<'s, S> Parser<'s, S> {
             self.violations.add("request_id", "must be empty in a mutation: the commit has its own");
             return None;
         }
-        self.optional_uuid("request_id", text)
+        let id = self.optional_uuid("request_id", text);
+        self.has_request_id |= id.is_some();
+        id
     }
 
     /// What becomes of a batch in which an item fails, from its field `atomic`.

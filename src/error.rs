@@ -73,12 +73,6 @@ pub enum Error {
         /// How it has ended.
         status: &'static str,
     },
-    /// The job is counted in another way.
-    #[error("the job is counted by {by}")]
-    JobCountedOtherwise {
-        /// What counts it.
-        by: &'static str,
-    },
     /// The total would be below what is processed.
     #[error("{processed} items are processed, more than the total that was given")]
     JobTotalTooSmall {

@@ -195,6 +195,11 @@ fn describe(error: &Error) -> Description {
             R::JobExists,
             "there is a job with this id: read it, or leave job_id empty to have one made",
         ),
+        Error::JobTransitionIllegal { from, to } if from == to => tell(
+            Code::FailedPrecondition,
+            R::JobTransitionIllegal,
+            &format!("the job is {to} with another error: read the job; UpdateJob changes its error"),
+        ),
         Error::JobTransitionIllegal { .. } => tell(
             Code::FailedPrecondition,
             R::JobTransitionIllegal,
@@ -204,11 +209,6 @@ fn describe(error: &Error) -> Description {
             Code::FailedPrecondition,
             R::JobEnded,
             &format!("{error}; results and progress come too late. One that FAILED can be taken up again"),
-        ),
-        Error::JobCountedOtherwise { .. } => tell(
-            Code::FailedPrecondition,
-            R::JobCountedOtherwise,
-            &format!("{error}: a job has either results or reported counts, so that they never disagree"),
         ),
         Error::JobTotalTooSmall { .. } => tell(
             Code::FailedPrecondition,

@@ -26,7 +26,12 @@ pub struct Migrator;
 
 /// A column of text that is compared and ordered by its bytes, whatever language the database was made for.
 pub(crate) fn text(manager: &SchemaManager<'_>, column: impl IntoIden) -> ColumnDef {
-    let mut text = ColumnDef::new(column).text().not_null().take();
+    maybe_text(manager, column).not_null().take()
+}
+
+/// The same, that may be absent.
+pub(crate) fn maybe_text(manager: &SchemaManager<'_>, column: impl IntoIden) -> ColumnDef {
+    let mut text = ColumnDef::new(column).text().take();
     if manager.get_database_backend() == sea_orm::DbBackend::Postgres {
         text.extra("COLLATE \"C\"");
     }

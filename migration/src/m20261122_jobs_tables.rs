@@ -10,7 +10,7 @@
 
 use sea_orm_migration::prelude::*;
 
-use crate::text;
+use crate::{maybe_text, text};
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -31,6 +31,7 @@ enum Jobs {
     ErrorMessage,
     MetadataJson,
     Revision,
+    MetadataRevision,
     CreateTime,
     StartTime,
     UpdateTime,
@@ -81,6 +82,8 @@ fn jobs(manager: &SchemaManager<'_>) -> TableCreateStatement {
         .col(ColumnDef::new(C::ErrorCode).text())
         .col(ColumnDef::new(C::ErrorMessage).text())
         .col(number(C::Revision))
+        // The revision that has set the metadata.
+        .col(number(C::MetadataRevision))
         .col(number(C::CreateTime))
         .col(ColumnDef::new(C::StartTime).big_integer())
         .col(number(C::UpdateTime))
@@ -98,7 +101,8 @@ fn results(manager: &SchemaManager<'_>) -> TableCreateStatement {
         .col(number(C::JobRowId))
         // From 1, without gaps.
         .col(number(C::Number))
-        .col(text(manager, C::ItemKey))
+        // None: the result is a row of its own.
+        .col(maybe_text(manager, C::ItemKey))
         .col(ColumnDef::new(C::Url).text().not_null())
         // Both or neither: an item that succeeded has none.
         .col(ColumnDef::new(C::ErrorCode).text())

@@ -12,7 +12,7 @@ use pannier::error::Error;
 use pannier::server::{self, Running};
 use pannier::settings::Settings;
 use pannier_proto::cache::v1::cache_service_client::CacheServiceClient;
-use pannier_proto::errors::v1::ErrorReason;
+use pannier_proto::errors::v1::{ErrorReason, ItemError};
 use pannier_proto::jobs::v1::jobs_service_client::JobsServiceClient;
 use pannier_proto::prompts::v1::prompts_service_client::PromptsServiceClient;
 use pannier_proto::queue::v1::queue_service_client::QueueServiceClient;
@@ -20,6 +20,7 @@ use pannier_proto::records::v1::records_service_client::RecordsServiceClient;
 use pannier_proto::settings::v1::settings_service_client::SettingsServiceClient;
 use pannier_proto::transaction::v1::transaction_service_client::TransactionServiceClient;
 use pannier_proto::uploads::v1::uploads_service_client::UploadsServiceClient;
+use prost::Message as _;
 use sqlx::{Connection as _, Row as _};
 use tempfile::TempDir;
 use tonic::transport::Channel;
@@ -283,6 +284,18 @@ pub fn assert_status(status: &Status, code: Code, reason: ErrorReason) {
     let info = status.get_error_details().error_info().cloned().expect("every error has ErrorInfo");
     assert_eq!(info.domain, "pannier.dev");
     assert_eq!(format!("ERROR_REASON_{}", info.reason), reason.as_str_name());
+}
+
+/// The fields that an INVALID_ARGUMENT of an item names, sorted.
+#[track_caller]
+pub fn item_fields(error: &ItemError) -> Vec<String> {
+    assert_eq!(error.reason(), ErrorReason::InvalidArgument, "{error:?}");
+    let bad = error.details.iter().filter(|any| any.type_url.ends_with("google.rpc.BadRequest"));
+    let bad = bad.map(|any| tonic_types::pb::BadRequest::decode(&*any.value).expect("a BadRequest"));
+    let mut fields: Vec<_> =
+        bad.flat_map(|bad| bad.field_violations).map(|violation| violation.field).collect();
+    fields.sort();
+    fields
 }
 
 /// The fields that an INVALID_ARGUMENT names, sorted.

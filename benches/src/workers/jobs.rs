@@ -88,7 +88,7 @@ impl JobsCaller {
             ..AddResultsRequest::default()
         };
         let answer = self.client.add_results(request).await.map_err(refused)?.into_inner();
-        let added = answer.outcomes().filter(|outcome| *outcome == AddOutcome::Added).count();
+        let added = answer.results.iter().filter(|result| result.outcome() == AddOutcome::Added).count();
         self.counted += added as i64;
         if added == count { Ok(()) } else { Err(format!("{added} of {count} results were added").into()) }
     }

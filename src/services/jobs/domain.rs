@@ -52,7 +52,7 @@ impl Status {
     }
 }
 
-/// What a job's counts come from. Never both, so that they cannot disagree.
+/// The source of a job's counts. Never two, so that they cannot disagree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CountedBy {
     /// Nothing has been counted.
@@ -121,6 +121,8 @@ pub struct Job {
     pub metadata_json: String,
     /// Grows with every change.
     pub revision: i64,
+    /// The revision that has set the metadata.
+    pub metadata_revision: i64,
     /// When it was made.
     pub create_us: i64,
     /// When it was first begun.
@@ -144,6 +146,21 @@ pub struct NewJob {
     pub auto_complete: bool,
     /// A JSON object, or empty.
     pub metadata_json: String,
+    /// Items that are processed already.
+    pub counts: Counts,
+    /// The time of creation that lists go by; none: now.
+    pub create_us: Option<i64>,
+}
+
+/// A change of a job by hand: each part, if given, is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobUpdate {
+    /// A JSON object, or empty.
+    pub metadata_json: Option<String>,
+    /// The number of items, if that is known.
+    pub total: Option<Option<i64>>,
+    /// The error, if there is one.
+    pub error: Option<Option<Failure>>,
 }
 
 /// Counts that are reported.
@@ -160,8 +177,8 @@ pub enum Report {
 /// The result of an item, to be recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewResult {
-    /// What the item is called within its job.
-    pub item_key: String,
+    /// The item's key within its job; none: the result is a row of its own.
+    pub item_key: Option<String>,
     /// Where it came from, or empty.
     pub url: String,
     /// What went wrong; none: it succeeded.
@@ -235,8 +252,6 @@ pub enum Refusal {
     Transition(Status, Status),
     /// It has ended so.
     Ended(Status),
-    /// It is counted by something else: by this.
-    CountedBy(CountedBy),
     /// The total is below what is processed: so many.
     TotalBelow(i64),
     /// More than [`COUNT_MAX`].
@@ -258,22 +273,31 @@ impl Job {
             error: None,
             metadata_json: new.metadata_json,
             revision: 1,
-            create_us: now_us,
+            metadata_revision: 1,
+            create_us: new.create_us.unwrap_or(now_us),
             start_us: None,
             update_us: now_us,
             end_us: None,
         };
+        if new.counts != Counts::default() {
+            job.counts = new.counts;
+            job.count_by(CountedBy::Reports, now_us);
+        }
         job.complete_if_due(now_us);
         job
     }
 
-    /// Takes it to `next`. `error` says why, where it fails or is aborted.
+    /// Moves it to `next`. `error` is the reason of a failure or an abort. A job that has the status stays as it is, unless `error`
+    /// is another than its own.
     pub fn become_status(
         &mut self,
         next: Status,
         error: Option<Failure>,
         now_us: i64,
     ) -> Result<(), Refusal> {
+        if self.status == next && (error.is_none() || error == self.error) {
+            return Ok(());
+        }
         if !self.status.leads_to(next) {
             return Err(Refusal::Transition(self.status, next));
         }
@@ -286,62 +310,85 @@ impl Job {
         Ok(())
     }
 
-    /// Takes reported counts and a total.
+    /// Takes reported counts and a total. Counts of a job that its results count are ignored. A report that would change nothing is
+    /// no error, though the job has ended.
     pub fn report(&mut self, report: Report, total: Option<i64>, now_us: i64) -> Result<(), Refusal> {
+        let counts = match report {
+            Report::Set(counts) if self.counted_by != CountedBy::Results => counts,
+            Report::Add(counts) if self.counted_by != CountedBy::Results => self.counts.plus(counts),
+            _ => self.counts,
+        };
+        if self.status.is_end()
+            && counts == self.counts
+            && total.is_none_or(|total| self.total == Some(total))
+        {
+            return Ok(());
+        }
         self.refuse_if_ended()?;
         let before = (self.total, self.counts.processed());
-        if report != Report::Nothing {
-            self.count_by(CountedBy::Reports, now_us)?;
+        if report != Report::Nothing && self.counted_by != CountedBy::Results {
+            self.count_by(CountedBy::Reports, now_us);
         }
-        self.counts = match report {
-            Report::Nothing => self.counts,
-            Report::Set(counts) => counts,
-            Report::Add(counts) => self.counts.plus(counts),
-        };
+        self.counts = counts;
+        if total.is_some() {
+            self.take_total(total)?;
+        }
+        self.settle(before, now_us)
+    }
+
+    /// Changes by hand, in any status.
+    pub fn update(&mut self, update: &JobUpdate, now_us: i64) -> Result<(), Refusal> {
+        let before = (self.total, self.counts.processed());
+        if let Some(metadata_json) = update.metadata_json.as_ref().filter(|new| **new != self.metadata_json) {
+            self.metadata_json.clone_from(metadata_json);
+            self.metadata_revision = self.revision + 1;
+        }
+        if let Some(error) = &update.error {
+            self.error.clone_from(error);
+        }
+        if let Some(total) = update.total {
+            self.take_total(total)?;
+        }
+        if self.status.is_end() { Ok(()) } else { self.settle(before, now_us) }
+    }
+
+    fn take_total(&mut self, total: Option<i64>) -> Result<(), Refusal> {
         let processed = self.counts.processed();
         if total.is_some_and(|total| total < processed) {
             return Err(Refusal::TotalBelow(processed));
         }
-        self.total = total.or(self.total);
-        self.settle(before, now_us)
+        self.total = total;
+        Ok(())
     }
 
-    /// Counts results that are recorded in the same step. `change` may take away a failure that was replaced.
+    /// Counts results that are recorded in the same transaction. `change` may take away a failure that was replaced. The first results
+    /// drop reported counts.
     pub fn count_results(&mut self, change: Counts, now_us: i64) -> Result<(), Refusal> {
         self.refuse_if_ended()?;
         let before = (self.total, self.counts.processed());
-        self.count_by(CountedBy::Results, now_us)?;
-        self.counts = self.counts.plus(change);
+        let recorded = self.recorded();
+        self.count_by(CountedBy::Results, now_us);
+        self.counts = recorded.plus(change);
         self.settle(before, now_us)
     }
 
-    /// Refuses unless its counts may come from `by`.
-    pub fn refuse_unless_counted_by(&self, by: CountedBy) -> Result<(), Refusal> {
-        match self.counted_by {
-            CountedBy::Nothing => Ok(()),
-            current if current == by => Ok(()),
-            other => Err(Refusal::CountedBy(other)),
-        }
+    /// The counts of its results.
+    pub fn recorded(&self) -> Counts {
+        if self.counted_by == CountedBy::Results { self.counts } else { Counts::default() }
     }
 
-    /// Refuses unless it takes results of items.
-    pub fn refuse_unless_open(&self) -> Result<(), Refusal> {
-        self.refuse_if_ended()?;
-        self.refuse_unless_counted_by(CountedBy::Results)
-    }
-
-    fn refuse_if_ended(&self) -> Result<(), Refusal> {
+    /// Refuses a job that has ended.
+    pub fn refuse_if_ended(&self) -> Result<(), Refusal> {
         if self.status.is_end() { Err(Refusal::Ended(self.status)) } else { Ok(()) }
     }
 
-    /// Counting begins a job.
-    fn count_by(&mut self, by: CountedBy, now_us: i64) -> Result<(), Refusal> {
-        self.refuse_unless_counted_by(by)?;
+    /// Counting starts a job.
+    fn count_by(&mut self, by: CountedBy, now_us: i64) {
         self.counted_by = by;
         if self.status == Status::Pending {
-            self.become_status(Status::Processing, None, now_us)?;
+            self.status = Status::Processing;
+            self.start_us = Some(now_us);
         }
-        Ok(())
     }
 
     /// After a change of counts or total.

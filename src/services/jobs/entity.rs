@@ -23,6 +23,7 @@ pub mod jobs {
         pub error_code: Option<String>,
         pub error_message: Option<String>,
         pub revision: i64,
+        pub metadata_revision: i64,
         pub create_time: i64,
         pub start_time: Option<i64>,
         pub update_time: i64,
@@ -47,7 +48,7 @@ pub mod results {
         pub job_row_id: i64,
         #[sea_orm(primary_key, auto_increment = false)]
         pub number: i64,
-        pub item_key: String,
+        pub item_key: Option<String>,
         pub url: String,
         pub error_code: Option<String>,
         pub error_message: Option<String>,

@@ -58,7 +58,7 @@ impl JobsService {
 ///
 /// It takes the lock of the job's row first; who calls it for several jobs does so in ascending order of their ids. Each of
 /// these errors comes before anything is written, so the caller may go on in the same transaction: JobNotFound, JobEnded,
-/// JobCountedOtherwise, JobCountTooLarge.
+/// JobCountTooLarge.
 pub async fn add_results_in(
     tx: &Tx<'_>,
     job_id: Uuid,
@@ -71,7 +71,7 @@ pub async fn add_results_in(
     Ok(added)
 }
 
-/// Refuses, as [`add_results_in`] would, a job that takes no results of items. Errors: JobNotFound, JobEnded, JobCountedOtherwise.
+/// Refuses, as [`add_results_in`] would, a job that takes no results of items. Errors: JobNotFound, JobEnded.
 pub async fn refuse_unless_open(db: &Db<'_>, job_id: Uuid) -> Result<()> {
     let job = store::find(db, job_id, store::Metadata::Left).await?;
     store::refuse_unless_open(&job)

@@ -47,12 +47,12 @@ macro_rules! mutations {
     ) => {
         impl Transaction {
             /// Has a mutation prepared, and what is wrong with it added to `violations`.
-            fn prepare(&self, place: &str, what: What, violations: &mut Violations) -> Part {
+            fn prepare(&self, place: &str, what: What, is_repeatable: bool, violations: &mut Violations) -> Part {
                 let first = violations.count();
                 match what {
                     $(What::$call(mut request) => {
                         let place = format!("{place}.{}", $name);
-                        let mut parser = Parser::of_part(&self.configuration.$service);
+                        let mut parser = Parser::of_part(&self.configuration.$service, is_repeatable);
                         std::mem::swap(&mut parser.violations, violations);
                         parser.request_id(&std::mem::take(&mut request.request_id));
                         let operation = self.services.$service.0.$prepare(&mut parser, request);
@@ -62,7 +62,7 @@ macro_rules! mutations {
                     })*
                     $(What::$check(check) => {
                         let place = format!("{place}.{}", $check_name);
-                        let mut parser = Parser::of_part(&self.configuration.$checked);
+                        let mut parser = Parser::of_part(&self.configuration.$checked, is_repeatable);
                         std::mem::swap(&mut parser.violations, violations);
                         let operation = self.services.$checked.0.$prepare_check(&mut parser, check);
                         std::mem::swap(&mut parser.violations, violations);
@@ -82,6 +82,7 @@ mutations! {
         CacheDelete "cache_delete" => cache.prepare_delete;
         CacheTouch "cache_touch" => cache.prepare_touch;
         JobsCreate "jobs_create" => jobs.prepare_create;
+        JobsUpdateJob "jobs_update_job" => jobs.prepare_update_job;
         JobsUpdateStatus "jobs_update_status" => jobs.prepare_update_status;
         JobsReportProgress "jobs_report_progress" => jobs.prepare_report_progress;
         JobsAddResults "jobs_add_results" => jobs.prepare_add_results;
@@ -181,7 +182,7 @@ impl Transaction {
             request.mutations.clear();
         }
         let has_tasks = request.mutations.iter().any(|mutation| looks_at_tasks(mutation.what.as_ref()));
-        let mut parts = self.parts(request.mutations, parser.violations)?;
+        let mut parts = self.parts(request.mutations, id.is_some(), parser.violations)?;
         let locks = parts.iter_mut().flat_map(|part| std::mem::take(&mut part.operation.locks));
         let locks = RowLock::in_order(locks.collect());
         let answer_bytes_max = self.configuration.server.message_bytes_max;
@@ -189,7 +190,12 @@ impl Transaction {
     }
 
     /// Has all mutations prepared. Error: all that is wrong with them.
-    fn parts(&self, mutations: Vec<pb::Mutation>, mut violations: Violations) -> Result<Vec<Part>> {
+    fn parts(
+        &self,
+        mutations: Vec<pb::Mutation>,
+        is_repeatable: bool,
+        mut violations: Violations,
+    ) -> Result<Vec<Part>> {
         let mut sequence = Sequence::default();
         let mut parts = Vec::with_capacity(mutations.len());
         for (index, mutation) in mutations.into_iter().enumerate() {
@@ -209,7 +215,7 @@ impl Transaction {
                 };
                 violations.add(place.as_str(), message);
             }
-            parts.push(self.prepare(&place, what, &mut violations));
+            parts.push(self.prepare(&place, what, is_repeatable, &mut violations));
         }
         let items: usize = parts.iter().map(|part| part.operation.items).sum();
         let max = self.configuration.transaction.items_max;

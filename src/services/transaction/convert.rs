@@ -52,6 +52,7 @@ pub(super) fn steps(what: &What) -> Vec<Step> {
         What::JobsCreate(create) => create_step(create).into_iter().collect(),
         What::JobsDelete(delete) => vec![job_step(&delete.job_id, Needs::Nothing, Leaves::Gone)],
         What::JobsCheck(check) => vec![changed_job(&check.job_id)],
+        What::JobsUpdateJob(update) => vec![changed_job(&update.job_id)],
         What::JobsUpdateStatus(update) => vec![changed_job(&update.job_id)],
         What::JobsReportProgress(report) => vec![changed_job(&report.job_id)],
         What::JobsAddResults(add) => vec![changed_job(&add.job_id)],

@@ -7,7 +7,7 @@ use prost_types::{Duration, Timestamp};
 use tonic::Code;
 
 use super::calls::{failure, of_type, success};
-use crate::harness::{Pannier, assert_status, pannier, pannier_with, violated_fields};
+use crate::harness::{Pannier, assert_status, item_fields, pannier, pannier_with, violated_fields};
 
 const BAD_UUIDS: [&str; 6] =
     ["", "x", "6f1b3c52-8a0e-4f4e-9c2d", "6f1b3c52-8a0e-4f4e-9c2d-0f6a7b8c9d0g", "\0", "0x6f1b"];
@@ -20,9 +20,19 @@ async fn create_refused(pannier: &Pannier, request: pb::CreateRequest) -> Vec<St
 
 async fn result_refused(pannier: &Pannier, id: &str, result: pb::NewResult) -> Vec<String> {
     let results = vec![success("good"), result];
-    let status = pannier.try_add_results(id, results).await.expect_err("a bad result was recorded");
+    let mut request =
+        pb::AddResultsRequest { job_id: id.into(), results, atomic: true, ..Default::default() };
+    let mut jobs = pannier.jobs.clone();
+    let status = jobs.add_results(request.clone()).await.expect_err("a bad result was recorded");
     assert!(pannier.results(id).await.is_empty());
-    violated_fields(&status)
+    // Alone it has the same violations, relative to itself.
+    request.results.swap(0, 1);
+    let other = pb::AddResultsRequest { results: request.results[..1].to_vec(), atomic: false, ..request };
+    let answer = jobs.add_results(other).await.unwrap().into_inner();
+    let alone: Vec<String> = item_fields(answer.results[0].error.as_ref().unwrap());
+    let placed: Vec<String> = alone.iter().map(|field| format!("results[1].{field}")).collect();
+    assert_eq!(violated_fields(&status), placed);
+    placed
 }
 
 #[tokio::test]
@@ -85,8 +95,20 @@ async fn all_that_is_wrong_with_a_new_job_is_told_at_once() {
         metadata_json: "[]".into(),
         durability: 7,
         request_id: "no uuid".into(),
+        create_time: Some(Timestamp { seconds: i64::MAX, nanos: 0 }),
+        counts: Some(pb::ProgressCounts { successful_count: -1, failed_count: 1 << 41 }),
     };
-    let expected = ["durability", "job_id", "metadata_json", "request_id", "total_count", "type"];
+    let expected = [
+        "counts.failed_count",
+        "counts.successful_count",
+        "create_time",
+        "durability",
+        "job_id",
+        "metadata_json",
+        "request_id",
+        "total_count",
+        "type",
+    ];
     assert_eq!(create_refused(&pannier, request).await, expected);
 }
 
@@ -147,6 +169,31 @@ async fn unknown_statuses_and_misplaced_reasons_are_refused() {
     assert_eq!(pannier.get_job(&id).await.revision, 1);
     let longest = Some(pb::JobError { code: "c".repeat(256), message: "m".repeat(4_096) });
     pannier.fail(&id, longest).await.unwrap();
+}
+
+#[tokio::test]
+async fn updates_that_say_nothing_or_nonsense_are_refused() {
+    let pannier = pannier().await;
+    let id = pannier.job().await;
+    let paths = |paths: &[&str]| {
+        Some(prost_types::FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() })
+    };
+    let long = || Some(pb::JobError { code: "c".repeat(257), message: String::new() });
+    let base = || pb::UpdateJobRequest { job_id: id.clone(), ..Default::default() };
+    let cases = [
+        (base(), vec!["update_mask"]),
+        (pb::UpdateJobRequest { update_mask: paths(&["type"]), ..base() }, vec!["update_mask.paths[0]"]),
+        (pb::UpdateJobRequest { metadata_json: "[]".into(), ..base() }, vec!["metadata_json"]),
+        (pb::UpdateJobRequest { total_count: Some(-1), ..base() }, vec!["total_count"]),
+        (pb::UpdateJobRequest { error: long(), ..base() }, vec!["error.code"]),
+        (pb::UpdateJobRequest { total_count: Some(1), durability: 9, ..base() }, vec!["durability"]),
+        (pb::UpdateJobRequest { job_id: "x".into(), total_count: Some(1), ..base() }, vec!["job_id"]),
+    ];
+    for (request, expected) in cases {
+        let status = pannier.update_job(request.clone()).await.unwrap_err();
+        assert_eq!(violated_fields(&status), expected, "{request:?}");
+    }
+    assert_eq!(pannier.get_job(&id).await.revision, 1);
 }
 
 #[tokio::test]

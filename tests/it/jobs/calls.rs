@@ -21,6 +21,16 @@ pub fn of_type(job_type: &str) -> pb::CreateRequest {
     pb::CreateRequest { r#type: job_type.into(), ..Default::default() }
 }
 
+/// A result without an item key.
+pub fn without_key(url: &str) -> pb::NewResult {
+    pb::NewResult { url: url.into(), ..success("") }
+}
+
+/// The outcomes of an AddResults; UNSPECIFIED where there is an error.
+pub fn outcomes(answer: &pb::AddResultsResponse) -> Vec<pb::AddOutcome> {
+    answer.results.iter().map(|result| result.outcome()).collect()
+}
+
 /// (total, processed, successful, failed)
 pub fn counts(job: &pb::Job) -> (Option<i64>, i64, i64, i64) {
     (job.total_count, job.processed_count, job.successful_count, job.failed_count)
@@ -64,6 +74,10 @@ impl Pannier {
         self.jobs.clone().update_status(request).await.map(|answer| answer.into_inner().job.unwrap())
     }
 
+    pub async fn update_job(&self, request: pb::UpdateJobRequest) -> Result<pb::Job, Status> {
+        self.jobs.clone().update_job(request).await.map(|answer| answer.into_inner().job.unwrap())
+    }
+
     pub async fn complete(&self, id: &str) -> Result<pb::Job, Status> {
         let request = pb::CompleteRequest { job_id: id.into(), ..Default::default() };
         self.jobs.clone().complete(request).await.map(|answer| answer.into_inner().job.unwrap())
@@ -91,7 +105,8 @@ impl Pannier {
     /// Adds results; answers with the outcomes and the job.
     pub async fn add_results(&self, id: &str, results: Vec<pb::NewResult>) -> (Vec<pb::AddOutcome>, pb::Job) {
         let answer = self.try_add_results(id, results).await.unwrap();
-        (answer.outcomes().collect(), answer.job.unwrap())
+        assert!(answer.results.iter().all(|result| result.error.is_none()), "{answer:?}");
+        (outcomes(&answer), answer.job.unwrap())
     }
 
     pub async fn report(

@@ -66,6 +66,9 @@ impl Known {
     }
 
     pub fn move_to(&mut self, next: JobStatus, now_s: i64) -> Result<(), ErrorReason> {
+        if next == self.status {
+            return Ok(());
+        }
         let legal = match self.status {
             JobStatus::Pending => next != JobStatus::Pending,
             JobStatus::Processing => !matches!(next, JobStatus::Pending | JobStatus::Processing),
@@ -93,17 +96,16 @@ impl Known {
         total: Option<i64>,
         now_s: i64,
     ) -> Result<(), ErrorReason> {
-        if self.has_ended() {
-            return Err(ErrorReason::JobEnded);
-        }
-        if counts.is_some() && !self.results.is_empty() {
-            return Err(ErrorReason::JobCountedOtherwise);
-        }
         let mut next = self.clone();
-        if let Some((successful, failed)) = counts {
+        // Results overrule reported counts.
+        if let Some((successful, failed)) = counts.filter(|_| self.results.is_empty()) {
             next.begin(now_s);
             let before = if is_step { self.counts() } else { (0, 0) };
             next.reported = Some((before.0 + successful, before.1 + failed));
+        }
+        let is_same = next.counts() == self.counts() && total.is_none_or(|total| self.total == Some(total));
+        if self.has_ended() {
+            return if is_same { Ok(()) } else { Err(ErrorReason::JobEnded) };
         }
         if total.is_some_and(|total| total < next.processed()) {
             return Err(ErrorReason::JobCountInvalid);
@@ -119,14 +121,11 @@ impl Known {
         replace_failed: bool,
         now_s: i64,
     ) -> Result<Vec<AddOutcome>, ErrorReason> {
-        if self.reported.is_some() {
-            return Err(ErrorReason::JobCountedOtherwise);
-        }
         let mut next = self.clone();
         let mut outcomes: Vec<AddOutcome> = Vec::new();
         for (index, (key, success)) in items.iter().enumerate() {
             let came_before = items[..index].iter().any(|(earlier, _)| earlier == key);
-            let recorded = next.results.iter_mut().find(|(recorded, _)| recorded == key);
+            let recorded = next.results.iter_mut().find(|(recorded, _)| !key.is_empty() && recorded == key);
             outcomes.push(match recorded {
                 None => {
                     next.results.push((key.clone(), *success));
@@ -146,6 +145,7 @@ impl Known {
             return Err(ErrorReason::JobEnded);
         }
         next.begin(now_s);
+        next.reported = None;
         self.take(next, now_s);
         Ok(outcomes)
     }

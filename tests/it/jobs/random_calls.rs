@@ -7,7 +7,7 @@ use pannier_proto::jobs::v1::report_progress_request::Progress;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::calls::{counts, failure, of_type, success};
+use super::calls::{counts, failure, of_type, outcomes, success};
 use super::model::Known;
 use crate::cache::items::{Random, us};
 use crate::harness::{Pannier, START_US, pannier_without_upkeep};
@@ -105,8 +105,11 @@ impl Both {
 
     async fn add(&mut self, which: usize) {
         let items: Vec<(String, bool)> = (0..=self.below(5))
-            .map(|_| (self.random.below(25).to_string(), self.random.below(3) > 0))
+            .map(|_| (self.random.below(26), self.random.below(3) > 0))
+            // One of them has no key.
+            .map(|(key, good)| (if key == 25 { String::new() } else { key.to_string() }, good))
             .collect();
+        let request_id = format!("6f1b3c52-8a0e-4f4e-9c2d-{:012x}", self.random.below(1 << 48));
         let replace_failed = self.below(3) == 0;
         let result = |(key, good): &(String, bool)| if *good { success(key) } else { failure(key, "E") };
         let (id, known) = &mut self.known[which];
@@ -114,13 +117,14 @@ impl Both {
             job_id: id.clone(),
             results: items.iter().map(result).collect(),
             replace_failed,
+            request_id,
             ..Default::default()
         };
         let answer = self.pannier.jobs.clone().add_results(request).await;
         match known.add(&items, replace_failed, self.now_s) {
-            Ok(outcomes) => {
+            Ok(expected) => {
                 let answer = answer.unwrap().into_inner();
-                assert_eq!(answer.outcomes().collect::<Vec<_>>(), outcomes);
+                assert_eq!(outcomes(&answer), expected);
                 assert_job(&answer.job.unwrap(), known);
             }
             Err(reason) => assert_same_refusal(&answer.unwrap_err(), reason),

@@ -6,7 +6,7 @@ use pannier_proto::jobs::v1::JobStatus;
 use pannier_proto::jobs::v1::report_progress_request::Progress;
 use tonic::Code;
 
-use super::calls::{counts, of_type, success};
+use super::calls::{counts, of_type, outcomes, success};
 use crate::harness::{assert_status, pannier};
 
 const ID: &str = "6f1b3c52-8a0e-4f4e-9c2d-0f6a7b8c9d0e";
@@ -35,7 +35,7 @@ async fn a_repeated_add_counts_once() {
     let request =
         pb::AddResultsRequest { job_id: id.clone(), results, request_id: request_id(), ..Default::default() };
     let first = pannier.jobs.clone().add_results(request.clone()).await.unwrap().into_inner();
-    assert_eq!(first.outcomes().collect::<Vec<_>>(), [pb::AddOutcome::Added; 2]);
+    assert_eq!(outcomes(&first), [pb::AddOutcome::Added; 2]);
     pannier.complete(&id).await.unwrap();
     let second = pannier.jobs.clone().add_results(request).await.unwrap().into_inner();
     assert_eq!(second, first, "ADDED, as it was told first");
@@ -117,5 +117,5 @@ async fn a_refused_call_is_not_kept() {
     assert_status(&status, Code::FailedPrecondition, ErrorReason::JobEnded);
     pannier.update_status(&id, JobStatus::Processing).await.unwrap();
     let answer = pannier.jobs.clone().add_results(request).await.unwrap().into_inner();
-    assert_eq!(answer.outcomes().collect::<Vec<_>>(), [pb::AddOutcome::Added]);
+    assert_eq!(outcomes(&answer), [pb::AddOutcome::Added]);
 }

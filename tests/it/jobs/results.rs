@@ -3,13 +3,13 @@
 use pannier_proto::errors::v1::ErrorReason;
 use pannier_proto::jobs::v1 as pb;
 use pannier_proto::jobs::v1::AddOutcome::{Added, Duplicate, Replaced};
-use pannier_proto::jobs::v1::JobStatus;
 use pannier_proto::jobs::v1::report_progress_request::Progress;
+use pannier_proto::jobs::v1::{JobCountedBy, JobStatus};
 use tonic::Code;
 
-use super::calls::{counts, failure, of_type, success};
+use super::calls::{counts, failure, of_type, outcomes, success, without_key};
 use crate::cache::items::us;
-use crate::harness::{Pannier, START_US, assert_status, pannier};
+use crate::harness::{Pannier, START_US, assert_status, item_fields, pannier, violated_fields};
 
 async fn replace(
     pannier: &Pannier,
@@ -19,7 +19,7 @@ async fn replace(
     let request =
         pb::AddResultsRequest { job_id: id.into(), results, replace_failed: true, ..Default::default() };
     let answer = pannier.jobs.clone().add_results(request).await?.into_inner();
-    Ok((answer.outcomes().collect(), answer.job.unwrap()))
+    Ok((outcomes(&answer), answer.job.unwrap()))
 }
 
 #[tokio::test]
@@ -137,22 +137,91 @@ async fn results_beyond_the_total_raise_it() {
 }
 
 #[tokio::test]
-async fn a_job_is_counted_by_its_results_or_by_reports_and_not_by_both() {
+async fn reports_beside_results_set_the_total_only() {
     let pannier = pannier().await;
     let one = pb::ProgressCounts { successful_count: 1, failed_count: 0 };
-    let with_results = pannier.job().await;
-    pannier.add_results(&with_results, vec![success("a")]).await;
+    let id = pannier.job().await;
+    pannier.add_results(&id, vec![success("a"), failure("b", "E")]).await;
+    let before = pannier.get_job(&id).await;
+    assert_eq!(before.counted_by(), JobCountedBy::Results);
     for progress in [Progress::Set(one), Progress::Add(one), Progress::Set(Default::default())] {
-        let status = pannier.report(&with_results, progress).await.unwrap_err();
-        assert_status(&status, Code::FailedPrecondition, ErrorReason::JobCountedOtherwise);
+        let job = pannier.report(&id, progress).await.unwrap();
+        assert_eq!((job.counted_by(), job.revision), (JobCountedBy::Results, before.revision));
     }
-    assert_eq!(counts(&pannier.get_job(&with_results).await), (None, 1, 1, 0));
+    let progress = Some(Progress::Set(pb::ProgressCounts { successful_count: 7, failed_count: 0 }));
+    let request = pb::ReportProgressRequest {
+        job_id: id.clone(),
+        progress,
+        total_count: Some(9),
+        ..Default::default()
+    };
+    let job = pannier.try_report(request).await.unwrap();
+    assert_eq!((job.counted_by(), counts(&job)), (JobCountedBy::Results, (Some(9), 2, 1, 1)));
+    assert_eq!(counts(&pannier.get_job(&id).await), (Some(9), 2, 1, 1));
+}
 
-    let with_reports = pannier.job().await;
-    pannier.report(&with_reports, Progress::Set(Default::default())).await.unwrap();
-    let status = pannier.try_add_results(&with_reports, vec![success("a")]).await.unwrap_err();
-    assert_status(&status, Code::FailedPrecondition, ErrorReason::JobCountedOtherwise);
-    assert!(pannier.results(&with_reports).await.is_empty());
+#[tokio::test]
+async fn the_first_result_drops_reported_counts() {
+    let pannier = pannier().await;
+    let id = pannier.create(pb::CreateRequest { total_count: Some(5), ..of_type("t") }).await.id;
+    let reported = pb::ProgressCounts { successful_count: 3, failed_count: 1 };
+    let job = pannier.report(&id, Progress::Set(reported)).await.unwrap();
+    assert_eq!((job.counted_by(), counts(&job)), (JobCountedBy::Reports, (Some(5), 4, 3, 1)));
+    let (added, job) = pannier.add_results(&id, vec![success("a")]).await;
+    assert_eq!(added, [Added]);
+    assert_eq!((job.counted_by(), counts(&job)), (JobCountedBy::Results, (Some(5), 1, 1, 0)));
+    pannier.add_results(&id, vec![failure("b", "E")]).await;
+    let recorded = pannier.results(&id).await;
+    assert_eq!(recorded.iter().map(|result| result.number).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(counts(&pannier.get_job(&id).await), (Some(5), 2, 1, 1));
+}
+
+#[tokio::test]
+async fn a_result_without_a_key_is_a_row_of_its_own_and_requires_a_request_id() {
+    let pannier = pannier().await;
+    let id = pannier.job().await;
+    // A playlist holds one video twice.
+    let results = vec![without_key("v"), success("a"), without_key("v")];
+    let answer = pannier.try_add_results(&id, results.clone()).await.unwrap();
+    assert_eq!(outcomes(&answer), [Default::default(), Added, Default::default()]);
+    let error = answer.results[0].error.as_ref().unwrap();
+    assert_eq!(error.reason(), ErrorReason::InvalidArgument);
+    assert!(error.message.starts_with("item_key is empty"), "{error:?}");
+
+    let request = pb::AddResultsRequest {
+        job_id: id.clone(),
+        results,
+        request_id: "6f1b3c52-8a0e-4f4e-9c2d-0f6a7b8c9d0e".into(),
+        replace_failed: true,
+        ..Default::default()
+    };
+    let mut jobs = pannier.jobs.clone();
+    let first = jobs.add_results(request.clone()).await.unwrap().into_inner();
+    assert_eq!(outcomes(&first), [Added, Duplicate, Added]);
+    assert_eq!(jobs.add_results(request).await.unwrap().into_inner(), first, "a repeat counts once");
+    let recorded = pannier.restart().await.results(&id).await;
+    let told: Vec<_> = recorded.iter().map(|r| (r.number, r.item_key.as_str(), r.url.as_str())).collect();
+    assert_eq!(told, [(1, "a", ""), (2, "", "v"), (3, "", "v")]);
+}
+
+#[tokio::test]
+async fn a_wrong_result_fails_alone_unless_the_call_is_atomic() {
+    let pannier = pannier().await;
+    let id = pannier.job().await;
+    let results = vec![success("a"), pb::NewResult { url: "\0".into(), ..success("b") }, success("c")];
+    let mut request =
+        pb::AddResultsRequest { job_id: id.clone(), results, atomic: true, ..Default::default() };
+    let mut jobs = pannier.jobs.clone();
+    let status = jobs.add_results(request.clone()).await.unwrap_err();
+    assert_eq!(violated_fields(&status), ["results[1].url"]);
+    assert!(pannier.results(&id).await.is_empty());
+    request.atomic = false;
+    let answer = jobs.add_results(request).await.unwrap().into_inner();
+    assert_eq!(outcomes(&answer), [Added, Default::default(), Added]);
+    assert_eq!(item_fields(answer.results[1].error.as_ref().unwrap()), ["url"]);
+    assert_eq!(counts(answer.job.as_ref().unwrap()), (None, 2, 2, 0));
+    let keys: Vec<String> = pannier.results(&id).await.into_iter().map(|result| result.item_key).collect();
+    assert_eq!(keys, ["a", "c"]);
 }
 
 #[tokio::test]

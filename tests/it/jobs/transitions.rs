@@ -15,7 +15,8 @@ const ALL: [JobStatus; 5] = [Pending, Processing, Completed, Failed, Aborted];
 /// The drawing in docs/jobs.md.
 fn leads_to(from: JobStatus, to: JobStatus) -> bool {
     match from {
-        Pending => to != Pending,
+        same if same == to => true,
+        Pending => true,
         Processing => [Completed, Failed, Aborted].contains(&to),
         Failed => to == Processing,
         _ => false,
@@ -40,6 +41,10 @@ async fn each_of_the_twenty_five_transitions_is_as_drawn() {
             match pannier.update_status(&id, to).await {
                 Ok(job) => {
                     assert!(leads_to(from, to), "{from:?} became {to:?}");
+                    if from == to {
+                        assert_eq!(job, before, "the same status again changes nothing");
+                        continue;
+                    }
                     assert_eq!((job.status(), job.revision), (to, before.revision + 1));
                     assert_eq!(job.end_time.is_some(), [Completed, Failed, Aborted].contains(&to));
                     assert!(us(job.update_time.as_ref()) > us(before.update_time.as_ref()));
@@ -78,6 +83,26 @@ async fn complete_fail_and_abort_go_the_same_ways() {
 }
 
 #[tokio::test]
+async fn a_status_repeated_with_another_error_is_an_illegal_transition() {
+    let pannier = pannier().await;
+    let error = |code: &str| Some(pb::JobError { code: code.into(), message: "m".into() });
+    for end in [Failed, Aborted] {
+        let id = pannier.job().await;
+        let call = async |error| match end {
+            Failed => pannier.fail(&id, error).await,
+            _ => pannier.abort(&id, error).await,
+        };
+        let first = call(error("E1")).await.unwrap();
+        assert_eq!(call(error("E1")).await.unwrap(), first);
+        assert_eq!(call(None).await.unwrap(), first);
+        let status = call(error("E2")).await.unwrap_err();
+        assert_status(&status, Code::FailedPrecondition, ErrorReason::JobTransitionIllegal);
+        assert!(status.message().contains("with another error"), "{status:?}");
+        assert_eq!(pannier.get_job(&id).await, first);
+    }
+}
+
+#[tokio::test]
 async fn an_ended_job_takes_no_results_and_no_progress() {
     let pannier = pannier().await;
     let one = pb::ProgressCounts { successful_count: 1, failed_count: 0 };
@@ -93,6 +118,8 @@ async fn an_ended_job_takes_no_results_and_no_progress() {
         for status in refused {
             assert_status(&status, Code::FailedPrecondition, ErrorReason::JobEnded);
         }
+        let nothing_new = pannier.report(&id, Progress::Set(Default::default())).await.unwrap();
+        assert_eq!(nothing_new.revision, before.revision);
         assert_eq!(pannier.get_job(&id).await, before);
         assert!(pannier.results(&id).await.is_empty());
     }

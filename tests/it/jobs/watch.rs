@@ -106,6 +106,33 @@ async fn the_job_is_told_at_once_and_then_with_each_change_until_its_end() {
 }
 
 #[tokio::test]
+async fn metadata_are_sent_again_when_they_have_changed() {
+    let pannier = pannier().await;
+    let id = pannier.create(pb::CreateRequest { metadata_json: "{\"a\":1}".into(), ..of_type("t") }).await.id;
+    let request = pb::WatchRequest { job_id: id.clone(), interval_min: None };
+    let mut stream = pannier.jobs.clone().watch(request).await.unwrap().into_inner();
+    let mut seen = Vec::new();
+    for step in 0..4 {
+        match step {
+            0 => {}
+            2 => {
+                let metadata_json = "{\"a\":2}".to_owned();
+                let request =
+                    pb::UpdateJobRequest { job_id: id.clone(), metadata_json, ..Default::default() };
+                pannier.update_job(request).await.unwrap();
+            }
+            _ => add_one(&pannier, &id).await,
+        }
+        pannier.advance_s(1);
+        let message = stream.message().await.unwrap().unwrap();
+        seen.push((message.has_metadata, message.job.unwrap().metadata_json));
+    }
+    let expected = [(true, "{\"a\":1}"), (false, ""), (true, "{\"a\":2}"), (false, "")]
+        .map(|(has, text)| (has, text.to_owned()));
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
 async fn changes_within_the_interval_are_told_as_one() {
     let pannier = pannier().await;
     let id = pannier.job().await;

@@ -314,7 +314,7 @@ fn shape(outcome: &Outcome) -> String {
             format!("update {:?}", update.job.as_ref().map(|job| (job.status, job.revision)))
         }
         Outcome::JobsAddResults(add) => {
-            format!("add {:?} {:?}", add.outcomes, add.job.as_ref().map(|job| job.successful_count))
+            format!("add {:?} {:?}", add.results, add.job.as_ref().map(|job| job.successful_count))
         }
         Outcome::QueueEnqueue(added) => format!("enqueue {:?}", added.enqueued.map(|task| task.state)),
         Outcome::SettingsSet(set) => {

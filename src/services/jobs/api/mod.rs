@@ -39,6 +39,10 @@ impl Rpc for JobsService {
         reply(self.0.list(request.into_inner()).await)
     }
 
+    async fn update_job(&self, request: Request<pb::UpdateJobRequest>) -> Reply<pb::UpdateJobResponse> {
+        reply(self.0.update_job(request.into_inner()).await)
+    }
+
     async fn update_status(
         &self,
         request: Request<pb::UpdateStatusRequest>,

@@ -5,7 +5,7 @@ use pannier_proto::transaction::v1::{CheckResult, JobsCheck};
 use uuid::Uuid;
 
 use super::super::convert::{self, Parser};
-use super::super::domain::{Failure, Job, NewJob, Refusal, Status};
+use super::super::domain::{Failure, Job, Refusal, Status};
 use super::super::store::{self, Metadata};
 use super::super::{Jobs, add_results_in, wake_topic};
 use crate::error::Error;
@@ -17,18 +17,8 @@ impl Jobs {
         parser: &mut Parser<'_>,
         request: pb::CreateRequest,
     ) -> Operation<pb::CreateResponse> {
-        let job_id = parser.optional_uuid("job_id", &request.job_id);
-        parser.name("type", &request.r#type);
-        let total = parser.total(request.total_count);
-        parser.metadata(&request.metadata_json);
         let durability = parser.durability("durability", request.durability);
-        let new = NewJob {
-            id: job_id.unwrap_or_else(|| self.clock.uuid_v7()),
-            job_type: request.r#type,
-            total,
-            auto_complete: request.auto_complete,
-            metadata_json: request.metadata_json,
-        };
+        let new = parser.new_job(request, || self.clock.uuid_v7());
         let operation = Operation::new(Job::new(new, self.clock.now_us()), |tx, job| {
             Box::pin(async move {
                 let job = store::create(tx, job).await?;
@@ -36,6 +26,20 @@ impl Jobs {
             })
         });
         operation.surviving(durability)
+    }
+
+    pub(in crate::services) fn prepare_update_job(
+        &self,
+        parser: &mut Parser<'_>,
+        request: pb::UpdateJobRequest,
+    ) -> Operation<pb::UpdateJobResponse> {
+        let mask = request.update_mask.as_ref();
+        let update = parser.job_update(mask, request.metadata_json, request.total_count, request.error);
+        let job_id = parser.uuid("job_id", &request.job_id);
+        let durability = parser.durability("durability", request.durability);
+        let change = move |job: &mut Job, now_us| job.update(&update, now_us);
+        let changed = self.prepare_change(job_id, Metadata::Read, change).surviving(durability);
+        changed.map(|job| pb::UpdateJobResponse { job: Some(job) })
     }
 
     pub(in crate::services) fn prepare_update_status(
@@ -107,14 +111,16 @@ impl Jobs {
     ) -> Operation<pb::AddResultsResponse> {
         let job_id = parser.uuid("job_id", &request.job_id);
         let durability = parser.durability("durability", request.durability);
-        let results = parser.results(request.results);
-        let (items, now_us) = (results.len(), self.clock.now_us());
+        let batch = parser.results(request.results, request.atomic);
+        let (items, now_us) = (batch.count(), self.clock.now_us());
         let replace_failed = request.replace_failed;
-        let operation = Operation::new(results, move |tx, results| {
+        let operation = Operation::new(batch, move |tx, batch| {
             Box::pin(async move {
-                let (outcomes, job) = add_results_in(tx, job_id, results, replace_failed, now_us).await?;
-                let outcomes = outcomes.into_iter().map(convert::add_outcome).collect();
-                Ok(pb::AddResultsResponse { outcomes, job: Some(convert::job(job)) })
+                let (outcomes, job) =
+                    add_results_in(tx, job_id, &batch.items, replace_failed, now_us).await?;
+                let results = batch.results(outcomes.into_iter().map(Ok).collect())?;
+                let results = convert::add_results(results);
+                Ok(pb::AddResultsResponse { results, job: Some(convert::job(job)) })
             })
         });
         operation.surviving(durability).of_items(items).locking([store::lock_of(job_id)])

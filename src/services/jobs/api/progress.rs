@@ -1,4 +1,4 @@
-//! UpdateStatus, Complete, Fail, Abort, ReportProgress, AddResults, ListResults.
+//! UpdateJob, UpdateStatus, Complete, Fail, Abort, ReportProgress, AddResults, ListResults.
 
 use pannier_proto::jobs::v1 as pb;
 
@@ -10,6 +10,18 @@ use crate::page::Query;
 use crate::storage::Durability;
 
 impl Jobs {
+    pub(super) async fn update_job(
+        &self,
+        mut request: pb::UpdateJobRequest,
+    ) -> Result<pb::UpdateJobResponse> {
+        let mut parser = Parser::new(&self.settings.jobs);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
+        let key = self.request_keys.key(id, "UpdateJob", &request);
+        let operation = self.prepare_update_job(&mut parser, request);
+        parser.violations.check()?;
+        self.storage.write_once(Durability::Full, key, operation).await
+    }
+
     pub(super) async fn update_status(
         &self,
         mut request: pb::UpdateStatusRequest,

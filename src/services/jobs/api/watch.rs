@@ -35,8 +35,10 @@ struct Watch {
     place: Wakened,
     /// What is sent first.
     first: Option<Job>,
-    /// What was sent last.
+    /// The revision that was sent last.
     revision: i64,
+    /// The revision of the metadata that were sent last.
+    metadata_revision: i64,
     next_message_us: i64,
     next_look_us: i64,
     is_over: bool,
@@ -61,6 +63,7 @@ impl Jobs {
             place,
             first: Some(job),
             revision: 0,
+            metadata_revision: 0,
             next_message_us: 0,
             next_look_us: 0,
             is_over: false,
@@ -68,7 +71,6 @@ impl Jobs {
         };
         let messages = stream::unfold(watch, |mut watch| async move {
             let message = watch.next().await?;
-            let message = message.map(|job| pb::WatchResponse { job: Some(convert::job(job)) });
             Some((message.map_err(status::of), watch))
         });
         Ok(messages.boxed())
@@ -84,7 +86,7 @@ impl Jobs {
 
 impl Watch {
     /// What is sent next; none after the end.
-    async fn next(&mut self) -> Option<Result<Job>> {
+    async fn next(&mut self) -> Option<Result<pb::WatchResponse>> {
         if self.is_over {
             return None;
         }
@@ -93,13 +95,17 @@ impl Watch {
             None => self.changed().await,
         };
         self.is_over = next.as_ref().map_or(true, |job| job.status.is_end());
-        if let Ok(job) = &next {
-            let now_us = self.jobs.clock.now_us();
-            self.revision = job.revision;
-            self.next_message_us = now_us.saturating_add(self.interval_us);
-            self.next_look_us = now_us.saturating_add(self.look_interval_us());
-        }
-        Some(next)
+        Some(next.map(|job| self.message(job)))
+    }
+
+    fn message(&mut self, job: Job) -> pb::WatchResponse {
+        let now_us = self.jobs.clock.now_us();
+        self.next_message_us = now_us.saturating_add(self.interval_us);
+        self.next_look_us = now_us.saturating_add(self.look_interval_us());
+        self.revision = job.revision;
+        let has_metadata = job.metadata_revision != self.metadata_revision;
+        self.metadata_revision = job.metadata_revision;
+        pb::WatchResponse { job: Some(convert::job(job)), has_metadata }
     }
 
     /// Waits until the job has changed and that may be sent.
@@ -117,7 +123,7 @@ impl Watch {
             let now_us = clock.now_us();
             let has_changed = job.revision != self.revision;
             if has_changed && (job.status.is_end() || now_us >= self.next_message_us) {
-                return Ok(job);
+                return self.with_metadata(job).await;
             }
             self.next_look_us = now_us.saturating_add(self.look_interval_us());
             let look_us = now_us.saturating_add(ms_to_us(self.jobs.settings.jobs.watch_look_ms));
@@ -127,6 +133,15 @@ impl Watch {
                 () = clock.sleep_until(until_us) => {}
             }
         }
+    }
+
+    /// The job with its metadata, if they have changed since they were sent; it may have changed again.
+    async fn with_metadata(&self, job: Job) -> Result<Job> {
+        if job.metadata_revision == self.metadata_revision {
+            return Ok(job);
+        }
+        let job = self.jobs.look(self.job_id, Metadata::Read).await?;
+        if job.row_id == self.row_id { Ok(job) } else { Err(Error::JobNotFound) }
     }
 
     fn look_interval_us(&self) -> i64 {

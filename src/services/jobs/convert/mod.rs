@@ -3,5 +3,5 @@
 mod replies;
 mod requests;
 
-pub(super) use replies::{add_outcome, job, result, stats};
+pub(super) use replies::{add_results, job, result, stats};
 pub(super) use requests::Parser;

@@ -2,8 +2,10 @@
 
 use pannier_proto::jobs::v1 as pb;
 
-use super::super::domain::{AddOutcome, Failure, Job, JobResult, Stats, Status};
+use super::super::domain::{AddOutcome, CountedBy, Failure, Job, JobResult, Stats, Status};
 use crate::convert::{duration, timestamp};
+use crate::error::Result;
+use crate::status::ItemErrors;
 
 /// A job as the wire has it.
 pub(in super::super) fn job(job: Job) -> pb::Job {
@@ -23,6 +25,15 @@ pub(in super::super) fn job(job: Job) -> pb::Job {
         start_time: job.start_us.map(timestamp),
         update_time: Some(timestamp(job.update_us)),
         end_time: job.end_us.map(timestamp),
+        counted_by: counted_by(job.counted_by).into(),
+    }
+}
+
+fn counted_by(by: CountedBy) -> pb::JobCountedBy {
+    match by {
+        CountedBy::Nothing => pb::JobCountedBy::Nothing,
+        CountedBy::Results => pb::JobCountedBy::Results,
+        CountedBy::Reports => pb::JobCountedBy::Reports,
     }
 }
 
@@ -41,14 +52,22 @@ fn failure(failure: Failure) -> pb::JobError {
     pb::JobError { code: failure.code, message: failure.message }
 }
 
-/// What became of one result, as the wire has it.
-pub(in super::super) fn add_outcome(outcome: AddOutcome) -> i32 {
+/// The outcome of each result, as the wire has it.
+pub(in super::super) fn add_results(results: Vec<Result<AddOutcome>>) -> Vec<pb::AddResult> {
+    let mut errors = ItemErrors::default();
+    let result = |result| match result {
+        Ok(outcome) => pb::AddResult { outcome: add_outcome(outcome).into(), error: None },
+        Err(error) => pb::AddResult { error: Some(errors.of(&error)), ..Default::default() },
+    };
+    results.into_iter().map(result).collect()
+}
+
+fn add_outcome(outcome: AddOutcome) -> pb::AddOutcome {
     match outcome {
         AddOutcome::Added => pb::AddOutcome::Added,
         AddOutcome::Duplicate => pb::AddOutcome::Duplicate,
         AddOutcome::Replaced => pb::AddOutcome::Replaced,
     }
-    .into()
 }
 
 /// A recorded result as the wire has it.
@@ -56,7 +75,7 @@ pub(in super::super) fn result(recorded: JobResult) -> pb::JobResult {
     let result = recorded.result;
     pb::JobResult {
         number: recorded.number,
-        item_key: result.item_key,
+        item_key: result.item_key.unwrap_or_default(),
         url: result.url,
         success: result.error.is_none(),
         error: result.error.map(failure),

@@ -144,7 +144,8 @@ pub async fn list_results(
         for row in piece {
             let recorded = rows::result(row);
             let result = &recorded.result;
-            let texts = result.item_key.len() + result.url.len() + result.data_json.len();
+            let key_bytes = result.item_key.as_ref().map_or(0, String::len);
+            let texts = key_bytes + result.url.len() + result.data_json.len();
             let error = result.error.as_ref().map_or(0, |error| error.code.len() + error.message.len());
             if !found.take(recorded, texts + error) {
                 return Ok((found.rows, true));

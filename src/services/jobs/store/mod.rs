@@ -33,12 +33,12 @@ pub enum Metadata {
 
 /// Written out, because they are run for every result of a task: building them would cost more than running them.
 const WITHOUT_METADATA: &str = r#"SELECT "row_id", "id", "type" AS "job_type", "status", "counted_by", "total_count", "successful_count",
-    "failed_count", "auto_complete", "error_code", "error_message", "revision", "create_time", "start_time", "update_time",
+    "failed_count", "auto_complete", "error_code", "error_message", "revision", "metadata_revision", "create_time", "start_time", "update_time",
     "end_time", '' AS "metadata_json" FROM "jobs" WHERE "id" = $1"#;
 row! {
     impl jobs::Model {
         row_id, id, job_type, status, counted_by, total_count, successful_count, failed_count, auto_complete, error_code, error_message,
-        revision, create_time, start_time, update_time, end_time, metadata_json,
+        revision, metadata_revision, create_time, start_time, update_time, end_time, metadata_json,
     }
 }
 const COUNT: &str = r#"UPDATE "jobs" SET "counted_by" = $1, "total_count" = $2, "successful_count" = $3,
@@ -59,9 +59,9 @@ pub async fn find(db: &Db<'_>, id: Uuid, metadata: Metadata) -> Result<Job> {
     rows::job(row.ok_or(Error::JobNotFound)?)
 }
 
-/// Refuses a job that takes no results of items. Errors: JobEnded, JobCountedOtherwise.
+/// Refuses a job that takes no results of items. Error: JobEnded.
 pub fn refuse_unless_open(job: &Job) -> Result<()> {
-    job.refuse_unless_open().map_err(rows::refused)
+    job.refuse_if_ended().map_err(rows::refused)
 }
 
 /// The same, locked until the end of the transaction, to be changed.
@@ -107,12 +107,15 @@ async fn save(tx: &Tx<'_>, before: &Job, mut job: Job, now_us: i64) -> Result<Jo
     }
     job.revision += 1;
     job.update_us = now_us;
-    if job.status == before.status {
+    let is_counted_only = job.status == before.status
+        && job.error == before.error
+        && job.metadata_revision == before.metadata_revision;
+    if is_counted_only {
         tx.run(COUNT, rows::count_values(&job).into()).await?;
         return Ok(job);
     }
     jobs::Entity::update_many()
-        .set(rows::moved(&job))
+        .set(rows::changed(before, &job))
         .filter(jobs::Column::RowId.eq(job.row_id))
         .exec(&**tx)
         .await?;

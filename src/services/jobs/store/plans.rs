@@ -7,7 +7,7 @@ use super::remove::{ended_by, first_of};
 use super::results::of_items;
 use super::stats::{oldest_in, sums};
 use super::{Filter, JobKey};
-use crate::services::jobs::domain::{NewResult, Status};
+use crate::services::jobs::domain::Status;
 use crate::storage::Storage;
 use crate::storage::plans::{explain, storage};
 
@@ -71,15 +71,8 @@ async fn results_are_found_by_their_indexes() {
     assert_runs_on(&failed, "job_results_that_failed", "failed");
     let first = plan(&storage, &first_of(1).build(DbBackend::Sqlite).sql).await;
     assert_runs_on(&first, "_autoindex_job_results_1", "first");
-    let item = NewResult {
-        item_key: "a".into(),
-        url: String::new(),
-        error: None,
-        processing_us: None,
-        data_json: String::new(),
-    };
     for count in [1, 4, 256] {
-        let items = vec![item.clone(); count];
+        let items = vec!["a"; count];
         let plan = plan(&storage, &of_items(1, &items).0).await;
         assert_runs_on(&plan, "job_results_by_item", "items");
         assert!(plan.contains("item_key=?"), "{plan}");

@@ -7,14 +7,14 @@ use uuid::Uuid;
 
 use super::{Metadata, lock, rows, save};
 use crate::error::Result;
-use crate::services::jobs::domain::{AddOutcome, CountedBy, Counts, Job, NewResult};
+use crate::services::jobs::domain::{AddOutcome, Counts, Job, NewResult};
 use crate::services::jobs::entity::results;
 use crate::storage::{Tx, chunks, places, row, rows_that_share};
 
 row! {
     /// A recorded result, as far as another one for its item needs to know it.
     struct Recorded {
-        item_key: String,
+        item_key: Option<String>,
         number: i64,
         error_code: Option<String>,
     }
@@ -24,7 +24,7 @@ row! {
 ///
 /// A result for an item that has one is a duplicate and changes nothing, unless that one is a failure and `replace_failed`
 /// says so. A batch of nothing but duplicates is answered though the job has ended: it is one that came again.
-/// Errors, each before anything is written: JobNotFound, JobEnded, JobCountedOtherwise, JobCountTooLarge.
+/// Errors, each before anything is written: JobNotFound, JobEnded, JobCountTooLarge.
 pub async fn add_results(
     tx: &Tx<'_>,
     id: Uuid,
@@ -33,7 +33,6 @@ pub async fn add_results(
     now_us: i64,
 ) -> Result<(Vec<AddOutcome>, Job)> {
     let before = lock(tx, id, Metadata::Left).await?;
-    before.refuse_unless_counted_by(CountedBy::Results).map_err(rows::refused)?;
     let recorded = recorded(tx, before.row_id, new).await?;
     let plan = plan(new, &recorded, replace_failed);
     if plan.added.is_empty() && plan.replaced.is_empty() {
@@ -42,7 +41,7 @@ pub async fn add_results(
     let mut job = before.clone();
     job.count_results(plan.change, now_us).map_err(rows::refused)?;
     // Results are numbered as they are counted.
-    let first_number = before.counts.processed() + 1;
+    let first_number = before.recorded().processed() + 1;
     insert(tx, before.row_id, first_number, &plan.added, now_us).await?;
     for (number, result) in plan.replaced {
         replace(tx, before.row_id, number, result, now_us).await?;
@@ -54,22 +53,23 @@ pub async fn add_results(
 /// The recorded results of the items of `new`.
 async fn recorded(tx: &Tx<'_>, job_row_id: i64, new: &[NewResult]) -> Result<HashMap<String, Recorded>> {
     let mut found = HashMap::new();
-    for chunk in chunks(new) {
+    let keys: Vec<&str> = new.iter().filter_map(|result| result.item_key.as_deref()).collect();
+    for chunk in chunks(&keys) {
         let (sql, values) = of_items(job_row_id, chunk);
         let rows = tx.rows::<Recorded>(&sql, values).await?;
-        found.extend(rows.into_iter().map(|row| (row.item_key.clone(), row)));
+        found.extend(rows.into_iter().filter_map(|row| Some((row.item_key.clone()?, row))));
     }
     Ok(found)
 }
 
 /// Written out like the insert below: building it with values would cost more than running it.
-pub(super) fn of_items(job_row_id: i64, items: &[NewResult]) -> (String, Vec<Value>) {
+pub(super) fn of_items(job_row_id: i64, items: &[&str]) -> (String, Vec<Value>) {
     let sql = format!(
         r#"SELECT "item_key", "number", "error_code" FROM "job_results" WHERE "job_row_id" = $1 AND "item_key" IN ({})"#,
         places(2, items.len())
     );
     let mut values: Vec<Value> = vec![job_row_id.into()];
-    values.extend(items.iter().map(|item| Value::from(item.item_key.as_str())));
+    values.extend(items.iter().map(|item| Value::from(*item)));
     (sql, values)
 }
 
@@ -87,8 +87,9 @@ fn plan<'n>(new: &'n [NewResult], recorded: &HashMap<String, Recorded>, replace_
     let mut seen = std::collections::HashSet::with_capacity(new.len());
     for result in new {
         // Of two for one item, the first counts.
-        let outcome = match recorded.get(&result.item_key) {
-            _ if !seen.insert(result.item_key.as_str()) => AddOutcome::Duplicate,
+        let key = result.item_key.as_deref();
+        let outcome = match key.and_then(|key| recorded.get(key)) {
+            _ if key.is_some_and(|key| !seen.insert(key)) => AddOutcome::Duplicate,
             None => {
                 plan.added.push(result);
                 plan.change = plan.change.plus(result.counts());
@@ -119,7 +120,7 @@ async fn insert(
         for (result, number) in chunk.iter().zip(&mut numbers) {
             values.extend([
                 number.into(),
-                result.item_key.as_str().into(),
+                result.item_key.as_deref().into(),
                 result.url.as_str().into(),
                 result.error.as_ref().map(|error| error.code.as_str()).into(),
                 result.error.as_ref().map(|error| error.message.as_str()).into(),

@@ -61,6 +61,7 @@ pub(super) fn job(row: jobs::Model) -> Result<Job> {
         error: failure(row.error_code, row.error_message),
         metadata_json: row.metadata_json,
         revision: row.revision,
+        metadata_revision: row.metadata_revision,
         create_us: row.create_time,
         start_us: row.start_time,
         update_us: row.update_time,
@@ -87,6 +88,7 @@ pub(super) fn inserted(job: &Job) -> jobs::ActiveModel {
         error_code: Set(job.error.as_ref().map(|error| error.code.clone())),
         error_message: Set(job.error.as_ref().map(|error| error.message.clone())),
         revision: Set(job.revision),
+        metadata_revision: Set(job.metadata_revision),
         create_time: Set(job.create_us),
         start_time: Set(job.start_us),
         update_time: Set(job.update_us),
@@ -95,14 +97,15 @@ pub(super) fn inserted(job: &Job) -> jobs::ActiveModel {
     }
 }
 
-/// What is to be written of a job that has another status.
-pub(super) fn moved(job: &Job) -> jobs::ActiveModel {
+/// The columns to write of a job that has another status or error, or other metadata.
+pub(super) fn changed(before: &Job, job: &Job) -> jobs::ActiveModel {
+    let has_metadata = job.metadata_revision != before.metadata_revision;
     jobs::ActiveModel {
         id: NotSet,
         job_type: NotSet,
         auto_complete: NotSet,
         create_time: NotSet,
-        metadata_json: NotSet,
+        metadata_json: if has_metadata { Set(job.metadata_json.clone()) } else { NotSet },
         ..inserted(job)
     }
 }
@@ -140,9 +143,6 @@ pub(super) fn refused(refusal: Refusal) -> Error {
     match refusal {
         Refusal::Transition(from, to) => Error::JobTransitionIllegal { from: from.name(), to: to.name() },
         Refusal::Ended(status) => Error::JobEnded { status: status.name() },
-        Refusal::CountedBy(CountedBy::Results) => Error::JobCountedOtherwise { by: "its results" },
-        Refusal::CountedBy(CountedBy::Reports) => Error::JobCountedOtherwise { by: "reported progress" },
-        Refusal::CountedBy(CountedBy::Nothing) => Error::internal("a job that nothing counts was refused"),
         Refusal::TotalBelow(processed) => Error::JobTotalTooSmall { processed },
         Refusal::TooMany => Error::JobCountTooLarge { count_max: COUNT_MAX },
     }

@@ -24,7 +24,7 @@ impl JobResults {
             message: ending.error.unwrap_or_default().to_owned(),
         };
         self.0.entry(job_id).or_default().push(NewResult {
-            item_key: row.job_item_key.clone().unwrap_or_else(|| row.id.to_string()),
+            item_key: Some(row.job_item_key.clone().unwrap_or_else(|| row.id.to_string())),
             url: String::new(),
             error: match state {
                 State::Failed => Some(failed("TASK_FAILED")),
@@ -60,13 +60,7 @@ pub(super) async fn refusal(db: &Db<'_>, job_id: Uuid) -> Result<Option<Error>> 
 }
 
 fn is_refusal(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::JobNotFound
-            | Error::JobEnded { .. }
-            | Error::JobCountedOtherwise { .. }
-            | Error::JobCountTooLarge { .. }
-    )
+    matches!(error, Error::JobNotFound | Error::JobEnded { .. } | Error::JobCountTooLarge { .. })
 }
 
 /// A job's results have JSON objects as their data; any other JSON becomes the member `result` of one.
