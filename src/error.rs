@@ -120,6 +120,14 @@ pub enum Error {
         /// What was asked.
         wanted: &'static str,
     },
+    /// A task's result is too large.
+    #[error("the result has {bytes} bytes, and queue.result_bytes_max is {bytes_max}")]
+    ResultTooLarge {
+        /// Bytes of the result.
+        bytes: u64,
+        /// The limit.
+        bytes_max: u64,
+    },
     /// The worker is not alive.
     #[error("the worker is unknown, has left, or was taken for dead")]
     WorkerLost,

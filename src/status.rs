@@ -153,6 +153,11 @@ fn describe(error: &Error) -> Description {
             R::IllegalTransition,
             &format!("{error}: read it again, then decide"),
         ),
+        Error::ResultTooLarge { .. } => tell(
+            Code::ResourceExhausted,
+            R::ResultTooLarge,
+            &format!("{error}: the task is still held; report a smaller result or a final failure"),
+        ),
         Error::WorkerLost => tell(
             Code::FailedPrecondition,
             R::WorkerLost,

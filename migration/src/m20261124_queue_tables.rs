@@ -19,6 +19,7 @@ enum QueueQueues {
     Name,
     IsPaused,
     IsLifo,
+    AgeingUs,
     RetriesMax,
     BackoffUs,
     BackoffUsMax,
@@ -198,6 +199,8 @@ fn queues(manager: &SchemaManager<'_>) -> TableCreateStatement {
         .col(text(manager, C::Name).unique_key().take())
         .col(flag(C::IsPaused))
         .col(flag(C::IsLifo))
+        // The wait that counts as much as a level of priority; zero: strict priority.
+        .col(number(C::AgeingUs))
         .col(number(C::RetriesMax))
         .col(number(C::BackoffUs))
         .col(number(C::BackoffUsMax))
@@ -275,9 +278,9 @@ fn tasks() -> TableCreateStatement {
         .col(number(C::Token))
         .col(number(C::FailureCount))
         .col(flag(C::IsCancelling))
-        // Claims take the lowest. FIFO: steady time at which it became claimable - (priority - 1) hours; LIFO: -(time + (priority - 1) hours).
+        // Steady time at which it becomes claimable.
         .col(number(C::OrderKey))
-        // None: it follows from order_key and priority.
+        // None: order_key.
         .col(maybe(C::CreateTime))
         // The run time asked for, or that of the last retry or snooze.
         .col(maybe(C::RunTime))

@@ -10,9 +10,7 @@ pub(crate) struct Migration;
 const STATE: &str = r#"CASE t."state" WHEN 0 THEN 'queued' WHEN 1 THEN 'scheduled' WHEN 2 THEN 'claimed'
     WHEN 3 THEN 'running' WHEN 4 THEN 'completed' WHEN 5 THEN 'failed' WHEN 6 THEN 'cancelled' WHEN 7 THEN 'blocked' END"#;
 
-/// A level of priority is an hour, in microseconds; see docs/queue.md.
-const CREATE_TIME: &str = r#"coalesce(t."create_time", CASE WHEN t."order_key" < 0
-    THEN -t."order_key" - (t."priority" - 1) * 3600000000 ELSE t."order_key" + (t."priority" - 1) * 3600000000 END)"#;
+const CREATE_TIME: &str = r#"coalesce(t."create_time", t."order_key")"#;
 
 /// A time column for people.
 fn iso(backend: DbBackend, column: &str) -> String {
@@ -35,7 +33,7 @@ fn views(backend: DbBackend) -> [String; 3] {
             t."worker_id", {created} AS "created", {claimed} AS "claimed", {expires} AS "lease_expires",
             t."is_cancelling" AS "cancel_requested", t."parameters"
             FROM "queue_tasks" t {names} LEFT JOIN "queue_workers" w ON w."id" = t."worker_id"
-            WHERE t."state" IN (2, 3)"#,
+            WHERE t."state" IN (0, 2, 3)"#,
             created = iso(CREATE_TIME),
             claimed = iso(r#"t."claim_time""#),
             expires = iso(r#"t."expire_time""#),

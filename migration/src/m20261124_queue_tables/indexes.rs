@@ -19,7 +19,12 @@ pub(super) fn of_tasks() -> [IndexCreateStatement; 6] {
     let index = |name: &str| Index::create().name(name).table(C::Table).take();
     let state = || Expr::col(C::State);
     [
-        index("queue_tasks_claimable").col(C::TypeId).col(C::OrderKey).and_where(state().eq(0)).take(),
+        index("queue_tasks_claimable")
+            .col(C::TypeId)
+            .col((C::Priority, IndexOrder::Desc))
+            .col(C::OrderKey)
+            .and_where(state().eq(0))
+            .take(),
         index("queue_tasks_scheduled")
             .col(C::RunTime)
             .and_where(state().eq(1))
@@ -40,6 +45,7 @@ pub(super) fn of_tasks() -> [IndexCreateStatement; 6] {
             .col(C::KeyId)
             .col(C::TypeId)
             .col(C::State)
+            .col((C::Priority, IndexOrder::Desc))
             .col(C::OrderKey)
             .and_where(Expr::col(C::KeyId).is_not_null())
             .take(),

@@ -4,11 +4,8 @@
 
 use uuid::Uuid;
 
+pub use super::order::Requested;
 pub use super::rules::{KeyLimits, Rules, RulesPatch};
-
-/// A level of priority counts as much as so much waiting. Never to be changed: the time a task was enqueued at is
-/// computed from its order key, here and in the views.
-pub const PRIORITY_STEP_US: i64 = 3_600_000_000;
 
 /// The priority of a task that names none.
 pub const PRIORITY_DEFAULT: i64 = 5;
@@ -86,22 +83,6 @@ impl State {
             Self::Cancelled => "CANCELLED",
             Self::Blocked => "BLOCKED",
         }
-    }
-}
-
-/// Where a task that becomes claimable at `ready_us` stands in line: claims take the lowest key.
-pub fn order_key(ready_us: i64, priority: i64, is_lifo: bool) -> i64 {
-    let boost_us = (priority - 1) * PRIORITY_STEP_US;
-    if is_lifo { -ready_us.saturating_add(boost_us) } else { ready_us.saturating_sub(boost_us) }
-}
-
-/// When a task with that order key became claimable.
-pub fn ready_us(order_key: i64, priority: i64) -> i64 {
-    let boost_us = (priority - 1) * PRIORITY_STEP_US;
-    if order_key < 0 {
-        order_key.saturating_neg().saturating_sub(boost_us)
-    } else {
-        order_key.saturating_add(boost_us)
     }
 }
 
@@ -326,6 +307,8 @@ pub struct Claiming {
     pub tasks_max: i64,
     /// How long to wait.
     pub wait_us: i64,
+    /// The order in which they are taken.
+    pub order: Requested,
     /// Who holds them.
     pub holder: Holder,
     /// Whether work begins at once.

@@ -15,6 +15,7 @@ pub mod queues {
         pub name: String,
         pub is_paused: bool,
         pub is_lifo: bool,
+        pub ageing_us: i64,
         pub retries_max: i64,
         pub backoff_us: i64,
         pub backoff_us_max: i64,

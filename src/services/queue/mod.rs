@@ -10,6 +10,7 @@ mod cron;
 mod domain;
 mod effects;
 mod entity;
+mod order;
 mod registry;
 mod rules;
 mod schedule;
@@ -73,6 +74,7 @@ impl QueueService {
             registry: Arc::default(),
             rules: domain::Rules {
                 is_lifo: false,
+                ageing_us: 0,
                 retries_max: count(queue.retries_max),
                 backoff_us: ms_to_us(queue.backoff_ms),
                 backoff_us_max: ms_to_us(queue.backoff_ms_max),
@@ -83,6 +85,7 @@ impl QueueService {
             },
             queues_max: count(queue.queues_max),
             types_max: count(queue.types_max),
+            result_bytes_max: queue.result_bytes_max,
         };
         let limits = store::Limits {
             rows_max: clockwork::ROWS_PER_STEP,

@@ -13,6 +13,8 @@ pub const ROOM_MAX: i64 = 1_000;
 pub struct Rules {
     /// Whether the newest goes first.
     pub is_lifo: bool,
+    /// The wait that counts as much as a level of priority; zero: the highest priority goes first, always.
+    pub ageing_us: i64,
     /// How often a failed attempt is retried.
     pub retries_max: i64,
     /// The delay before the first retry.
@@ -34,6 +36,7 @@ pub struct Rules {
 #[allow(missing_docs, reason = "the fields are those of Rules")]
 pub struct RulesPatch {
     pub is_lifo: Option<bool>,
+    pub ageing_us: Option<i64>,
     pub retries_max: Option<i64>,
     pub backoff_us: Option<i64>,
     pub backoff_us_max: Option<i64>,
@@ -48,6 +51,7 @@ impl Rules {
     pub fn patched(self, patch: &RulesPatch) -> Self {
         Self {
             is_lifo: patch.is_lifo.unwrap_or(self.is_lifo),
+            ageing_us: patch.ageing_us.unwrap_or(self.ageing_us),
             retries_max: patch.retries_max.unwrap_or(self.retries_max),
             backoff_us: patch.backoff_us.unwrap_or(self.backoff_us),
             backoff_us_max: patch.backoff_us_max.unwrap_or(self.backoff_us_max),
@@ -199,14 +203,15 @@ impl Hold {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const S: i64 = 1_000_000;
 
-    fn rules() -> Rules {
+    pub(in crate::services::queue) fn rules() -> Rules {
         Rules {
             is_lifo: false,
+            ageing_us: 0,
             retries_max: 3,
             backoff_us: S,
             backoff_us_max: 60 * S,

@@ -5,6 +5,7 @@ mod by_hand;
 pub(crate) mod calls;
 mod jobs;
 mod keys;
+mod large_results;
 mod leases;
 mod life;
 mod list;

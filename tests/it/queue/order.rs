@@ -1,8 +1,8 @@
-//! Which task goes first: priorities without starvation, FIFO and LIFO.
+//! The order of claims: strict priority, ageing, FIFO and LIFO, per queue and per claim.
 
 use pannier_proto::queue::v1 as pb;
 
-use super::calls::{claiming, failed, item, numbered, numbers, released};
+use super::calls::{claiming, failed, item, numbered, numbers, released, seconds};
 use crate::harness::{Pannier, pannier};
 
 fn urgent(priority: i32, number: i64) -> pb::EnqueueItem {
@@ -38,19 +38,48 @@ async fn priorities_hold_across_types() {
 }
 
 #[tokio::test]
-async fn a_level_of_priority_is_worth_an_hour_of_waiting() {
+async fn without_ageing_the_highest_priority_goes_first_however_long_others_have_waited() {
     let pannier = pannier().await;
+    pannier.enqueue(urgent(1, 1)).await;
+    pannier.advance_s(365 * 24 * 3_600);
+    pannier.enqueue(urgent(2, 2)).await;
+    pannier.advance_s(3_600);
+    pannier.enqueue(urgent(10, 3)).await;
+    let stats = &pannier.queue_stats().await[0];
+    let waits: Vec<_> = stats
+        .priority_waits
+        .iter()
+        .map(|wait| (wait.priority, wait.oldest_wait.unwrap().seconds / 3_600))
+        .collect();
+    assert_eq!(waits, [(10, 0), (2, 1), (1, 365 * 24 + 1)], "the oldest wait of each priority");
+    assert_eq!(stats.next_task_wait.unwrap().seconds, 0);
+    assert_eq!(numbers(&pannier.claim(&[], 10).await), [3, 2, 1]);
+}
+
+async fn let_age(pannier: &Pannier, seconds_each: i64) {
+    let queue = pb::Queue { ageing: Some(seconds(seconds_each)), ..Default::default() };
+    let queue = pannier.update_queue(queue, &["ageing"]).await;
+    assert_eq!(queue.ageing, Some(seconds(seconds_each)));
+}
+
+#[tokio::test]
+async fn with_ageing_a_level_of_priority_is_worth_so_much_waiting() {
+    let pannier = pannier().await;
+    let_age(&pannier, 3_600).await;
     pannier.enqueue(urgent(1, 1)).await;
     pannier.advance_s(9 * 3_600 - 1);
     pannier.enqueue(urgent(10, 2)).await;
     pannier.advance_s(2);
     pannier.enqueue(urgent(10, 3)).await;
+    let head = pannier.queue_stats().await[0].next_task_wait.unwrap();
+    assert_eq!(head.seconds, 2, "the task that is claimed next");
     assert_eq!(numbers(&pannier.claim(&[], 10).await), [2, 1, 3]);
 }
 
 #[tokio::test]
-async fn under_a_flood_of_urgent_tasks_the_least_urgent_is_claimed_in_time() {
+async fn with_ageing_the_least_urgent_is_claimed_in_time_under_a_flood_of_urgent_tasks() {
     let pannier = pannier().await;
+    let_age(&pannier, 3_600).await;
     pannier.enqueue(urgent(1, 0)).await;
     // Every ten minutes two urgent tasks come and one is claimed: there is always an urgent one in line.
     let mut rounds = 0;
@@ -70,6 +99,68 @@ async fn under_a_flood_of_urgent_tasks_the_least_urgent_is_claimed_in_time() {
 }
 
 #[tokio::test]
+async fn a_claim_may_choose_its_order() {
+    use pb::ClaimOrder::{Fifo, Lifo, Priority, QueueDefault, Unspecified};
+    let priorities = [5, 1, 10, 5, 10, 1];
+    let cases = [
+        (Unspecified, false, [2, 4, 0, 3, 1, 5]),
+        (QueueDefault, true, [4, 2, 3, 0, 5, 1]),
+        (Priority, false, [2, 4, 0, 3, 1, 5]),
+        (Fifo, true, [0, 1, 2, 3, 4, 5]),
+        (Lifo, false, [5, 4, 3, 2, 1, 0]),
+    ];
+    for kinds in [&["a"][..], &["a", "b"]] {
+        for (order, is_lifo, expected) in cases {
+            for count in [1, 2, 6] {
+                let pannier = pannier().await;
+                if is_lifo {
+                    make_lifo(&pannier).await;
+                }
+                for (number, priority) in (0..).zip(priorities) {
+                    let kind = kinds[number as usize % kinds.len()].into();
+                    pannier.enqueue(pb::EnqueueItem { r#type: kind, ..urgent(priority, number) }).await;
+                }
+                let mut taken = Vec::new();
+                while taken.len() < 6 {
+                    let claim = pb::Claiming { order: order.into(), ..claiming(&[], count) };
+                    taken.extend(numbers(&pannier.try_claim(claim).await.unwrap()));
+                }
+                assert_eq!(taken, expected, "{order:?} {kinds:?} {count}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn blocked_tasks_come_back_in_the_order_of_their_queue() {
+    for (is_lifo, ageing_s, expected) in
+        [(false, 0, [1, 3, 0, 2]), (true, 0, [3, 1, 2, 0]), (false, 60, [0, 1, 2, 3])]
+    {
+        let pannier = pannier().await;
+        if is_lifo {
+            make_lifo(&pannier).await;
+        }
+        let_age(&pannier, ageing_s).await;
+        let limits = Some(pb::KeyLimits { held_max: 1, ..Default::default() });
+        pannier.update_queue(pb::Queue { key_limits: limits, ..Default::default() }, &["key_limits"]).await;
+        let keyed = |priority, number| pb::EnqueueItem { limit_key: "k".into(), ..urgent(priority, number) };
+        pannier.enqueue(keyed(5, 9)).await;
+        let mut held = pannier.claim_one().await;
+        for (number, priority) in (0..).zip([4, 5, 4, 5]) {
+            pannier.enqueue(keyed(priority, number)).await;
+            pannier.advance_s(100);
+        }
+        let mut taken = Vec::new();
+        while taken.len() < 4 {
+            pannier.try_complete(&held).await.unwrap();
+            held = pannier.claim_one().await;
+            taken.extend(numbers(std::slice::from_ref(&held)));
+        }
+        assert_eq!(taken, expected, "is_lifo {is_lifo} ageing {ageing_s}");
+    }
+}
+
+#[tokio::test]
 async fn in_a_lifo_queue_the_newest_goes_first_and_priority_still_counts() {
     let pannier = pannier().await;
     make_lifo(&pannier).await;
@@ -79,12 +170,12 @@ async fn in_a_lifo_queue_the_newest_goes_first_and_priority_still_counts() {
 }
 
 #[tokio::test]
-async fn a_change_of_order_holds_for_what_comes_after_it() {
+async fn a_change_of_order_holds_for_all_that_is_queued() {
     let pannier = pannier().await;
     pannier.enqueue_all(vec![urgent(5, 0), urgent(5, 1)]).await;
     make_lifo(&pannier).await;
     pannier.enqueue_all(vec![urgent(5, 2), urgent(5, 3)]).await;
-    assert_eq!(numbers(&pannier.claim(&[], 10).await), [3, 2, 0, 1]);
+    assert_eq!(numbers(&pannier.claim(&[], 10).await), [3, 2, 1, 0]);
 }
 
 #[tokio::test]

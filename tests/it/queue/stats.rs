@@ -159,9 +159,11 @@ async fn the_views_tell_a_person_what_goes_on() {
     pannier.advance_s(10);
     pannier.beat(worker).await;
     pannier.claim_for(worker).await.unwrap();
-    let columns = "queue, type, state, CAST(priority AS text), worker, created, claimed";
-    let active = pannier.rows_as_text(&format!("SELECT {columns} FROM v_active_tasks")).await;
-    let expected = [
+    let columns =
+        "queue, type, state, CAST(priority AS text), coalesce(worker, ''), created, coalesce(claimed, '')";
+    let active = format!("SELECT {columns} FROM v_active_tasks ORDER BY state");
+    let active = pannier.rows_as_text(&active).await;
+    let claimed = [
         "default",
         "scrape",
         "claimed",
@@ -170,7 +172,8 @@ async fn the_views_tell_a_person_what_goes_on() {
         "2026-01-01T00:00:00.000Z",
         "2026-01-01T00:00:10.000Z",
     ];
-    assert_eq!(active, [expected]);
+    let queued = ["default", "scrape", "queued", "5", "", "2026-01-01T00:00:00.000Z", ""];
+    assert_eq!(active, [claimed, queued]);
     let columns = "name, status, registered, last_beat, CAST(tasks_held AS text)";
     let workers = pannier.rows_as_text(&format!("SELECT {columns} FROM v_worker_status")).await;
     let expected = ["host-1", "alive", "2026-01-01T00:00:00.000Z", "2026-01-01T00:00:10.000Z", "1"];

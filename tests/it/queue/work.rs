@@ -14,13 +14,13 @@ use super::calls::{completed, failed, item, numbered, numbers, outcome, settled}
 use crate::harness::{Pannier, assert_status, pannier, pannier_with, violated_fields};
 
 /// A worker's end of a stream.
-struct Stream {
+pub(super) struct Stream {
     requests: mpsc::UnboundedSender<pb::WorkRequest>,
     answers: Streaming<pb::WorkResponse>,
     worker_id: i64,
 }
 
-fn open(worker_name: &str) -> pb::WorkOpen {
+pub(super) fn open(worker_name: &str) -> pb::WorkOpen {
     pb::WorkOpen { worker_name: worker_name.into(), ..Default::default() }
 }
 
@@ -37,21 +37,21 @@ async fn stream_by(mut queue: QueueServiceClient<Channel>, first: pb::WorkReques
     Ok(Stream { requests, answers, worker_id: opened.worker_id })
 }
 
-async fn stream(pannier: &Pannier, open: pb::WorkOpen, credit: i32) -> Stream {
+pub(super) async fn stream(pannier: &Pannier, open: pb::WorkOpen, credit: i32) -> Stream {
     let first = pb::WorkRequest { open: Some(open), credit, ..Default::default() };
     try_stream(pannier, first).await.unwrap()
 }
 
 impl Stream {
-    fn say(&self, credit: i32, outcomes: Vec<pb::Outcome>) {
+    pub(super) fn say(&self, credit: i32, outcomes: Vec<pb::Outcome>) {
         self.requests.send(pb::WorkRequest { open: None, credit, outcomes }).unwrap();
     }
 
-    async fn hear(&mut self) -> pb::WorkResponse {
+    pub(super) async fn hear(&mut self) -> pb::WorkResponse {
         self.answers.message().await.unwrap().expect("an answer")
     }
 
-    async fn tasks(&mut self) -> Vec<pb::Task> {
+    pub(super) async fn tasks(&mut self) -> Vec<pb::Task> {
         let answer = self.hear().await;
         assert!(answer.results.is_empty());
         answer.tasks

@@ -11,7 +11,6 @@ use pannier_proto::cache::v1::cache_service_server::{CacheService as Rpc, CacheS
 use tonic::Request;
 
 use super::{Cache, CacheService};
-use crate::error::Result;
 use crate::status::{Reply, reply};
 
 /// The service's full name.

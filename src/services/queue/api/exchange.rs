@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 
 use super::super::convert::{self, Parser};
 use super::super::domain::{Claiming, Outcome, State, What};
+use super::super::order::Order;
 use super::super::{Core, store};
 use crate::clock;
 use crate::deadline;
@@ -224,6 +225,7 @@ impl Attempt {
                 type_ids.extend(names.type_id(tx, queue.id, name).await?);
             }
         }
+        let order = queue.as_ref().map_or(Order::OF_INDEX, |queue| Order::of(&queue.rules, claiming.order));
         let is_unknown = type_ids.is_empty() && !claiming.types.is_empty();
         let queue_id = queue.filter(|_| !is_unknown).map(|queue| queue.id);
         let settings = &self.core.settings.queue;
@@ -231,6 +233,7 @@ impl Attempt {
             // No queue has this id: nothing is found, and a worker that is not alive is told so.
             queue_id: queue_id.unwrap_or(-1),
             type_ids,
+            order,
             tasks_max: claiming.tasks_max,
             bytes_max: i64::try_from(settings.response_bytes_max).unwrap_or(i64::MAX),
             holder: claiming.holder,

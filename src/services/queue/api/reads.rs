@@ -7,6 +7,7 @@ use pannier_proto::queue::v1 as pb;
 use super::super::convert::{self, Parser};
 use super::super::domain::State;
 use super::super::effects::Tally;
+use super::super::order::{Order, Requested};
 use super::super::store::{self, Filter, Place, TypeNumbers};
 use super::super::{Core, MINUTE_US};
 use crate::error::{Error, Result};
@@ -55,7 +56,8 @@ impl Core {
                 Box::pin(core.page(db, queue, types, filter))
             })
             .await?;
-        let next_page_token = next.map(|place| query.token(&format!("{}:{}", place.key, place.id)));
+        let next_page_token =
+            next.map(|place| query.token(&format!("{}:{}:{}", place.level, place.key, place.id)));
         Ok(pb::ListResponse { tasks, next_page_token: next_page_token.unwrap_or_default() })
     }
 
@@ -139,10 +141,11 @@ impl Core {
         span: Span,
     ) -> Result<Vec<pb::TypeStats>> {
         let queue = self.names.queue_to_keep(db, queue).await?.ok_or(Error::QueueNotFound)?;
+        let order = Order::of(&queue.rules, Requested::QueueDefault);
         let mut found = Vec::new();
         for (type_id, name, is_paused) in store::types_of(db, queue.id).await? {
             if types.is_empty() || types.contains(&name) {
-                let mut numbers = store::numbers(db, type_id, span.first, span.end).await?;
+                let mut numbers = store::numbers(db, type_id, order, span.first, span.end).await?;
                 numbers.tally.add(&self.tallies.of(type_id, span.first, span.end));
                 found.push(self.type_stat(name, is_paused, &numbers, span));
             }
@@ -166,6 +169,14 @@ impl Core {
                 .map(|(state, count)| pb::StateCount { state: convert::state(state).into(), count })
                 .collect(),
             next_task_wait: numbers.head_us.map(since),
+            priority_waits: numbers
+                .oldest
+                .iter()
+                .map(|(priority, us)| pb::PriorityWait {
+                    priority: i32::try_from(*priority).unwrap_or(i32::MAX),
+                    oldest_wait: Some(since(*us)),
+                })
+                .collect(),
             oldest_claim_age: numbers.oldest_claim_us.map(since),
             next_run_time: numbers.next_run_us.map(convert::timestamp),
             enqueued_per_minute: each(tally.enqueued),
@@ -187,7 +198,9 @@ struct Span {
 }
 
 fn place(key: &str) -> Result<Place> {
-    let (key, id) = key.split_once(':').ok_or(Error::PageTokenInvalid)?;
-    let number = |text: &str| text.parse().map_err(|_| Error::PageTokenInvalid);
-    Ok(Place { key: number(key)?, id: number(id)? })
+    let numbers: Vec<i64> = key.split(':').filter_map(|number| number.parse().ok()).collect();
+    match numbers[..] {
+        [level, key, id] => Ok(Place { level, key, id }),
+        _ => Err(Error::PageTokenInvalid),
+    }
 }

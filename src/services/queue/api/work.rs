@@ -81,6 +81,7 @@ impl Core {
             types: parser.types("open.types", open.types),
             tasks_max: 0,
             wait_us: 0,
+            order: parser.claim_order("open.order", open.order),
             holder: Holder::Worker(open.worker_id),
             is_start: open.start,
         };

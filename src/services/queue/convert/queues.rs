@@ -9,8 +9,9 @@ use crate::clock::ms_to_us;
 use crate::settings::{BACKOFF_MS_MAX, RETRIES_MAX, TIME_MS_MAX};
 
 /// What an update may write, in the order of the message.
-const FIELDS: [&str; 8] = [
+const FIELDS: [&str; 9] = [
     "order",
+    "ageing",
     "max_retries",
     "backoff",
     "backoff_max",
@@ -38,13 +39,23 @@ impl Parser<'_> {
                 }
             }
         }
-        let [order, max_retries, backoff, backoff_max, timeout, retention, failed_retention, key_limits] =
-            asked;
+        let [
+            order,
+            ageing,
+            max_retries,
+            backoff,
+            backoff_max,
+            timeout,
+            retention,
+            failed_retention,
+            key_limits,
+        ] = asked;
         let mut us = |is_asked: bool, name: &str, value: &Option<prost_types::Duration>, max_ms: u64| {
             let value = value.unwrap_or_default();
             is_asked.then(|| self.duration_us(&format!("queue.{name}"), &value, 0, ms_to_us(max_ms)))
         };
         let patch = RulesPatch {
+            ageing_us: us(ageing, "ageing", &queue.ageing, BACKOFF_MS_MAX),
             backoff_us: us(backoff, "backoff", &queue.backoff, BACKOFF_MS_MAX),
             backoff_us_max: us(backoff_max, "backoff_max", &queue.backoff_max, BACKOFF_MS_MAX),
             timeout_us: None,
@@ -125,6 +136,7 @@ pub(in super::super) fn queue(queue: &Queue) -> pb::Queue {
     pb::Queue {
         name: queue.name.clone(),
         order: if rules.is_lifo { pb::Order::Lifo } else { pb::Order::Fifo }.into(),
+        ageing: Some(duration(rules.ageing_us)),
         max_retries: small(rules.retries_max),
         backoff: Some(duration(rules.backoff_us)),
         backoff_max: Some(duration(rules.backoff_us_max)),

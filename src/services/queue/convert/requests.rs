@@ -5,8 +5,8 @@ use pannier_proto::queue::v1::TaskState as PbState;
 use prost_types::Duration;
 
 use super::super::domain::{
-    Claiming, Holder, JobItem, NewTask, Outcome, PRIORITY_DEFAULT, PRIORITY_MAX, QUEUE_DEFAULT, State,
-    Unique, What, When,
+    Claiming, Holder, JobItem, NewTask, Outcome, PRIORITY_DEFAULT, PRIORITY_MAX, QUEUE_DEFAULT, Requested,
+    State, Unique, What, When,
 };
 use super::Parser;
 use crate::clock::ms_to_us;
@@ -244,11 +244,26 @@ impl Parser<'_> {
             types: self.types("claiming.types", claiming.types),
             tasks_max,
             wait_us: wait_us.unwrap_or(0),
+            order: self.claim_order("claiming.order", claiming.order),
             holder: match claiming.worker_id {
                 0 => Holder::Lease(lease_us.unwrap_or_else(|| ms_to_us(settings.lease_ms))),
                 worker_id => Holder::Worker(worker_id),
             },
             is_start: claiming.start,
+        }
+    }
+
+    /// The order of claims.
+    pub(in super::super) fn claim_order(&mut self, field: &str, order: i32) -> Requested {
+        match pb::ClaimOrder::try_from(order) {
+            Ok(pb::ClaimOrder::Unspecified | pb::ClaimOrder::QueueDefault) => Requested::QueueDefault,
+            Ok(pb::ClaimOrder::Priority) => Requested::Priority,
+            Ok(pb::ClaimOrder::Fifo) => Requested::Fifo,
+            Ok(pb::ClaimOrder::Lifo) => Requested::Lifo,
+            Err(_) => {
+                self.violations.add(field, format!("ClaimOrder: unknown value {order}"));
+                Requested::QueueDefault
+            }
         }
     }
 
@@ -281,6 +296,12 @@ impl Parser<'_> {
                 let most = ms_to_us(settings.lease_ms_max);
                 let lease_us = self.optional_us(&|| at("extend.lease"), extend.lease.as_ref(), 1, most);
                 What::Extend(lease_us.unwrap_or_else(|| ms_to_us(settings.lease_ms)))
+            }
+            // A result that is too large is refused with RESULT_TOO_LARGE once its task is known to be held.
+            Some(PbWhat::Complete(complete))
+                if complete.result_json.len() as u64 > settings.result_bytes_max =>
+            {
+                What::Complete(Some(complete.result_json))
             }
             Some(PbWhat::Complete(complete)) => What::Complete(self.optional_json(
                 &|| at("complete.result_json"),

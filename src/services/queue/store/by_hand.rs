@@ -3,7 +3,7 @@
 use super::ends::{Ending, Step};
 use super::rows::{self, Current};
 use crate::error::{Error, Result};
-use crate::services::queue::domain::{EventKind, State, order_key};
+use crate::services::queue::domain::{EventKind, State};
 use crate::services::queue::rules::Next;
 use crate::storage::row;
 
@@ -113,7 +113,6 @@ async fn renew(step: &mut Step<'_>, row: &mut Current, ready_us: i64) -> Result<
             error: Option<String>,
         }
     }
-    let named = step.names.of_task(step.tx, row.type_id).await?;
     let from = row.state()?;
     if from.is_finished()
         && let Some(end) = step.tx.row::<Finished>(FINISHED, vec![row.id.into()]).await?
@@ -132,7 +131,7 @@ async fn renew(step: &mut Step<'_>, row: &mut Current, ready_us: i64) -> Result<
         step.tx.run(LOG, values).await?;
     }
     let create_us = row.create_us();
-    row.order_key = order_key(ready_us, row.priority, named.queue.rules.is_lifo);
+    row.order_key = ready_us;
     let values = vec![row.order_key.into(), Some(create_us).into(), row.id.into()];
     step.tx.run(RENEW, values).await?;
     (row.create_time, row.claim_time, row.worker_id) = (Some(create_us), None, None);

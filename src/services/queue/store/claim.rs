@@ -1,4 +1,4 @@
-//! Claiming: the lowest order keys of the types asked for.
+//! Claiming: the first tasks, in the order of the claim, of the requested types.
 //!
 //! For one type and tasks without limit keys this is two statements: one that finds and one that takes.
 
@@ -9,25 +9,20 @@ use uuid::Uuid;
 
 use super::ends::Step;
 use super::keys::{self, KeyRow};
+use super::lanes::{self, Lane};
 use super::{rows, sql};
 use crate::error::{Error, Result};
-use crate::services::queue::domain::{Holder, KeyLimits, State, Task, ready_us};
+use crate::services::queue::domain::{Holder, KeyLimits, State, Task};
+use crate::services::queue::order::Order;
 use crate::storage::row;
 
 /// What the claim reads of a task. The type is given by a subquery, so that nothing of a paused one is found; the same for a
 /// worker that is not alive.
-pub(super) const LINE: &str = r#"SELECT "id", "type_id", "priority", "token", "failure_count", "order_key", "create_time", "run_time",
+const LINE: &str = r#"SELECT "id", "type_id", "priority", "token", "failure_count", "order_key", "create_time", "run_time",
     "retries_max", "timeout_us", "key_id", "schedule_id", "job_id", "job_item_key", "error", "parameters" FROM "queue_tasks"
     WHERE "state" = 0 AND "type_id" = (SELECT y."id" FROM "queue_types" y WHERE y."id" = $1 AND y."paused" = 0)
     AND ($2 = 0 OR EXISTS (SELECT 1 FROM "queue_workers" w WHERE w."id" = $2 AND w."end_time" IS NULL))
-    ORDER BY "order_key", "id" LIMIT $3"#;
-/// The first of each type, to know which types to look at.
-pub(super) const HEADS: &str = r#"SELECT y."id" AS "type_id", (SELECT min(t."order_key") FROM "queue_tasks" t
-    WHERE t."state" = 0 AND t."type_id" = y."id") AS "head"
-    FROM "queue_types" y WHERE y."queue_id" = $1 AND y."paused" = 0"#;
-/// The first keys of a type, to know how many to take of it.
-pub(super) const KEYS: &str = r#"SELECT "order_key" AS "number" FROM "queue_tasks" WHERE "state" = 0 AND "type_id" = $1
-    ORDER BY "order_key" LIMIT $2"#;
+    "#;
 const WORKER: &str = r#"SELECT "id" AS "number" FROM "queue_workers" WHERE "id" = $1 AND "end_time" IS NULL"#;
 const KEY_NAME: &str = r#"SELECT "name" FROM "queue_keys" WHERE "id" = $1"#;
 const SCHEDULE_NAME: &str = r#"SELECT "name" FROM "queue_schedules" WHERE "id" = $1"#;
@@ -41,6 +36,9 @@ static TAKE: sql::Listed = sql::Listed::new(|| {
 /// Tasks that one claim may take out of the line because their key has no room; it is gone on with in the next.
 const BLOCKED_MAX: usize = 1_000;
 
+/// Further lanes that a claim looks at when it has found nothing in those of its plan.
+const OTHER_LANES_MAX: usize = 16;
+
 /// Tasks that are looked at at once: so many of the largest parameters are in memory.
 const ROUND_MAX: i64 = 128;
 
@@ -51,6 +49,8 @@ pub struct Claim {
     pub queue_id: i64,
     /// The types; none: all of the queue.
     pub type_ids: Vec<i64>,
+    /// The order in which they are taken.
+    pub order: Order,
     /// At most so many.
     pub tasks_max: i64,
     /// At most so many bytes of parameters, but for the first task.
@@ -106,8 +106,15 @@ pub async fn claim(step: &mut Step<'_>, claim: &Claim) -> Result<Claimed> {
     let (mut left, mut bytes_left, mut blocked_left) = (claim.tasks_max, claim.bytes_max, BLOCKED_MAX);
     while left > 0 {
         let mut round = Round { bytes_left, is_first: claimed.tasks.is_empty(), ..Round::default() };
-        for (type_id, count) in plan(step, claim, left.min(ROUND_MAX)).await? {
-            round.look(step, claim, type_id, count, &mut keys).await?;
+        let plan = lanes::plan(step.tx, claim, left.min(ROUND_MAX)).await?;
+        for (lane, count) in plan.iter().filter(|(_, count)| *count > 0) {
+            round.look(step, claim, *lane, *count, &mut keys).await?;
+        }
+        // Other claims may hold the locks of all of those.
+        for (lane, _) in plan.iter().filter(|(_, count)| *count == 0).take(OTHER_LANES_MAX) {
+            if round.is_empty() {
+                round.look(step, claim, *lane, left.min(ROUND_MAX), &mut keys).await?;
+            }
         }
         for (type_id, task_ids) in &round.blocked {
             keys::block(step, *type_id, task_ids).await?;
@@ -152,15 +159,19 @@ struct Round {
 }
 
 impl Round {
+    fn is_empty(&self) -> bool {
+        self.taken.is_empty() && self.blocked.is_empty() && !self.has_left && !self.is_full
+    }
+
     async fn look(
         &mut self,
         step: &mut Step<'_>,
         claim: &Claim,
-        type_id: i64,
+        lane: Lane,
         count: i64,
         keys: &mut Keys,
     ) -> Result<()> {
-        let line = line(step, claim, type_id, count).await?;
+        let line = line(step, claim, lane, count).await?;
         keys.lock(step, &line).await?;
         for found in line {
             let bytes = found.parameters.as_ref().map_or(0, String::len);
@@ -174,7 +185,7 @@ impl Round {
                     self.bytes_left = self.bytes_left.saturating_sub(bytes);
                     self.taken.push(found);
                 }
-                Admission::Blocked => self.blocked.entry(type_id).or_default().push(found.id),
+                Admission::Blocked => self.blocked.entry(lane.type_id).or_default().push(found.id),
                 Admission::Left => self.has_left = true,
             }
         }
@@ -182,46 +193,16 @@ impl Round {
     }
 }
 
-/// How many to take of which type.
-async fn plan(step: &Step<'_>, claim: &Claim, count: i64) -> Result<Vec<(i64, i64)>> {
-    row! {
-        struct Head {
-            type_id: i64,
-            head: Option<i64>,
-        }
-    }
-    if let [only] = claim.type_ids[..] {
-        return Ok(vec![(only, count)]);
-    }
-    let heads = step.tx.rows::<Head>(HEADS, vec![claim.queue_id.into()]).await?;
-    let is_wanted = |type_id| claim.type_ids.is_empty() || claim.type_ids.contains(&type_id);
-    let mut heads: Vec<(i64, i64)> = heads
-        .into_iter()
-        .filter(|head| is_wanted(head.type_id))
-        .filter_map(|head| Some((head.head?, head.type_id)))
-        .collect();
-    heads.sort_unstable();
-    if heads.len() <= 1 || count == 1 {
-        return Ok(heads.first().map(|(_, type_id)| (*type_id, count)).into_iter().collect());
-    }
-    let mut all = Vec::new();
-    for (_, type_id) in &heads {
-        let keys = step.tx.rows::<sql::Number>(KEYS, vec![(*type_id).into(), count.into()]).await?;
-        all.extend(keys.into_iter().filter_map(|row| Some((row.number?, *type_id))));
-    }
-    all.sort_unstable();
-    all.truncate(usize::try_from(count).unwrap_or(usize::MAX));
-    Ok(heads
-        .into_iter()
-        .map(|(_, type_id)| (type_id, all.iter().filter(|(_, of)| *of == type_id).count()))
-        .filter(|(_, count)| *count > 0)
-        .map(|(type_id, count)| (type_id, i64::try_from(count).unwrap_or(i64::MAX)))
-        .collect())
+async fn line(step: &Step<'_>, claim: &Claim, lane: Lane, count: i64) -> Result<Vec<Candidate>> {
+    let mut values: Vec<Value> = vec![lane.type_id.into(), worker_id(claim.holder).into(), count.into()];
+    values.extend(lane.priority.map(Value::from));
+    let text = line_of(lane, claim.order);
+    step.tx.rows::<Candidate>(&step.tx.competing(&text), values).await
 }
 
-async fn line(step: &Step<'_>, claim: &Claim, type_id: i64, count: i64) -> Result<Vec<Candidate>> {
-    let values = vec![type_id.into(), worker_id(claim.holder).into(), count.into()];
-    step.tx.rows::<Candidate>(&step.tx.competing(LINE), values).await
+/// The SELECT of the first tasks of a lane.
+pub(super) fn line_of(lane: Lane, order: Order) -> String {
+    format!("{LINE}{}", lanes::ordered(lane, order))
 }
 
 fn worker_id(holder: Holder) -> i64 {
@@ -248,7 +229,7 @@ async fn take(
     mut taken: Vec<Candidate>,
     keys: &mut Keys,
 ) -> Result<Vec<Task>> {
-    taken.sort_unstable_by_key(|found| (found.order_key, found.id));
+    taken.sort_unstable_by_key(|found| (claim.order.rank(found.priority, found.order_key), found.id));
     let mut tasks = Vec::with_capacity(taken.len());
     let mut by_expiry: Vec<(Option<i64>, Vec<i64>)> = Vec::new();
     for found in taken {
@@ -269,7 +250,7 @@ async fn take(
             Some((_, task_ids)) => task_ids.push(found.id),
             None => by_expiry.push((expire_us, vec![found.id])),
         }
-        let waited_us = (step.now.us - ready_us(found.order_key, found.priority)).max(0);
+        let waited_us = (step.now.us - found.order_key).max(0);
         step.effects.moved(found.type_id, Some(State::Queued), Some(claim.state));
         let tally = step.effects.tally(found.type_id);
         (tally.claimed, tally.wait_us) = (tally.claimed + 1, tally.wait_us.saturating_add(waited_us));
@@ -313,7 +294,7 @@ async fn task(
         state: claim.state,
         priority: found.priority,
         parameters: found.parameters,
-        create_us: found.create_time.unwrap_or_else(|| ready_us(found.order_key, found.priority)),
+        create_us: found.create_time.unwrap_or(found.order_key),
         run_us: found.run_time,
         token: found.token + 1,
         failure_count: found.failure_count,

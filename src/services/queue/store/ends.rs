@@ -10,7 +10,7 @@ use super::names::{Named, Names};
 use super::rows::Current;
 use super::{Now, keys};
 use crate::error::Result;
-use crate::services::queue::domain::{EventKind, KeyLimits, State, order_key};
+use crate::services::queue::domain::{EventKind, KeyLimits, State};
 use crate::services::queue::effects::Effects;
 use crate::services::queue::rules::{Hold, Next};
 use crate::storage::Tx;
@@ -209,7 +209,7 @@ impl<'t> Step<'t> {
         if let Some(delay_us) = delay_us {
             let due_us = self.now.us.saturating_add(delay_us);
             row.create_time = Some(row.create_us());
-            row.order_key = order_key(due_us, row.priority, named.queue.rules.is_lifo);
+            row.order_key = due_us;
             row.run_time = run_us;
             row.expire_time = Some(due_us);
             self.effects.due_at(due_us);

@@ -6,9 +6,10 @@ use sea_orm::Value;
 
 use super::ends::Step;
 use super::keys::{self, KeyRow};
-use super::{job_results, sql};
+use super::{job_results, lanes, sql};
 use crate::error::{Error, Result};
-use crate::services::queue::domain::{Enqueued, KeyLimits, NewTask, Queue, State, Unique, When, order_key};
+use crate::services::queue::domain::{Enqueued, KeyLimits, NewTask, Queue, State, Unique, When};
+use crate::services::queue::order::{Order, Rank, Requested};
 use crate::storage::row;
 
 const INSERT: &str = r#"INSERT INTO "queue_tasks" ("type_id", "state", "priority", "token", "failure_count", "is_cancelling",
@@ -21,13 +22,12 @@ const INSERT_UNIQUE: &str = r#"INSERT INTO "queue_uniques" ("task_id", "create_t
     VALUES ($1, $2, $3, $4)"#;
 const UPDATE_UNIQUE: &str = r#"UPDATE "queue_uniques" SET "task_id" = $1, "create_time" = $2
     WHERE "queue_id" = $3 AND "key" = $4"#;
-pub(super) const WORST: &str = r#"SELECT max("order_key") AS "number" FROM "queue_tasks" WHERE "key_id" = $1
-    AND "type_id" = $2 AND "state" = 0"#;
 
 /// Keys of the tasks that are added.
 struct Keys {
     by_name: BTreeMap<String, Result<KeyUse, ()>>,
     keys_max: i64,
+    order: Order,
 }
 
 struct KeyUse {
@@ -39,8 +39,8 @@ struct KeyUse {
 /// What is queued of a key and type.
 struct Line {
     count: i64,
-    /// The order key of the last in line.
-    worst: i64,
+    /// The rank of the last in line, if there is one.
+    last: Option<Rank>,
 }
 
 /// Adds tasks to a queue in their order, each with a result of its own. The first comes at `first_us`, the others a microsecond
@@ -95,9 +95,9 @@ async fn add(
         return Ok(Enqueued { task_id: former.task_id, is_duplicate: true, state });
     }
     let type_id = step.names.ensure_type(step.tx, queue, &task.type_name).await?;
-    let mut row = place(step, queue, task, create_us);
+    let mut row = place(step, task, create_us);
     let key_id = match &task.limit_key {
-        Some(name) => Some(keys.admit(step, name, type_id, &mut row).await?),
+        Some(name) => Some(keys.admit(step, name, (type_id, task.priority), &mut row).await?),
         None => None,
     };
     let values: Vec<Value> = vec![
@@ -136,15 +136,14 @@ struct Place {
     expire_time: Option<i64>,
 }
 
-fn place(step: &mut Step<'_>, queue: &Queue, task: &NewTask, create_us: i64) -> Place {
+fn place(step: &mut Step<'_>, task: &NewTask, create_us: i64) -> Place {
     let now = step.now;
-    let key = |ready_us| order_key(ready_us, task.priority, queue.rules.is_lifo);
     match task.when {
         When::At(run_us) if run_us > now.wall_us => {
             step.effects.run_at(run_us);
             Place {
                 state: State::Scheduled,
-                order_key: key(create_us.saturating_add(run_us - now.wall_us)),
+                order_key: create_us.saturating_add(run_us - now.wall_us),
                 create_time: Some(create_us),
                 run_time: Some(run_us),
                 expire_time: None,
@@ -155,14 +154,14 @@ fn place(step: &mut Step<'_>, queue: &Queue, task: &NewTask, create_us: i64) -> 
             step.effects.due_at(due_us);
             Place {
                 state: State::Scheduled,
-                order_key: key(create_us.saturating_add(delay_us)),
+                order_key: create_us.saturating_add(delay_us),
                 create_time: Some(create_us),
                 run_time: Some(now.wall_us.saturating_add(delay_us)),
                 expire_time: Some(due_us),
             }
         }
-        When::At(run_us) => Place { run_time: Some(run_us), ..Place::now(key(create_us)) },
-        When::Now | When::After(_) => Place::now(key(create_us)),
+        When::At(run_us) => Place { run_time: Some(run_us), ..Place::now(create_us) },
+        When::Now | When::After(_) => Place::now(create_us),
     }
 }
 
@@ -205,13 +204,20 @@ impl Keys {
             KeyUse { row, limits, lines: HashMap::new() }
         };
         let by_name = locked.into_iter().map(|(name, row)| (name, row.map(with_limits).map_err(drop)));
-        Ok(Self { by_name: by_name.collect(), keys_max })
+        let order = Order::of(&queue.rules, Requested::QueueDefault);
+        Ok(Self { by_name: by_name.collect(), keys_max, order })
     }
 
     /// The id of a task's key. If enough of the key are queued to use all its room, the task is blocked: otherwise claims would
     /// have to take it out of the line one by one. Unless it goes before the last of them.
-    async fn admit(&mut self, step: &Step<'_>, name: &str, type_id: i64, place: &mut Place) -> Result<i64> {
-        let keys_max = self.keys_max;
+    async fn admit(
+        &mut self,
+        step: &Step<'_>,
+        name: &str,
+        (type_id, priority): (i64, i64),
+        place: &mut Place,
+    ) -> Result<i64> {
+        let (keys_max, order) = (self.keys_max, self.order);
         let Some(Ok(key)) = self.by_name.get_mut(name) else { return Err(Error::TooManyKeys { keys_max }) };
         if place.state != State::Queued || key.limits == KeyLimits::default() {
             return Ok(key.row.id);
@@ -219,16 +225,17 @@ impl Keys {
         let room = key.row.room(&key.limits, step.now.us);
         if let std::collections::hash_map::Entry::Vacant(vacant) = key.lines.entry(type_id) {
             let count = keys::queued_count(step.tx, key.row.id, type_id, room.max(1)).await?;
-            let worst = sql::number(step.tx, WORST, vec![key.row.id.into(), type_id.into()]).await?;
-            vacant.insert(Line { count, worst: worst.unwrap_or(i64::MIN) });
+            let last = lanes::last_queued(step.tx, order, key.row.id, type_id).await?;
+            vacant.insert(Line { count, last });
         }
         let Some(line) = key.lines.get_mut(&type_id) else { return Ok(key.row.id) };
-        if line.count >= room && place.order_key >= line.worst {
+        let rank = Some(order.rank(priority, place.order_key));
+        if line.count >= room && rank >= line.last {
             place.state = State::Blocked;
             key.row.block(&key.limits, 1, step.now.us);
         } else {
             line.count += 1;
-            line.worst = line.worst.max(place.order_key);
+            line.last = line.last.max(rank);
         }
         Ok(key.row.id)
     }

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use sea_orm::Value;
 
 use super::ends::{Released, Step};
-use super::sql;
+use super::{lanes, sql};
 use crate::error::{Error, Result};
 use crate::services::queue::domain::{KeyLimits, Queue, State};
+use crate::services::queue::order::{Order, Requested};
 use crate::services::queue::rules::{KeyUse, ROOM_MAX};
 use crate::storage::{Rank, RowLock, Tx, row};
 
@@ -27,8 +28,6 @@ pub(super) const QUEUED: &str = r#"SELECT count(*) AS "number" FROM (SELECT 1 FR
 pub(super) const BLOCKED_TYPES: &str = r#"SELECT y."id" AS "number" FROM "queue_types" y WHERE y."queue_id" = $1 AND EXISTS
     (SELECT 1 FROM "queue_tasks" t WHERE t."key_id" = $2 AND t."type_id" = y."id"
     AND t."state" = 7)"#;
-pub(super) const BLOCKED: &str = r#"SELECT "id" AS "number" FROM "queue_tasks" WHERE "key_id" = $1
-    AND "type_id" = $2 AND "state" = 7 ORDER BY "order_key", "id" LIMIT $3"#;
 
 static BY_NAMES: sql::Listed = sql::Listed::new(|| {
     let by_names = r#"SELECT "id" AS "number" FROM "queue_keys" WHERE "queue_id" = $1 AND "name" IN"#;
@@ -251,9 +250,8 @@ async fn unblock_type(step: &mut Step<'_>, key: &mut KeyRow, type_id: i64, most:
         return Ok(());
     }
     let tx = step.tx;
-    let values = vec![key.id.into(), type_id.into(), most.min(ROOM_MAX).into()];
-    let found = tx.rows::<sql::Number>(&tx.competing(BLOCKED), values).await?;
-    let task_ids: Vec<i64> = found.into_iter().filter_map(|row| row.number).collect();
+    let order = Order::of(&step.names.rules(tx, key.queue_id).await?, Requested::QueueDefault);
+    let task_ids = lanes::first_blocked(tx, order, (key.id, type_id), most.min(ROOM_MAX)).await?;
     for chunk in sql::chunks(&task_ids) {
         let values = chunk.iter().map(|id| (*id).into()).collect();
         tx.run(UNBLOCK.text(chunk.len()), values).await?;

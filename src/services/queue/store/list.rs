@@ -7,7 +7,7 @@ use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder a
 use super::rows::{self, TaskRow};
 use super::sql;
 use crate::error::Result;
-use crate::services::queue::domain::{Event, EventKind, State, Task};
+use crate::services::queue::domain::{Event, EventKind, PRIORITY_MAX, State, Task};
 use crate::services::queue::entity::task_logs;
 use crate::storage::{Db, row};
 
@@ -35,6 +35,8 @@ pub struct Filter {
 /// A task's place in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
+    /// The priority of a queued task, negative, so that the highest is first; otherwise zero.
+    pub level: i64,
     /// The order key or the finish time; zero in lists by id.
     pub key: i64,
     /// The task.
@@ -54,6 +56,7 @@ row! {
     #[derive(Clone, Copy, Debug)]
     struct Found {
         id: i64,
+        level: i64,
         key: i64,
         bytes: i64,
     }
@@ -61,7 +64,7 @@ row! {
 
 impl Found {
     fn place(&self) -> Place {
-        Place { key: self.key, id: self.id }
+        Place { level: self.level, key: self.key, id: self.id }
     }
 }
 
@@ -95,14 +98,20 @@ pub async fn list(db: &Db<'_>, filter: &Filter) -> Result<Page> {
 
 async fn in_line(db: &Db<'_>, filter: &Filter) -> Result<Vec<Found>> {
     let select = format!(
-        r#"SELECT "id", "order_key" AS "key", {BYTES} FROM "queue_tasks" WHERE "state" = 0 AND "type_id" = $1
-        AND ("order_key" > $2 OR ("order_key" = $2 AND "id" > $3)) AND "order_key" >= $2
-        ORDER BY "order_key", "id" LIMIT $4"#
+        r#"SELECT "id", -"priority" AS "level", "order_key" AS "key", {BYTES} FROM "queue_tasks" WHERE "state" = 0
+        AND "type_id" = $1 AND "priority" <= $2 AND ("priority" < $2 OR "order_key" > $3 OR ("order_key" = $3 AND "id" > $4))
+        ORDER BY "priority" DESC, "order_key", "id" LIMIT $5"#
     );
-    let after = filter.after.unwrap_or(Place { key: i64::MIN, id: i64::MIN });
+    let after = filter.after.unwrap_or(Place { level: -PRIORITY_MAX, key: i64::MIN, id: i64::MIN });
     let mut found = Vec::new();
     for type_id in &filter.type_ids {
-        let values = vec![(*type_id).into(), after.key.into(), after.id.into(), (filter.rows_max + 1).into()];
+        let values = vec![
+            (*type_id).into(),
+            (-after.level).into(),
+            after.key.into(),
+            after.id.into(),
+            (filter.rows_max + 1).into(),
+        ];
         found.extend(db.rows::<Found>(&select, values).await?);
     }
     found.sort_unstable_by_key(Found::place);
@@ -111,11 +120,11 @@ async fn in_line(db: &Db<'_>, filter: &Filter) -> Result<Vec<Found>> {
 
 async fn finished(db: &Db<'_>, filter: &Filter, state: State) -> Result<Vec<Found>> {
     let select = format!(
-        r#"SELECT "id", "finish_time" AS "key", {BYTES} FROM "queue_tasks" WHERE "type_id" = $1 AND "state" = $2
+        r#"SELECT "id", 0 AS "level", "finish_time" AS "key", {BYTES} FROM "queue_tasks" WHERE "type_id" = $1 AND "state" = $2
         AND "finish_time" IS NOT NULL AND ("finish_time" < $3 OR ("finish_time" = $3 AND "id" < $4))
         AND "finish_time" <= $3 ORDER BY "finish_time" DESC, "id" DESC LIMIT $5"#
     );
-    let before = filter.after.unwrap_or(Place { key: i64::MAX, id: i64::MAX });
+    let before = filter.after.unwrap_or(Place { level: 0, key: i64::MAX, id: i64::MAX });
     let mut found = Vec::new();
     for type_id in &filter.type_ids {
         let values = vec![
@@ -133,7 +142,7 @@ async fn finished(db: &Db<'_>, filter: &Filter, state: State) -> Result<Vec<Foun
 
 async fn held(db: &Db<'_>, filter: &Filter, state: State) -> Result<Vec<Found>> {
     let select = format!(
-        r#"SELECT "id", 0 AS "key", {BYTES} FROM "queue_tasks" WHERE "state" IN (2, 3) AND "state" = $1 AND "id" < $2
+        r#"SELECT "id", 0 AS "level", 0 AS "key", {BYTES} FROM "queue_tasks" WHERE "state" IN (2, 3) AND "state" = $1 AND "id" < $2
         AND {} ORDER BY "id" DESC LIMIT $3"#,
         of_types(&filter.type_ids)
     );
@@ -154,7 +163,7 @@ async fn by_id(db: &Db<'_>, filter: &Filter) -> Result<(Vec<Found>, Option<Place
         None => String::new(),
     };
     let select = format!(
-        r#"SELECT "id", 0 AS "key", {BYTES} FROM "queue_tasks" WHERE "id" < $1 AND "id" >= $2 AND {} {state}
+        r#"SELECT "id", 0 AS "level", 0 AS "key", {BYTES} FROM "queue_tasks" WHERE "id" < $1 AND "id" >= $2 AND {} {state}
         ORDER BY "id" DESC LIMIT $3"#,
         of_types(&filter.type_ids)
     );
@@ -163,7 +172,7 @@ async fn by_id(db: &Db<'_>, filter: &Filter) -> Result<(Vec<Found>, Option<Place
     const MORE: &str =
         r#"SELECT "id" AS "number" FROM "queue_tasks" WHERE "id" < $1 ORDER BY "id" DESC LIMIT 1"#;
     let more = sql::number(db, MORE, vec![lowest.into()]).await?;
-    Ok((found, more.map(|_| Place { key: 0, id: lowest })))
+    Ok((found, more.map(|_| Place { level: 0, key: 0, id: lowest })))
 }
 
 fn of_types(type_ids: &[i64]) -> String {

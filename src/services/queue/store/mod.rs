@@ -10,6 +10,7 @@ mod ends;
 mod enqueue;
 mod job_results;
 mod keys;
+mod lanes;
 mod list;
 mod names;
 #[cfg(test)]

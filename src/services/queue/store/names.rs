@@ -30,6 +30,8 @@ pub struct Names {
     pub queues_max: i64,
     /// Types of one queue, at most.
     pub types_max: i64,
+    /// Bytes of the largest result of a task.
+    pub result_bytes_max: u64,
 }
 
 /// A type with its queue.
@@ -212,6 +214,7 @@ async fn find_type(db: &Db<'_>, queue_id: i64, name: &str) -> Result<Option<Type
 pub(super) fn columns(rules: &Rules) -> queues::ActiveModel {
     queues::ActiveModel {
         is_lifo: Set(rules.is_lifo),
+        ageing_us: Set(rules.ageing_us),
         retries_max: Set(rules.retries_max),
         backoff_us: Set(rules.backoff_us),
         backoff_us_max: Set(rules.backoff_us_max),
@@ -237,6 +240,7 @@ pub(super) fn domain(row: queues::Model) -> Queue {
         name: row.name,
         rules: Rules {
             is_lifo: row.is_lifo,
+            ageing_us: row.ageing_us,
             retries_max: row.retries_max,
             backoff_us: row.backoff_us,
             backoff_us_max: row.backoff_us_max,

@@ -1,7 +1,8 @@
 //! Every query that reads more than one row runs on an index of its own, and none sorts: asked of the database itself. So claims
 //! cost the same whatever else the tables hold.
 
-use super::{by_hand, claim, due, enqueue, keys, remove, schedules, stats, workers};
+use super::{by_hand, claim, due, enqueue, keys, lanes, remove, schedules, stats, workers};
+use crate::services::queue::order::{Order, Requested};
 use crate::storage::Storage;
 use crate::storage::plans::{explain, storage, texts};
 
@@ -25,19 +26,40 @@ async fn assert_runs_on(storage: &Storage, sql: &str, indexes: &[&str]) {
     assert_eq!(plan.iter().find(wasteful), None, "{sql}: {plan:#?}");
 }
 
+/// Every order of a claim.
+fn orders() -> Vec<Order> {
+    let mut rules = crate::services::queue::rules::tests::rules();
+    let mut orders = Vec::new();
+    for (is_lifo, ageing_us) in [(false, 0), (true, 0), (false, 1), (true, 1)] {
+        (rules.is_lifo, rules.ageing_us) = (is_lifo, ageing_us);
+        let requested = [Requested::QueueDefault, Requested::Priority, Requested::Fifo, Requested::Lifo];
+        orders.extend(requested.map(|requested| Order::of(&rules, requested)));
+    }
+    orders
+}
+
 #[tokio::test]
 async fn a_claim_is_a_seek_into_an_index_of_claimable_tasks_alone() {
     let (storage, _directory) = storage().await;
     let indexes = ["queue_tasks_claimable", "by id", "by id"];
-    assert_runs_on(&storage, claim::LINE, &indexes).await;
-    assert_runs_on(&storage, claim::HEADS, &["queue_types_by_name", "queue_tasks_claimable"]).await;
-    assert_runs_on(&storage, claim::KEYS, &["queue_tasks_claimable"]).await;
+    let lane = |priority| lanes::Lane { type_id: 1, priority };
+    assert_runs_on(&storage, &claim::line_of(lane(None), Order::OF_INDEX), &indexes).await;
+    let heads = ["queue_tasks_claimable", "queue_types_by_name", "queue_tasks_claimable"];
+    assert_runs_on(&storage, lanes::HEADS, &heads).await;
+    assert_runs_on(&storage, lanes::KEYS, &["queue_tasks_claimable"]).await;
+    for order in orders() {
+        assert_runs_on(&storage, &claim::line_of(lane(Some(5)), order), &indexes).await;
+        let is_lifo = order.is_lifo();
+        assert_runs_on(&storage, &lanes::heads(is_lifo), &["queue_types_by_name", "queue_tasks_claimable"])
+            .await;
+        assert_runs_on(&storage, &lanes::keys(is_lifo), &["queue_tasks_claimable"]).await;
+    }
     let of_index = "SELECT sql FROM sqlite_schema WHERE name = 'queue_tasks_claimable'";
     let made = texts(&storage, of_index.into(), "sql").await;
     assert_eq!(
         made,
         [
-            r#"CREATE INDEX "queue_tasks_claimable" ON "queue_tasks" ("type_id", "order_key") WHERE "state" = 0"#
+            r#"CREATE INDEX "queue_tasks_claimable" ON "queue_tasks" ("type_id", "priority" DESC, "order_key") WHERE "state" = 0"#
         ]
     );
 }
@@ -66,9 +88,13 @@ async fn what_is_due_is_found_by_its_time() {
 async fn keys_workers_and_unique_keys_have_their_indexes() {
     let (storage, _directory) = storage().await;
     assert_runs_on(&storage, keys::QUEUED, &["queue_tasks_by_key"]).await;
-    assert_runs_on(&storage, keys::BLOCKED, &["queue_tasks_by_key"]).await;
+    for order in orders() {
+        for select in lanes::blocked(order) {
+            assert_runs_on(&storage, &select, &["queue_tasks_by_key"]).await;
+        }
+        assert_runs_on(&storage, &lanes::lasts(order.is_lifo()), &["queue_tasks_by_key"]).await;
+    }
     assert_runs_on(&storage, keys::BLOCKED_TYPES, &["queue_types_by_name", "queue_tasks_by_key"]).await;
-    assert_runs_on(&storage, enqueue::WORST, &["queue_tasks_by_key"]).await;
     assert_runs_on(&storage, enqueue::UNIQUE, &["sqlite_autoindex_queue_uniques_1"]).await;
     for query in [workers::HELD, workers::CANCELLING, workers::TOLD] {
         assert_runs_on(&storage, query, &["queue_tasks_held"]).await;
@@ -82,7 +108,7 @@ async fn what_is_finished_is_found_by_type_state_and_time() {
     assert_runs_on(&storage, remove::OVER, &["queue_tasks_finished"]).await;
     assert_runs_on(&storage, remove::WORKERS, &["queue_workers_ended"]).await;
     assert_runs_on(&storage, remove::DELETE_UNUSED, &["by id", "queue_tasks_by_key"]).await;
-    assert_runs_on(&storage, stats::HEAD, &["queue_tasks_claimable"]).await;
+    assert_runs_on(&storage, &stats::levels(), &["queue_tasks_claimable", "queue_tasks_claimable"]).await;
     assert_runs_on(&storage, stats::NEXT_RUN, &["queue_tasks_scheduled"]).await;
     assert_runs_on(&storage, stats::NEXT_RETRY, &["queue_tasks_expiring"]).await;
 }

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::sql;
 use crate::error::{Error, Result};
-use crate::services::queue::domain::{JobItem, State, Task, ready_us};
+use crate::services::queue::domain::{JobItem, State, Task};
 use crate::storage::{Db, Rank, RowLock, Tx, row};
 
 /// All of a task, with the names of its key and schedule.
@@ -59,7 +59,7 @@ impl TaskRow {
             type_id: self.type_id,
             state,
             priority: self.priority,
-            create_us: self.create_time.unwrap_or_else(|| ready_us(self.order_key, self.priority)),
+            create_us: self.create_time.unwrap_or(self.order_key),
             run_us: self.run_time,
             token: self.token,
             failure_count: self.failure_count,
@@ -93,7 +93,6 @@ row! {
         pub(super) id: i64,
         pub(super) type_id: i64,
         pub(super) state: i64,
-        pub(super) priority: i64,
         pub(super) token: i64,
         pub(super) failure_count: i64,
         pub(super) is_cancelling: bool,
@@ -112,7 +111,7 @@ row! {
 }
 
 /// Its columns.
-pub(super) const CURRENT: &str = r#"SELECT "id", "type_id", "state", "priority", "token", "failure_count", "is_cancelling",
+pub(super) const CURRENT: &str = r#"SELECT "id", "type_id", "state", "token", "failure_count", "is_cancelling",
     "order_key", "create_time", "run_time", "claim_time", "expire_time", "worker_id", "retries_max", "timeout_us", "key_id",
     "job_id", "job_item_key" FROM "queue_tasks""#;
 
@@ -127,7 +126,7 @@ impl Current {
 
     /// When it was enqueued.
     pub(super) fn create_us(&self) -> i64 {
-        self.create_time.unwrap_or_else(|| ready_us(self.order_key, self.priority))
+        self.create_time.unwrap_or(self.order_key)
     }
 }
 

@@ -23,6 +23,13 @@ pub async fn settle(step: &mut Step<'_>, outcomes: &[Outcome], chance: u64) -> R
             results.push(Err(Error::TaskLeaseLost));
             continue;
         }
+        if let What::Complete(Some(result)) = &outcome.what
+            && result.len() as u64 > step.names.result_bytes_max
+        {
+            let bytes_max = step.names.result_bytes_max;
+            results.push(Err(Error::ResultTooLarge { bytes: result.len() as u64, bytes_max }));
+            continue;
+        }
         // Each task's own chance, though one number was drawn for the call.
         let chance = chance.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         results.push(Ok(record(step, row, &outcome.what, chance).await?));

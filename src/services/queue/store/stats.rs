@@ -1,9 +1,10 @@
 //! Counting: what was tallied in memory is written here, read for the statistics, and counted anew after a crash.
 
-use super::sql;
+use super::{lanes, sql};
 use crate::error::Result;
-use crate::services::queue::domain::{State, ready_us};
+use crate::services::queue::domain::State;
 use crate::services::queue::effects::Tally;
+use crate::services::queue::order::Order;
 use crate::storage::{Db, Tx, row};
 
 const ADD_COUNT: &str = r#"INSERT INTO "queue_counts" ("type_id", "state", "count") VALUES ($1, $2, $3)
@@ -24,8 +25,6 @@ const MINUTES: &str = r#"SELECT CAST(sum("enqueued") AS bigint) AS "enqueued", C
     CAST(sum("run_us") AS bigint) AS "run_us"
     FROM "queue_minutes" WHERE "type_id" = $1 AND "minute" >= $2 AND "minute" < $3"#;
 const FORGET_MINUTES: &str = r#"DELETE FROM "queue_minutes" WHERE "minute" < $1"#;
-pub(super) const HEAD: &str = r#"SELECT "order_key", "priority" FROM "queue_tasks" WHERE "state" = 0 AND "type_id" = $1
-    ORDER BY "order_key", "id" LIMIT 1"#;
 pub(super) const OLDEST_CLAIM: &str = r#"SELECT min("claim_time") AS "number" FROM "queue_tasks" WHERE "state" IN (2, 3)
     AND "type_id" = $1"#;
 pub(super) const NEXT_RUN: &str = r#"SELECT "run_time" AS "number" FROM "queue_tasks" WHERE "state" = 1 AND "expire_time" IS NULL
@@ -168,20 +167,46 @@ row! {
 }
 
 /// What the tables tell of a type.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct TypeNumbers {
     /// What was written of the tallies: tasks by state, and the rest over the minutes asked for.
     pub tally: Tally,
     /// When the task that is claimed next became claimable.
     pub head_us: Option<i64>,
+    /// Each priority that has queued tasks, the highest first, and when the oldest of them became claimable.
+    pub oldest: Vec<(i64, i64)>,
     /// When the longest held task was claimed.
     pub oldest_claim_us: Option<i64>,
     /// When the next task that waits for its time is due.
     pub next_run_us: Option<i64>,
 }
 
+row! {
+    struct Level {
+        priority: i64,
+        oldest: Option<i64>,
+        newest: Option<i64>,
+    }
+}
+
+/// The oldest and the newest queued task of each priority of a type, the highest priority first.
+pub(super) fn levels() -> String {
+    let of = |which: &str| {
+        format!(
+            r#"(SELECT {which}(t."order_key") FROM "queue_tasks" t WHERE t."state" = 0 AND t."type_id" = $1
+            AND t."priority" = p."priority")"#
+        )
+    };
+    format!(
+        r#"SELECT p."priority", {} AS "oldest", {} AS "newest" FROM {}"#,
+        of("min"),
+        of("max"),
+        lanes::all_priorities()
+    )
+}
+
 /// Numbers of a type, with rates over the minutes from `first` to before `end`.
-pub async fn numbers(db: &Db<'_>, type_id: i64, first: i64, end: i64) -> Result<TypeNumbers> {
+pub async fn numbers(db: &Db<'_>, type_id: i64, order: Order, first: i64, end: i64) -> Result<TypeNumbers> {
     row! {
         struct Sums {
             enqueued: Option<i64>,
@@ -191,12 +216,6 @@ pub async fn numbers(db: &Db<'_>, type_id: i64, first: i64, end: i64) -> Result<
             lost: Option<i64>,
             wait_us: Option<i64>,
             run_us: Option<i64>,
-        }
-    }
-    row! {
-        struct Head {
-            order_key: i64,
-            priority: i64,
         }
     }
     let mut tally = Tally::default();
@@ -215,12 +234,20 @@ pub async fn numbers(db: &Db<'_>, type_id: i64, first: i64, end: i64) -> Result<
         tally.run_us = sums.run_us.unwrap_or(0);
     }
     let of_type = || vec![type_id.into()];
-    let head = db.row::<Head>(HEAD, of_type()).await?;
+    let levels: Vec<(i64, i64, i64)> = db
+        .rows::<Level>(&levels(), of_type())
+        .await?
+        .into_iter()
+        .filter_map(|level| Some((level.priority, level.oldest?, level.newest?)))
+        .collect();
+    let first_of = |level: &(i64, i64, i64)| if order.is_lifo() { level.2 } else { level.1 };
+    let head = levels.iter().min_by_key(|level| order.rank(level.0, first_of(level)));
     let next_run_us = sql::number(db, NEXT_RUN, of_type()).await?;
     let next_retry_us = sql::number(db, NEXT_RETRY, of_type()).await?;
     Ok(TypeNumbers {
         tally,
-        head_us: head.map(|head| ready_us(head.order_key, head.priority)),
+        head_us: head.map(first_of),
+        oldest: levels.iter().map(|level| (level.0, level.1)).collect(),
         oldest_claim_us: sql::number(db, OLDEST_CLAIM, of_type()).await?,
         next_run_us: next_run_us.into_iter().chain(next_retry_us).min(),
     })
