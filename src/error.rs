@@ -216,14 +216,6 @@ pub enum Error {
     /// There is no such prompt.
     #[error("no such prompt")]
     PromptNotFound,
-    /// No further name of prompts may be made.
-    #[error("there are {names_max} {what}, as many as may be")]
-    TooManyPromptNames {
-        /// What is named.
-        what: &'static str,
-        /// The limit.
-        names_max: i64,
-    },
     /// The prompt would have too many tags or scores.
     #[error("the prompt would have {count} {what}")]
     TooManyPromptMarks {

@@ -293,13 +293,6 @@ fn describe(error: &Error) -> Description {
             R::PromptNotFound,
             "there is no such prompt: the id is wrong, or it was deleted, or its retention is over",
         ),
-        Error::TooManyPromptNames { .. } => tell(
-            Code::ResourceExhausted,
-            R::TooManyPromptNames,
-            &format!(
-                "{error}: raise prompts.names_max, or say in the metadata or by tags what has many values"
-            ),
-        ),
         Error::TooManyPromptMarks { setting, .. } => tell(
             Code::FailedPrecondition,
             R::TooManyPromptMarks,

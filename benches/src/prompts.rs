@@ -17,7 +17,7 @@ const MODELS: [&str; 8] = [
 ];
 const FRAMEWORKS: [&str; 6] =
     ["chain-of-thought", "few-shot", "role-play", "structured", "tree-of-thought", "plain"];
-const ROLES: [&str; 5] = ["writer", "analyst", "programmer", "teacher", "translator"];
+const PROVIDERS: [&str; 5] = ["first-party", "bedrock", "vertex", "azure", "local"];
 /// Over which the prompts are spread, up to the start of the benchmark.
 const DAYS: i64 = 90;
 const DAY_US: i64 = 86_400_000_000;
@@ -103,8 +103,8 @@ impl Entry {
         FRAMEWORKS[(self.random(3) % 6) as usize]
     }
 
-    pub(crate) fn role(self) -> &'static str {
-        ROLES[(self.random(4) % 5) as usize]
+    pub(crate) fn provider(self) -> &'static str {
+        PROVIDERS[(self.random(4) % 5) as usize]
     }
 
     /// Unix microseconds.

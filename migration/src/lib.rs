@@ -16,6 +16,7 @@ mod m20261125_uploads_views;
 mod m20261126_prompts_tables;
 mod m20261127_prompts_search;
 mod m20261127_prompts_stats;
+mod m20261127_prompts_views;
 mod m20261127_records_tables;
 pub mod tables;
 
@@ -53,6 +54,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_prompts_tables::Migration),
             Box::new(m20261127_prompts_search::Migration),
             Box::new(m20261127_prompts_stats::Migration),
+            Box::new(m20261127_prompts_views::Migration),
             Box::new(m20261127_records_tables::Migration),
         ]
     }

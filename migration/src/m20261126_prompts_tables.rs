@@ -4,9 +4,9 @@
 //! deleting that row.
 //!
 //! Which index serves which query:
-//! - `prompt_names_by_name`: numbers of names. `prompt_conversations_by_name`: the row of a conversation.
+//! - `prompt_names_by_key`: numbers of names; `prompt_names_by_kind`: how many there are. `prompt_conversations_by_name`: the row of a conversation.
 //! - `prompt_conversations_by_last_time`: the list of conversations.
-//! - `prompts_by_time`, `prompts_by_backend`, `prompts_by_model`, `prompts_by_framework`, `prompts_by_conversation`,
+//! - `prompts_by_time`, `prompts_by_backend`, `prompts_by_model`, `prompts_by_framework`, `prompts_by_provider`, `prompts_by_conversation`,
 //!   `prompt_tags_by_tag`: lists by time, one for each filter by which rows are found; the oldest, for retention.
 //! - `prompts_by_latency`, `prompts_by_confidence`: lists in that order.
 //! - `prompts_by_import_key`: whether a prompt was imported before.
@@ -26,6 +26,7 @@ enum PromptNames {
     Table,
     Id,
     Kind,
+    Key,
     Name,
 }
 
@@ -48,7 +49,11 @@ enum Prompts {
     BackendId,
     ModelId,
     FrameworkId,
-    RoleId,
+    ProviderId,
+    BackendText,
+    ModelText,
+    FrameworkText,
+    ProviderText,
     Status,
     Confidence,
     LatencyUs,
@@ -75,6 +80,7 @@ enum PromptBodies {
     Reasoning,
     ErrorMessage,
     MetadataJson,
+    Role,
 }
 
 #[derive(DeriveIden)]
@@ -112,14 +118,16 @@ fn body_text(column: impl IntoIden) -> ColumnDef {
     ColumnDef::new(column).text().not_null().take()
 }
 
-/// Never changed and never removed: they are remembered by every sidecar.
+/// Never changed; deleted when no prompt has it any more.
 fn names(manager: &SchemaManager<'_>) -> TableCreateStatement {
     use PromptNames as C;
     Table::create()
         .table(C::Table)
         .col(identity(C::Id))
-        // 1 backend, 2 model, 3 framework, 4 role.
+        // 1 backend, 2 model, 3 framework, 4 provider.
         .col(number(C::Kind))
+        // A hash of kind and name (src/services/prompts/store/names.rs): a name may be longer than a row of an index.
+        .col(text(manager, C::Key))
         .col(text(manager, C::Name))
         .take()
 }
@@ -146,10 +154,15 @@ fn prompts() -> TableCreateStatement {
         // When it was made, which its caller may say; and when it was saved.
         .col(number(C::PromptTime))
         .col(number(C::CreateTime))
+        // Rows of prompt_names; -1: one of many, whose name is the text.
         .col(number(C::BackendId))
         .col(optional_number(C::ModelId))
         .col(optional_number(C::FrameworkId))
-        .col(optional_number(C::RoleId))
+        .col(optional_number(C::ProviderId))
+        .col(ColumnDef::new(C::BackendText).text())
+        .col(ColumnDef::new(C::ModelText).text())
+        .col(ColumnDef::new(C::FrameworkText).text())
+        .col(ColumnDef::new(C::ProviderText).text())
         // 1 OK, 2 failed.
         .col(number(C::Status))
         .col(ColumnDef::new(C::Confidence).double().take())
@@ -189,6 +202,7 @@ fn bodies(manager: &SchemaManager<'_>) -> TableCreateStatement {
         .col(body_text(C::ErrorMessage))
         // An object as it was given, or empty.
         .col(body_text(C::MetadataJson))
+        .col(body_text(C::Role))
         .take()
 }
 
@@ -246,7 +260,8 @@ fn indexes(manager: &SchemaManager<'_>) -> Vec<IndexCreateStatement> {
         listing(manager, index, P::Id)
     };
     vec![
-        index("prompt_names_by_name", N::Table.into_iden()).col(N::Kind).col(N::Name).unique().take(),
+        index("prompt_names_by_key", N::Table.into_iden()).col(N::Key).unique().take(),
+        index("prompt_names_by_kind", N::Table.into_iden()).col(N::Kind).take(),
         index("prompt_conversations_by_name", V::Table.into_iden()).col(V::Name).unique().take(),
         listing(
             manager,
@@ -257,6 +272,7 @@ fn indexes(manager: &SchemaManager<'_>) -> Vec<IndexCreateStatement> {
         listing(manager, of_prompts("prompts_by_backend").col(P::BackendId).col(P::PromptTime), P::Id),
         by_time("prompts_by_model", P::ModelId, P::ModelId),
         by_time("prompts_by_framework", P::FrameworkId, P::FrameworkId),
+        by_time("prompts_by_provider", P::ProviderId, P::ProviderId),
         by_time("prompts_by_conversation", P::ConversationId, P::ConversationId),
         by_value("prompts_by_latency", P::LatencyUs, P::LatencyUs),
         by_value("prompts_by_confidence", P::Confidence, P::Confidence),

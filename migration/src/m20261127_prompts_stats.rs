@@ -24,7 +24,8 @@ enum PromptStatChanges {
     StartTime,
 }
 
-/// What both tables have: of what they count, and how many. Sums wrap around: what is taken away again leaves no trace.
+/// The columns of both tables: the key, and the numbers of its prompts. A sum that may exceed 64 bits has two columns: it is `high` times
+/// 2^62 plus the other one, both of its sign.
 #[derive(DeriveIden)]
 enum Numbers {
     BackendId,
@@ -39,6 +40,10 @@ enum Numbers {
     PromptTokens,
     CompletionTokens,
     CostMicros,
+    LatencyHigh,
+    PromptTokensHigh,
+    CompletionTokensHigh,
+    CostHigh,
     Latencies,
 }
 
@@ -63,6 +68,10 @@ fn key_and_numbers(table: &mut TableCreateStatement) -> TableCreateStatement {
         N::PromptTokens,
         N::CompletionTokens,
         N::CostMicros,
+        N::LatencyHigh,
+        N::PromptTokensHigh,
+        N::CompletionTokensHigh,
+        N::CostHigh,
     ] {
         table.col(number(column));
     }

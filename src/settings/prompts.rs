@@ -20,7 +20,7 @@ pub struct PromptsSettings {
     pub tags_max: u64,
     /// Scores of one prompt.
     pub scores_max: u64,
-    /// Backends, ever; and as many models, frameworks and roles.
+    /// Backends that are counted by themselves, and as many models, frameworks and providers. Further ones are counted as "(other)".
     pub names_max: u64,
     /// Prompts of one call that saves, reads or deletes.
     pub batch_prompts_max: u64,

@@ -100,6 +100,38 @@ impl<'t> Tx<'t> {
         }
     }
 
+    /// A SELECT with a lock on its rows that forbids only their deletion until the commit.
+    pub fn sharing<'s>(&self, select: &'s str) -> Cow<'s, str> {
+        match self.db.get_database_backend() {
+            DbBackend::Sqlite => select.into(),
+            _ => format!("{select} FOR KEY SHARE").into(),
+        }
+    }
+
+    /// A SELECT with a lock on its rows for their deletion; rows that another transaction has locked are left out.
+    pub fn excluding<'s>(&self, select: &'s str) -> Cow<'s, str> {
+        match self.db.get_database_backend() {
+            DbBackend::Sqlite => select.into(),
+            _ => format!("{select} FOR UPDATE SKIP LOCKED").into(),
+        }
+    }
+
+    /// The next `count` numbers of `table`, in ascending order, for rows that are inserted in another order than that of their numbers.
+    /// None where there is one writer: it waits for nobody, and inserts in the order of the numbers.
+    pub async fn next_ids(&self, table: &str, count: usize) -> Result<Option<Vec<i64>>> {
+        if self.db.get_database_backend() == DbBackend::Sqlite {
+            return Ok(None);
+        }
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let sql = r#"SELECT nextval(pg_get_serial_sequence($1, 'id')) AS "id" FROM generate_series(1, $2)"#;
+        let statement =
+            Statement::from_sql_and_values(self.db.get_database_backend(), sql, [table.into(), count.into()]);
+        let rows = self.db.query_all_raw(statement).await?;
+        let mut ids = rows.iter().map(|row| Ok(row.try_get("", "id")?)).collect::<Result<Vec<i64>>>()?;
+        ids.sort_unstable();
+        Ok(Some(ids))
+    }
+
     /// Locks the rows of a SELECT that is written out, in its order, until the commit; costs nothing where there is one writer.
     pub async fn lock(&self, select: &str, values: impl IntoIterator<Item = Value>) -> Result<()> {
         let backend = self.db.get_database_backend();

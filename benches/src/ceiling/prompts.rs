@@ -17,7 +17,7 @@ const TABLES: &str = "
         backend TEXT NOT NULL,
         model TEXT NOT NULL,
         framework TEXT NOT NULL,
-        role TEXT NOT NULL,
+        provider TEXT NOT NULL,
         failed INTEGER NOT NULL,
         confidence REAL,
         latency INTEGER NOT NULL,
@@ -42,7 +42,7 @@ const TABLES: &str = "
 const SEARCH: &str = "
     CREATE VIRTUAL TABLE IF NOT EXISTS search USING fts5 (idea, context, improved, content = '');";
 const INSERT: &str = "
-    INSERT INTO prompt (time, created, backend, model, framework, role, failed, confidence, latency, prompt_tokens, completion_tokens,
+    INSERT INTO prompt (time, created, backend, model, framework, provider, failed, confidence, latency, prompt_tokens, completion_tokens,
         conversation, tag)
     VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 const INSERT_BODY: &str =
@@ -91,7 +91,7 @@ impl Prompts {
             entry.backend(),
             entry.model(),
             entry.framework(),
-            entry.role(),
+            entry.provider(),
             entry.is_failed(),
             entry.confidence(),
             entry.latency_us(),

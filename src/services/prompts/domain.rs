@@ -1,7 +1,10 @@
 //! What a history of prompts is: entries, their bodies, scores and conversations. No I/O.
 
+/// The group of all names beyond the limit of their kind.
+pub const OTHER_NAME: &str = "(other)";
+
 /// What a name is of that is stored as a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum NameKind {
     /// Which program or service made a prompt.
     Backend,
@@ -9,13 +12,13 @@ pub enum NameKind {
     Model,
     /// A framework of prompting.
     Framework,
-    /// The role that a model plays.
-    Role,
+    /// Who runs a model.
+    Provider,
 }
 
 impl NameKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Backend, Self::Model, Self::Framework, Self::Role];
+    pub const ALL: [Self; 4] = [Self::Backend, Self::Model, Self::Framework, Self::Provider];
 }
 
 /// What came of a prompt.
@@ -46,15 +49,26 @@ pub struct Body {
     pub error_message: String,
     /// A JSON object as it was given, or empty.
     pub metadata_json: String,
+    /// The role that the model plays.
+    pub role: String,
 }
 
 impl Body {
     /// Bytes of everything in it.
     pub fn bytes(&self) -> usize {
         let Self {
-            idea, context, improved_prompt, directive, reasoning, error_message, metadata_json, ..
+            idea,
+            context,
+            improved_prompt,
+            directive,
+            reasoning,
+            error_message,
+            metadata_json,
+            role,
+            ..
         } = self;
-        let texts = [idea, context, improved_prompt, directive, reasoning, error_message, metadata_json];
+        let texts =
+            [idea, context, improved_prompt, directive, reasoning, error_message, metadata_json, role];
         texts.into_iter().chain(&self.guardrails).map(String::len).sum()
     }
 }
@@ -105,8 +119,20 @@ pub struct Names {
     pub model: String,
     /// The framework.
     pub framework: String,
-    /// The role.
-    pub role: String,
+    /// The provider.
+    pub provider: String,
+}
+
+impl Names {
+    /// The name of a kind.
+    pub fn get(&self, kind: NameKind) -> &str {
+        match kind {
+            NameKind::Backend => &self.backend,
+            NameKind::Model => &self.model,
+            NameKind::Framework => &self.framework,
+            NameKind::Provider => &self.provider,
+        }
+    }
 }
 
 /// A prompt to be saved.
@@ -249,8 +275,9 @@ mod tests {
             reasoning: "12345".into(),
             error_message: "123456".into(),
             metadata_json: "{}".into(),
+            role: "1234567".into(),
         };
-        assert_eq!(body.bytes(), 2 + 2 + 3 + 4 + 2 + 5 + 6 + 2);
+        assert_eq!(body.bytes(), 2 + 2 + 3 + 4 + 2 + 5 + 6 + 2 + 7);
         assert_eq!(Body::default().bytes(), 0);
     }
 }

@@ -28,8 +28,7 @@ pub use api::{NAME, server};
 pub use derived::run as derived;
 pub use upkeep::run as upkeep;
 
-use domain::NameKind;
-use store::NameNumbers;
+use store::NameLimits;
 
 /// The prompts service, cheap to clone.
 #[derive(Clone)]
@@ -41,7 +40,7 @@ pub(super) struct Prompts {
     clock: Clock,
     request_keys: RequestKeys,
     settings: Settings,
-    names: NameNumbers,
+    names: Arc<NameLimits>,
     /// One permit for each import.
     imports: ConcurrencyLimit,
     /// One permit for each export.
@@ -51,10 +50,9 @@ pub(super) struct Prompts {
 impl PromptsService {
     /// The prompts on `storage`.
     pub fn new(storage: Storage, clock: Clock, settings: &Settings) -> Self {
-        let names = NameNumbers::new(NameKind::ALL.map(|kind| (kind, settings.prompts.names_max)));
         Self(Arc::new(Prompts {
             request_keys: RequestKeys::new(api::NAME, &clock, &settings.idempotency),
-            names,
+            names: Arc::new(NameLimits::new(settings.prompts.names_max)),
             imports: ConcurrencyLimit::new("prompts.imports_max", settings.prompts.imports_max),
             exports: ConcurrencyLimit::new("prompts.exports_max", settings.prompts.exports_max),
             settings: settings.clone(),

@@ -68,7 +68,8 @@ pub struct Counted {
     pub measures: Measures,
 }
 
-/// Numbers of prompts. Sums are whole numbers that wrap around: what is added and taken away again, in whatever order, leaves no trace.
+/// Numbers of prompts. Sums are whole numbers: prompts that are added and taken away again, in whatever order, leave no trace. Sums of what
+/// callers measure have 128 bits: 2^50 is a cost that is accepted, and 9,000 of them exceed 64 bits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Numbers {
     /// How many.
@@ -82,13 +83,13 @@ pub struct Numbers {
     /// How many have a latency.
     pub latencies: i64,
     /// The sum of these.
-    pub latency_us: i64,
+    pub latency_us: i128,
     /// Tokens that went in.
-    pub prompt_tokens: i64,
+    pub prompt_tokens: i128,
     /// Tokens that came out.
-    pub completion_tokens: i64,
+    pub completion_tokens: i128,
     /// What they cost.
-    pub cost_micros: i64,
+    pub cost_micros: i128,
     /// How the latencies are distributed.
     pub sketch: Sketch,
 }
@@ -98,16 +99,17 @@ impl Numbers {
     pub fn count(&mut self, prompt: &Counted, sign: i64) {
         let measures = &prompt.measures;
         let confidence = |share: f64| (share * 1e6).round() as i64;
+        let sum = |value: Option<i64>| i128::from(value.unwrap_or(0)) * i128::from(sign);
         self.add_sums(&Self {
             prompts: sign,
             failed: if prompt.is_failed { sign } else { 0 },
             confidences: measures.confidence.map_or(0, |_| sign),
             confidence_micros: measures.confidence.map_or(0, confidence) * sign,
             latencies: measures.latency_us.map_or(0, |_| sign),
-            latency_us: measures.latency_us.unwrap_or(0) * sign,
-            prompt_tokens: measures.prompt_tokens.unwrap_or(0) * sign,
-            completion_tokens: measures.completion_tokens.unwrap_or(0) * sign,
-            cost_micros: measures.cost_micros.unwrap_or(0) * sign,
+            latency_us: sum(measures.latency_us),
+            prompt_tokens: sum(measures.prompt_tokens),
+            completion_tokens: sum(measures.completion_tokens),
+            cost_micros: sum(measures.cost_micros),
             sketch: Sketch::default(),
         });
         if let Some(latency_us) = measures.latency_us {
@@ -133,6 +135,10 @@ impl Numbers {
             (&mut self.confidences, other.confidences),
             (&mut self.confidence_micros, other.confidence_micros),
             (&mut self.latencies, other.latencies),
+        ] {
+            *sum = sum.wrapping_add(more);
+        }
+        for (sum, more) in [
             (&mut self.latency_us, other.latency_us),
             (&mut self.prompt_tokens, other.prompt_tokens),
             (&mut self.completion_tokens, other.completion_tokens),

@@ -1,8 +1,8 @@
-//! What the prompts do by themselves: retention by age and by count, of whole prompts or of their bodies, at the start and from time
-//! to time. Always in small steps, so that no write waits long.
+//! What the prompts do by themselves: retention by age and by count, of whole prompts or of their bodies, and deletion of names without
+//! prompts, at the start and from time to time. Always in small steps, so that no write waits long.
 
 use super::domain::{Cut, Goes};
-use super::{Prompts, PromptsService};
+use super::{Prompts, PromptsService, store};
 use crate::clock::ms_to_us;
 use crate::error::Result;
 use crate::storage::Durability;
@@ -12,7 +12,7 @@ pub async fn run(service: PromptsService, mut stopping: tokio::sync::watch::Rece
     let prompts = &service.0;
     loop {
         tokio::select! {
-            retained = prompts.retain() => {
+            retained = prompts.maintain() => {
                 if let Err(error) = retained {
                     tracing::warn!(error = %error, "the prompts' retention failed; it is tried again");
                 }
@@ -28,6 +28,29 @@ pub async fn run(service: PromptsService, mut stopping: tokio::sync::watch::Rece
 }
 
 impl Prompts {
+    async fn maintain(&self) -> Result<()> {
+        self.retain().await?;
+        self.free_names().await
+    }
+
+    /// Deletes names that no prompt has any more, a few at a time.
+    async fn free_names(&self) -> Result<()> {
+        let mut after = Some(0);
+        while let Some(from) = after {
+            let read = self.storage.read((), move |db, ()| Box::pin(store::unused_names(db, from)));
+            let (unused, last) = read.await?;
+            if !unused.is_empty() {
+                let free = self.storage.write(Durability::Relaxed, unused, |tx, unused| {
+                    Box::pin(async move { store::free_names(tx, unused).await })
+                });
+                free.await?;
+            }
+            after = last;
+        }
+        self.names.reset();
+        Ok(())
+    }
+
     /// Has everything go whose time is over by the settings.
     async fn retain(&self) -> Result<()> {
         let settings = &self.settings.prompts;

@@ -178,7 +178,8 @@ async fn what_is_derived_is_not_moved_and_is_emptied_where_an_import_goes() {
         let fill = storage.write(Durability::Relaxed, (), |tx, ()| {
             Box::pin(async move {
                 tx.execute_unprepared("INSERT INTO prompt_search (rowid, idea) VALUES (1, 'word')").await?;
-                tx.execute_unprepared("INSERT INTO prompt_names (kind, name) VALUES (1, 'a')").await?;
+                tx.execute_unprepared("INSERT INTO prompt_names (kind, key, name) VALUES (1, 'k', 'a')")
+                    .await?;
                 Ok(())
             })
         });

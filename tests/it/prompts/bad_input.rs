@@ -78,24 +78,30 @@ async fn numbers_beyond_their_bounds_are_refused() {
 #[tokio::test]
 async fn texts_that_are_too_long_or_cannot_be_stored_are_refused() {
     let pannier = pannier().await;
-    for bad in ["x".repeat(129), "a\0b".into()] {
+    for bad in ["x".repeat(4_097), "a\0b".into()] {
         let new = pb::NewPrompt {
             backend: bad.clone(),
             model: bad.clone(),
             framework: bad.clone(),
-            role: bad.clone(),
+            provider: bad.clone(),
+            ..new_prompt("a")
+        };
+        refused(&pannier, new, &["backend", "framework", "model", "provider"]).await;
+    }
+    for bad in ["x".repeat(129), "a\0b".into()] {
+        let new = pb::NewPrompt {
             tags: vec!["good".into(), bad.clone()],
             error: Some(pb::PromptError { code: bad.clone(), message: String::new() }),
             ..new_prompt("a")
         };
-        refused(&pannier, new, &["backend", "error.code", "framework", "model", "role", "tags[1]"]).await;
+        refused(&pannier, new, &["error.code", "tags[1]"]).await;
     }
     for bad in ["x".repeat(257), "\0".into()] {
         let new = pb::NewPrompt { conversation_id: bad.clone(), import_key: bad, ..new_prompt("a") };
         refused(&pannier, new, &["conversation_id", "import_key"]).await;
     }
     for bad in ["x".repeat(256 * 1024 + 1), "\0".into()] {
-        for field in ["idea", "context", "improved_prompt", "directive", "reasoning"] {
+        for field in ["idea", "context", "improved_prompt", "directive", "reasoning", "role"] {
             let new = with_body(|body| {
                 let text = match field {
                     "idea" => &mut body.idea,

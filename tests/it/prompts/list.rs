@@ -14,7 +14,7 @@ fn varied(i: i64) -> pb::NewPrompt {
     new.backend = pick("b", 2);
     new.model = if i % 3 == 0 { String::new() } else { pick("m", 3) };
     new.framework = if i % 4 == 0 { String::new() } else { pick("f", 4) };
-    new.role = pick("r", 5);
+    new.provider = pick("r", 5);
     new.conversation_id = if i % 6 == 0 { String::new() } else { pick("c", 6) };
     new.tags = vec![pick("t", 3), pick("u", 2)];
     new.confidence = (i % 7 != 0).then(|| (i % 10) as f64 / 10.0);
@@ -46,7 +46,7 @@ fn takes(filter: &pb::PromptFilter, prompt: &pb::NewPrompt) -> bool {
     is(&filter.backend, &prompt.backend)
         && is(&filter.model, &prompt.model)
         && is(&filter.framework, &prompt.framework)
-        && is(&filter.role, &prompt.role)
+        && is(&filter.provider, &prompt.provider)
         && is(&filter.conversation_id, &prompt.conversation_id)
         && filter.tags.iter().all(|tag| prompt.tags.contains(tag))
         && (filter.status() == pb::PromptStatus::Unspecified || filter.status() == status)
@@ -73,7 +73,7 @@ fn single_filters() -> Vec<pb::PromptFilter> {
         pb::PromptFilter { backend: "b1".into(), ..none() },
         pb::PromptFilter { model: "m2".into(), ..none() },
         pb::PromptFilter { framework: "f3".into(), ..none() },
-        pb::PromptFilter { role: "r4".into(), ..none() },
+        pb::PromptFilter { provider: "r4".into(), ..none() },
         pb::PromptFilter { conversation_id: "c1".into(), ..none() },
         pb::PromptFilter { tags: vec!["t1".into()], ..none() },
         pb::PromptFilter { tags: vec!["u1".into(), "t2".into()], ..none() },
@@ -97,7 +97,7 @@ fn both(one: &pb::PromptFilter, other: &pb::PromptFilter) -> pb::PromptFilter {
         backend: text(&one.backend, &other.backend),
         model: text(&one.model, &other.model),
         framework: text(&one.framework, &other.framework),
-        role: text(&one.role, &other.role),
+        provider: text(&one.provider, &other.provider),
         conversation_id: text(&one.conversation_id, &other.conversation_id),
         tags: [one.tags.clone(), other.tags.clone()].concat(),
         status: one.status.max(other.status),
@@ -227,10 +227,10 @@ async fn many_prompts_of_one_moment_are_listed_each_once() {
 #[tokio::test]
 async fn a_page_looks_at_a_bounded_number_of_rows_and_the_list_goes_on() {
     let pannier = pannier_with(|settings| settings.prompts.scan_rows_max = 100).await;
-    let role = |i: i64| if i == 0 { "wanted" } else { "other" };
-    let all = (0..600).map(|i| pb::NewPrompt { role: role(i).into(), ..prompt_at("a", i) }).collect();
+    let all = (0..600).map(|i| pb::NewPrompt { confidence: Some(i as f64 / 600.0), ..prompt_at("a", i) });
+    let all = all.collect();
     let ids_of = pannier.save_all(all).await;
-    let filter = Some(pb::PromptFilter { role: "wanted".into(), ..Default::default() });
+    let filter = Some(pb::PromptFilter { confidence_max: Some(0.0), ..Default::default() });
     let pages = pannier.prompt_pages(pb::ListRequest { filter, ..Default::default() }).await;
     assert!(pages.len() >= 4, "{}", pages.len());
     assert!(pages[0].is_empty());

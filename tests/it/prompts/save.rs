@@ -19,12 +19,13 @@ pub fn full_prompt() -> pb::NewPrompt {
             guardrails: vec!["Be short.".into(), "Quote \"so\".".into()],
             reasoning: "because".into(),
             metadata_json: r#" {"n": 1.50, "user": {"plan": "pro"}}"#.into(),
+            role: "a poet who has read everything, ".repeat(40),
         }),
         prompt_time: Some(time(START_US - 5_000_001)),
         backend: "anthropic".into(),
         model: "sonnet-9".into(),
         framework: "chain_of_thought".into(),
-        role: "a poet".into(),
+        provider: "bedrock".into(),
         error: None,
         confidence: Some(0.87),
         latency: ms(1_234),
@@ -55,7 +56,8 @@ async fn every_field_comes_back_as_it_was_saved() {
         + body.directive.len()
         + guardrails
         + body.reasoning.len()
-        + body.metadata_json.len();
+        + body.metadata_json.len()
+        + body.role.len();
     let expected = pb::Prompt {
         id,
         body: new.body,
@@ -66,7 +68,7 @@ async fn every_field_comes_back_as_it_was_saved() {
         backend: new.backend,
         model: new.model,
         framework: new.framework,
-        role: new.role,
+        provider: new.provider,
         status: pb::PromptStatus::Ok.into(),
         error: None,
         confidence: new.confidence,
@@ -137,20 +139,16 @@ async fn a_prompt_with_a_known_import_key_is_not_saved_again() {
 }
 
 #[tokio::test]
-async fn a_batch_tells_at_its_place_what_one_prompt_runs_into() {
-    let pannier = pannier_with(|settings| settings.prompts.names_max = 2).await;
-    let of = |backend: &str| pb::NewPrompt { backend: backend.into(), ..new_prompt(backend) };
-    let results = pannier.try_save_all(vec![of("x"), of("y"), of("z"), of("x")]).await.unwrap();
+async fn an_item_that_is_wrong_fails_alone() {
+    let pannier = pannier().await;
+    let wrong = pb::NewPrompt { backend: "a\0b".into(), ..new_prompt("b") };
+    let results = pannier.try_save_all(vec![new_prompt("a"), wrong, new_prompt("c")]).await.unwrap();
     let saved: Vec<bool> = results.iter().map(|result| result.prompt_id > 0).collect();
-    assert_eq!(saved, [true, true, false, true]);
-    let error = results[2].error.clone().unwrap();
-    assert_eq!((error.code, error.reason()), (8, ErrorReason::TooManyPromptNames));
-    assert!(error.message.contains("prompts.names_max"), "{}", error.message);
-    let refused = pannier.try_save(of("z")).await.unwrap_err();
-    assert_status(&refused, Code::ResourceExhausted, ErrorReason::TooManyPromptNames);
-    // Each kind has its own.
-    pannier.save(pb::NewPrompt { model: "z".into(), ..of("x") }).await;
-    assert_eq!(pannier.row_count("prompts").await, 4);
+    assert_eq!(saved, [true, false, true]);
+    let error = results[1].error.clone().unwrap();
+    assert_eq!((error.code, error.reason()), (3, ErrorReason::InvalidArgument));
+    assert!(!error.details.is_empty());
+    assert_eq!(pannier.row_count("prompts").await, 2);
 }
 
 #[tokio::test]

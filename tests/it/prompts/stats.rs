@@ -300,3 +300,41 @@ async fn all_that_is_wrong_with_a_request_is_told() {
         assert!(fields[0].starts_with("group_by["), "{fields:?}");
     }
 }
+
+#[tokio::test]
+async fn sums_beyond_64_bits_saturate_and_come_back() {
+    let pannier = pannier_with(|settings| settings.prompts.stats_interval_ms = 10).await;
+    let dear = || pb::NewPrompt {
+        cost_micros: Some(1 << 50),
+        prompt_tokens: Some(1 << 40),
+        ..super::calls::prompt_at("a", 0)
+    };
+    let mut saved = Vec::new();
+    for _ in 0..9 {
+        saved.extend(pannier.save_all((0..1_000).map(|_| dear()).collect()).await);
+    }
+    let group_by = vec![pb::StatsGroup::Backend.into(), pb::StatsGroup::Day.into()];
+    let request = || pb::StatsRequest { group_by: group_by.clone(), ..Default::default() };
+    let cut =
+        || pb::StatsRequest { end_time: Some(super::calls::time(crate::harness::START_US + 1)), ..request() };
+    // Noted, added up, and read from the prompts themselves.
+    for _ in 0..2 {
+        for request in [request(), cut()] {
+            let stats = pannier.try_stats(request).await.unwrap();
+            for stats in [stats.total.as_ref().unwrap(), &stats.groups[0]] {
+                assert_eq!((stats.prompt_count, stats.cost_micros), (9_000, i64::MAX));
+                assert_eq!(stats.prompt_tokens, 9_000 << 40);
+            }
+        }
+        while pannier.row_count("prompt_stat_changes").await > 0 {
+            pannier.advance(std::time::Duration::from_millis(10));
+            tokio::task::yield_now().await;
+        }
+    }
+    for prompt_ids in saved[1..].chunks(1_000) {
+        let request = pb::BatchDeleteRequest { prompt_ids: prompt_ids.to_vec(), ..Default::default() };
+        pannier.prompts().batch_delete(request).await.unwrap();
+    }
+    let total = pannier.try_stats(request()).await.unwrap().total.unwrap();
+    assert_eq!((total.prompt_count, total.cost_micros, total.prompt_tokens), (1, 1 << 50, 1 << 40));
+}

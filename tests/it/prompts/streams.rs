@@ -21,7 +21,7 @@ fn again(prompt: pb::Prompt) -> pb::NewPrompt {
         backend: prompt.backend,
         model: prompt.model,
         framework: prompt.framework,
-        role: prompt.role,
+        provider: prompt.provider,
         error: prompt.error,
         confidence: prompt.confidence,
         latency: prompt.latency,

@@ -93,7 +93,7 @@ impl Prompter {
             backend: entry.backend().to_owned(),
             model: entry.model().to_owned(),
             framework: entry.framework().to_owned(),
-            role: entry.role().to_owned(),
+            provider: entry.provider().to_owned(),
             error: entry.is_failed().then_some(failed),
             confidence: entry.confidence(),
             latency: Some(duration(entry.latency_us())),

@@ -32,11 +32,7 @@ impl Prompts {
 
     async fn find(&self, ids: Vec<i64>, bodies: Bodies) -> Result<(Vec<Prompt>, Vec<i64>)> {
         let bytes_max = self.settings.server.answer_bytes_max();
-        let input = (self.names.reading(), ids);
-        let read = self
-            .storage
-            .read(input, move |db, (names, ids)| Box::pin(store::find(db, names, ids, bodies, bytes_max)));
-        read.await
+        self.storage.read(ids, move |db, ids| Box::pin(store::find(db, ids, bodies, bytes_max))).await
     }
 
     pub(super) async fn list(&self, request: pb::ListRequest) -> Result<pb::ListResponse> {
@@ -77,10 +73,10 @@ impl Prompts {
         order: Order,
         page: Page,
     ) -> Result<(Vec<Prompt>, Option<Key>)> {
-        let input = (self.names.reading(), filter, page);
-        let read = self.storage.read(input, move |db, (names, filter, page)| {
-            Box::pin(store::list(db, names, filter, order, page))
-        });
+        let input = (filter, page);
+        let read = self
+            .storage
+            .read(input, move |db, (filter, page)| Box::pin(store::list(db, filter, order, page)));
         read.await
     }
 

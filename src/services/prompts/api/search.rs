@@ -26,12 +26,10 @@ impl Prompts {
             scan_rows_max: bound(self.settings.prompts.scan_rows_max),
             ranked_max: bound(self.settings.prompts.search_ranked_max),
         };
-        let input = (self.names.reading(), wanted.clone(), filter, page);
+        let input = (wanted.clone(), filter, page);
         let found = self
             .storage
-            .read(input, |db, (names, wanted, filter, page)| {
-                Box::pin(store::search(db, names, wanted, filter, page))
-            })
+            .read(input, |db, (wanted, filter, page)| Box::pin(store::search(db, wanted, filter, page)))
             .await?;
         let bytes =
             found.hits.iter().filter_map(|hit| hit.prompt.body.as_ref()).map(|body| body.bytes()).sum();
@@ -51,9 +49,7 @@ impl Prompts {
         let mut parser = Parser::new(&self.settings.prompts);
         let asked = parser.asked(request);
         parser.violations.check()?;
-        let input = (self.names.reading(), asked);
-        let (total, groups) =
-            self.storage.read(input, |db, (names, asked)| Box::pin(store::stats(db, names, asked))).await?;
+        let (total, groups) = self.storage.read(asked, |db, asked| Box::pin(store::stats(db, asked))).await?;
         Ok(pb::StatsResponse {
             total: Some(convert::total(&total)),
             groups: groups.into_iter().map(convert::group).collect(),

@@ -23,7 +23,7 @@ impl Parser<'_> {
             backend: filter.backend.clone(),
             model: filter.model.clone(),
             framework: filter.framework.clone(),
-            role: filter.role.clone(),
+            provider: filter.provider.clone(),
         };
         self.names(&at, &names, 0);
         self.short(&|| at("conversation_id"), &filter.conversation_id, 0, ID_BYTES_MAX);

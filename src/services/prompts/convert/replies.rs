@@ -26,7 +26,7 @@ pub(in super::super) fn prompt(prompt: Prompt) -> pb::Prompt {
         backend: prompt.names.backend,
         model: prompt.names.model,
         framework: prompt.names.framework,
-        role: prompt.names.role,
+        provider: prompt.names.provider,
         status: status.into(),
         error,
         confidence: prompt.measures.confidence,
@@ -50,6 +50,7 @@ fn body(body: Body) -> pb::PromptBody {
         guardrails: body.guardrails,
         reasoning: body.reasoning,
         metadata_json: body.metadata_json,
+        role: body.role,
     }
 }
 

@@ -10,7 +10,10 @@ use crate::clock::ms_to_us;
 use crate::json::{self, Limits};
 use crate::settings::{PromptsSettings, TTL_MS_MAX};
 
-/// Bytes of a backend, a model, a framework, a role, a tag, a score's name, an error's code.
+/// Bytes of a backend, a model, a framework, a provider.
+const SHARED_NAME_BYTES_MAX: u64 = 4_096;
+
+/// Bytes of a tag, a score's name, an error's code.
 pub(super) const NAME_BYTES_MAX: u64 = 128;
 
 /// Bytes of a conversation's id, an import key, a score's category.
@@ -61,8 +64,12 @@ impl Parser<'_> {
     pub(in super::super) fn new_prompt(&mut self, new: pb::NewPrompt, now_us: i64) -> NewPrompt {
         let at = &|name: &str| name.to_owned();
         let prompt_us = new.prompt_time.map_or(now_us, |time| self.time_us(&at("prompt_time"), &time));
-        let names =
-            Names { backend: new.backend, model: new.model, framework: new.framework, role: new.role };
+        let names = Names {
+            backend: new.backend,
+            model: new.model,
+            framework: new.framework,
+            provider: new.provider,
+        };
         self.names(at, &names, 1);
         let status = if new.error.is_some() { Status::Failed } else { Status::Ok };
         let error = new.error.unwrap_or_default();
@@ -96,10 +103,11 @@ impl Parser<'_> {
 
     /// Checks the names of a prompt or of a filter; a backend has `min` bytes at least.
     pub(super) fn names(&mut self, at: &dyn Fn(&str) -> String, names: &Names, min: u64) {
-        self.short(&|| at("backend"), &names.backend, min, NAME_BYTES_MAX);
-        self.short(&|| at("model"), &names.model, 0, NAME_BYTES_MAX);
-        self.short(&|| at("framework"), &names.framework, 0, NAME_BYTES_MAX);
-        self.short(&|| at("role"), &names.role, 0, NAME_BYTES_MAX);
+        let max = SHARED_NAME_BYTES_MAX;
+        self.short(&|| at("backend"), &names.backend, min, max);
+        self.short(&|| at("model"), &names.model, 0, max);
+        self.short(&|| at("framework"), &names.framework, 0, max);
+        self.short(&|| at("provider"), &names.provider, 0, max);
     }
 
     fn body(
@@ -121,6 +129,7 @@ impl Parser<'_> {
             ("body.improved_prompt", &body.improved_prompt, improved_min),
             ("body.directive", &body.directive, 0),
             ("body.reasoning", &body.reasoning, 0),
+            ("body.role", &body.role, 0),
             ("error.message", &error_message, 0),
         ];
         for (name, text, min) in texts {
@@ -138,6 +147,7 @@ impl Parser<'_> {
             reasoning: body.reasoning,
             error_message,
             metadata_json: body.metadata_json,
+            role: body.role,
         };
         let (bytes, max) = (body.bytes() as u64, self.settings.body_bytes_max);
         if bytes > max {

@@ -15,7 +15,7 @@ impl Parser<'_> {
             backend: request.backend,
             model: request.model,
             framework: request.framework,
-            role: String::new(),
+            provider: String::new(),
         };
         self.names(&|name| name.to_owned(), &names, 0);
         let start_us = request.start_time.map(|time| self.time_us("start_time", &time));
@@ -59,7 +59,8 @@ impl Parser<'_> {
 
 /// Numbers of all as the wire has them.
 pub(in super::super) fn total(numbers: &Numbers) -> pb::PromptStats {
-    let average = |sum: i64, count: i64| (count > 0).then(|| sum as f64 / count as f64);
+    let average = |sum: i128, count: i64| (count > 0).then(|| sum as f64 / count as f64);
+    let sum = |sum: i128| i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX });
     // A microsecond is what is kept.
     let time = |us: f64| duration(us.round() as i64);
     let quantile = |share: f64| numbers.sketch.quantile(share).map(time);
@@ -67,16 +68,16 @@ pub(in super::super) fn total(numbers: &Numbers) -> pb::PromptStats {
         prompt_count: numbers.prompts,
         failed_count: numbers.failed,
         confidence_count: numbers.confidences,
-        confidence_average: average(numbers.confidence_micros, numbers.confidences)
+        confidence_average: average(numbers.confidence_micros.into(), numbers.confidences)
             .map(|micros| micros / 1e6),
         latency_count: numbers.latencies,
         latency_average: average(numbers.latency_us, numbers.latencies).map(time),
         latency_p50: quantile(0.50),
         latency_p95: quantile(0.95),
         latency_p99: quantile(0.99),
-        prompt_tokens: numbers.prompt_tokens,
-        completion_tokens: numbers.completion_tokens,
-        cost_micros: numbers.cost_micros,
+        prompt_tokens: sum(numbers.prompt_tokens),
+        completion_tokens: sum(numbers.completion_tokens),
+        cost_micros: sum(numbers.cost_micros),
         ..Default::default()
     }
 }

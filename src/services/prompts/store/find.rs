@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::names::NameNumbers;
+use super::names::Texts;
 use super::rows::{BODY_COLUMNS, BodyRow, PROMPT_COLUMNS, PromptRow};
 use super::{conversations, marks, sql};
 use crate::error::Result;
-use crate::services::prompts::domain::{Prompt, ScoreValue};
+use crate::services::prompts::domain::{NameKind, Prompt, ScoreValue};
 use crate::storage::{Db, places};
 
 /// Numbers, times and framing of a prompt in an answer.
@@ -27,7 +27,6 @@ pub enum Bodies {
 /// The prompts of those numbers that are there, in the order given; and those numbers for which there was no room.
 pub async fn find(
     db: &Db<'_>,
-    names: &NameNumbers,
     ids: &[i64],
     bodies: Bodies,
     bytes_max: usize,
@@ -39,7 +38,7 @@ pub async fn find(
     let mut found = Found::new(usize::MAX, bytes_max);
     let mut rest = rows.as_slice();
     while let Some((fitting, after)) = found.fitting(rest, bodies) {
-        for prompt in complete(db, names, fitting, bodies).await? {
+        for prompt in complete(db, fitting, bodies).await? {
             if !found.take(prompt) {
                 break;
             }
@@ -61,20 +60,17 @@ pub(super) fn bodies_query(count: usize) -> String {
 }
 
 /// The prompts that rows hold, with conversation, tags and scores, and with the body if that is asked for.
-pub(super) async fn complete(
-    db: &Db<'_>,
-    names: &NameNumbers,
-    rows: &[PromptRow],
-    bodies: Bodies,
-) -> Result<Vec<Prompt>> {
+pub(super) async fn complete(db: &Db<'_>, rows: &[PromptRow], bodies: Bodies) -> Result<Vec<Prompt>> {
     let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+    let names = rows.iter().flat_map(|row| NameKind::ALL.into_iter().filter_map(|kind| row.name(kind).0));
+    let texts = Texts::of(db, names.collect()).await?;
     let numbers: BTreeSet<i64> = rows.iter().filter_map(|row| row.conversation_id).collect();
     let conversations = conversations::names(db, &numbers).await?;
     let mut prompts = Vec::with_capacity(rows.len());
     let mut places = HashMap::with_capacity(rows.len());
     for row in rows {
         let conversation = row.conversation_id.and_then(|number| conversations.get(&number));
-        let mut prompt = row.clone().prompt(db, names).await?;
+        let mut prompt = row.clone().prompt(&texts)?;
         prompt.conversation_id = conversation.cloned().unwrap_or_default();
         places.insert(row.id, prompts.len());
         prompts.push(prompt);
@@ -158,7 +154,7 @@ impl Found {
 /// Bytes of a prompt in an answer, about.
 fn bytes(prompt: &Prompt) -> usize {
     let names = &prompt.names;
-    let texts = [&names.backend, &names.model, &names.framework, &names.role, &prompt.error_code];
+    let texts = [&names.backend, &names.model, &names.framework, &names.provider, &prompt.error_code];
     let texts: usize = texts.into_iter().map(String::len).sum();
     let own = prompt.conversation_id.len() + prompt.import_key.len();
     let tags: usize = prompt.tags.iter().map(|tag| tag.len() + MARK_OVERHEAD_BYTES).sum();

@@ -8,11 +8,11 @@ use std::collections::{HashMap, HashSet};
 use sea_orm::Value;
 
 use super::find::{Bodies, Found, complete};
-use super::names::NameNumbers;
+use super::names;
 use super::rows::{self, PROMPT_COLUMNS, PromptRow};
 use super::{conversations, marks, sql};
 use crate::error::Result;
-use crate::services::prompts::domain::{NameKind, Prompt};
+use crate::services::prompts::domain::{NameKind, OTHER_NAME, Prompt};
 use crate::services::prompts::filter::{Filter, Key, KeyValue, Order, OrderBy};
 use crate::storage::{Db, places, row};
 
@@ -40,12 +40,11 @@ pub struct Page {
 /// A page of prompts; and where the next one begins.
 pub async fn list(
     db: &Db<'_>,
-    names: &NameNumbers,
     filter: &Filter,
     order: Order,
     page: &Page,
 ) -> Result<(Vec<Prompt>, Option<Key>)> {
-    let Some(wanted) = Wanted::of(db, names, filter).await? else { return Ok((Vec::new(), None)) };
+    let Some(wanted) = Wanted::of(db, filter).await? else { return Ok((Vec::new(), None)) };
     let walk = wanted.walk(filter, order);
     let mut found = Found::new(page.rows_max, page.bytes_max);
     let mut after = page.after;
@@ -62,7 +61,7 @@ pub async fn list(
             let rows = with_metadata(db, filter, rows).await?;
             let mut rest = rows.as_slice();
             while let Some((fitting, behind)) = found.fitting(rest, page.bodies) {
-                for (row, prompt) in fitting.iter().zip(complete(db, names, fitting, page.bodies).await?) {
+                for (row, prompt) in fitting.iter().zip(complete(db, fitting, page.bodies).await?) {
                     if !found.take(prompt) {
                         return Ok((found.prompts, after));
                     }
@@ -98,31 +97,49 @@ pub(super) enum Position {
 
 /// What a filter asks for by the numbers of rows.
 pub(super) struct Wanted {
-    backend: Option<i64>,
-    model: Option<i64>,
-    framework: Option<i64>,
-    role: Option<i64>,
+    names: Vec<WantedName>,
     conversation: Option<i64>,
     status: Option<i64>,
 }
 
+/// A name that a filter asks for.
+struct WantedName {
+    kind: NameKind,
+    text: String,
+    /// The number of rows that have it; that of the others if it has none of its own.
+    number: i64,
+    /// Whether other rows may have it as well: some were saved when their kind had as many names as it may have.
+    is_scattered: bool,
+}
+
+impl WantedName {
+    /// None: no row has it.
+    async fn of(db: &Db<'_>, kind: NameKind, text: &str) -> Result<Option<Self>> {
+        let number = names::number(db, kind, text).await?;
+        let is_scattered = number != Some(names::OTHER) && names::has_other(db, kind).await?;
+        let wanted =
+            |number: i64, is_scattered: bool| Self { kind, text: text.to_owned(), number, is_scattered };
+        Ok(match number {
+            Some(number) => Some(wanted(number, is_scattered)),
+            None => is_scattered.then(|| wanted(names::OTHER, false)),
+        })
+    }
+
+    fn takes(&self, row: &PromptRow) -> bool {
+        match row.name(self.kind) {
+            (Some(names::OTHER), text) => self.text == OTHER_NAME || text == Some(&self.text),
+            (number, _) => number == Some(self.number),
+        }
+    }
+}
+
 impl Wanted {
     /// The numbers of a filter's names; none: one of them has no number, so nothing has it.
-    pub(super) async fn of(db: &Db<'_>, names: &NameNumbers, filter: &Filter) -> Result<Option<Self>> {
-        let mut numbers = [None; 4];
-        let asked = [
-            (NameKind::Backend, &filter.names.backend),
-            (NameKind::Model, &filter.names.model),
-            (NameKind::Framework, &filter.names.framework),
-            (NameKind::Role, &filter.names.role),
-        ];
-        for (number, (kind, name)) in numbers.iter_mut().zip(asked) {
-            if !name.is_empty() {
-                *number = names.number(db, kind, name).await?;
-                if number.is_none() {
-                    return Ok(None);
-                }
-            }
+    pub(super) async fn of(db: &Db<'_>, filter: &Filter) -> Result<Option<Self>> {
+        let mut wanted = Vec::new();
+        for (kind, name) in names::of(&filter.names) {
+            let Some(name) = WantedName::of(db, kind, name).await? else { return Ok(None) };
+            wanted.push(name);
         }
         let mut conversation = None;
         if !filter.conversation_id.is_empty() {
@@ -131,9 +148,8 @@ impl Wanted {
                 return Ok(None);
             }
         }
-        let [backend, model, framework, role] = numbers;
         let status = filter.status.map(rows::status_number);
-        Ok(Some(Self { backend, model, framework, role, conversation, status }))
+        Ok(Some(Self { names: wanted, conversation, status }))
     }
 
     /// What the list walks along: the narrowest of what is asked for.
@@ -141,23 +157,25 @@ impl Wanted {
         if order.by() != OrderBy::Time {
             return Walk::All;
         }
-        let numbered = [
+        let name = |kind: NameKind| {
+            let name = self.names.iter().find(|name| name.kind == kind && !name.is_scattered);
+            name.map(|name| Walk::Name(kind, name.number))
+        };
+        let narrowest = [
             self.conversation.map(Walk::Conversation),
             filter.tags.first().cloned().map(Walk::Tag),
-            self.model.map(Walk::Model),
-            self.framework.map(Walk::Framework),
-            self.backend.map(Walk::Backend),
+            name(NameKind::Model),
+            name(NameKind::Framework),
+            name(NameKind::Backend),
+            name(NameKind::Provider),
         ];
-        numbered.into_iter().flatten().next().unwrap_or(Walk::All)
+        narrowest.into_iter().flatten().next().unwrap_or(Walk::All)
     }
 
     /// Whether the filter takes a row, as far as the row tells.
     pub(super) fn takes(&self, filter: &Filter, row: &PromptRow) -> bool {
         let is = |asked: Option<i64>, has: Option<i64>| asked.is_none() || asked == has;
-        is(self.backend, Some(row.backend_id))
-            && is(self.model, row.model_id)
-            && is(self.framework, row.framework_id)
-            && is(self.role, row.role_id)
+        self.names.iter().all(|name| name.takes(row))
             && is(self.conversation, row.conversation_id)
             && is(self.status, Some(row.status))
             && filter.takes_time(row.prompt_time)
@@ -173,12 +191,8 @@ pub(super) enum Walk {
     Conversation(i64),
     /// A tag.
     Tag(String),
-    /// A model, by its number.
-    Model(i64),
-    /// A framework, by its number.
-    Framework(i64),
-    /// A backend, by its number.
-    Backend(i64),
+    /// A name of a kind, by its number.
+    Name(NameKind, i64),
     /// All prompts that have a place in the order.
     All,
 }
@@ -189,9 +203,15 @@ impl Walk {
         match self {
             Self::Conversation(number) => Some((r#"p."conversation_id""#, (*number).into())),
             Self::Tag(tag) => Some((r#"t."tag""#, tag.as_str().into())),
-            Self::Model(number) => Some((r#"p."model_id""#, (*number).into())),
-            Self::Framework(number) => Some((r#"p."framework_id""#, (*number).into())),
-            Self::Backend(number) => Some((r#"p."backend_id""#, (*number).into())),
+            Self::Name(kind, number) => {
+                let column = match kind {
+                    NameKind::Backend => r#"p."backend_id""#,
+                    NameKind::Model => r#"p."model_id""#,
+                    NameKind::Framework => r#"p."framework_id""#,
+                    NameKind::Provider => r#"p."provider_id""#,
+                };
+                Some((column, (*number).into()))
+            }
             Self::All => None,
         }
     }

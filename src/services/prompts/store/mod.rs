@@ -24,7 +24,7 @@ pub use find::{Bodies, find};
 pub use index::{fill, is_filling};
 pub use list::{Page, list};
 pub use marks::{lock_of as lock_of_prompt, score, tag};
-pub use names::NameNumbers;
+pub use names::{NameLimits, free_names, unused_names};
 pub use prune::{cut_of_count, is_due, prune};
 pub use remove::remove;
 pub use save::{Saving, save};

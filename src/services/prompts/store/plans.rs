@@ -1,7 +1,8 @@
 //! Every query that reads more than one row runs on an index and stops where it has enough: asked of the database itself.
 
 use super::list::{Position, Walk, metadata_query, piece_query};
-use super::{conversations, find, index, marks, prune, remove, save, stats, tallies};
+use super::{conversations, find, index, marks, names, prune, remove, save, stats, tallies};
+use crate::services::prompts::domain::NameKind;
 use crate::services::prompts::filter::{Filter, Key, KeyValue, Order, OrderBy};
 use crate::services::prompts::search::grammar;
 use crate::storage::plans::{assert_runs, storage};
@@ -45,9 +46,10 @@ async fn each_list_runs_on_the_index_of_its_walk_or_its_order_within_its_bounds(
     let walks = [
         (Walk::Conversation(1), "p USING INDEX prompts_by_conversation", "conversation_id=?", "rowid"),
         (Walk::Tag("a".into()), "t USING COVERING INDEX prompt_tags_by_tag", "tag=?", "prompt_id"),
-        (Walk::Model(1), "p USING INDEX prompts_by_model", "model_id=?", "rowid"),
-        (Walk::Framework(1), "p USING INDEX prompts_by_framework", "framework_id=?", "rowid"),
-        (Walk::Backend(1), "p USING INDEX prompts_by_backend", "backend_id=?", "rowid"),
+        (Walk::Name(NameKind::Model, 1), "p USING INDEX prompts_by_model", "model_id=?", "rowid"),
+        (Walk::Name(NameKind::Framework, 1), "p USING INDEX prompts_by_framework", "framework_id=?", "rowid"),
+        (Walk::Name(NameKind::Backend, 1), "p USING INDEX prompts_by_backend", "backend_id=?", "rowid"),
+        (Walk::Name(NameKind::Provider, 1), "p USING INDEX prompts_by_provider", "provider_id=?", "rowid"),
         (Walk::All, "p USING INDEX prompts_by_time", "", "rowid"),
     ];
     for order in Order::ALL {
@@ -126,6 +128,32 @@ async fn conversations_are_listed_and_looked_up_by_their_indexes() {
     assert_runs(&storage, conversations::BEHIND, &[&format!("SEARCH {list} (last_time<?)")]).await;
     let first = "SEARCH prompts USING COVERING INDEX prompts_by_conversation (conversation_id=?)";
     assert_runs(&storage, conversations::TIMES, &["SCAN CONSTANT ROW", first, first]).await;
+}
+
+#[tokio::test]
+async fn names_are_looked_up_counted_and_freed_by_their_indexes() {
+    let (storage, _directory) = storage().await;
+    for places in [1, 16, 256] {
+        let by_key = "SEARCH prompt_names USING COVERING INDEX prompt_names_by_key (key=?)";
+        assert_runs(&storage, &names::known_query(places), &[by_key]).await;
+        let own = "prompt_names USING INTEGER PRIMARY KEY (rowid=?)";
+        assert_runs(&storage, &names::texts_query(places), &[&format!("SEARCH {own}")]).await;
+    }
+    let by_kind = "SEARCH prompt_names USING COVERING INDEX prompt_names_by_kind (kind=?)";
+    assert_runs(&storage, names::COUNT, &[by_kind]).await;
+    let next = "SEARCH prompt_names USING INTEGER PRIMARY KEY (rowid>?)";
+    assert_runs(&storage, names::NEXT, &[next]).await;
+    for kind in NameKind::ALL {
+        let (column, _) = names::columns(kind);
+        let index = format!("prompts_by_{}", column.trim_end_matches("_id"));
+        let other = format!("SEARCH prompts USING COVERING INDEX {index} ({column}=?)");
+        assert_runs(&storage, &names::other_query(kind), &[&other]).await;
+    }
+    let of = |name: &str| format!("SEARCH p USING COVERING INDEX prompts_by_{name} ({name}_id=?)");
+    let mut steps = vec!["SEARCH n USING INTEGER PRIMARY KEY (rowid=?)".to_owned()];
+    steps.extend(["backend", "model", "framework", "provider"].into_iter().map(of));
+    let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
+    assert_runs(&storage, &names::unused_query(16), &steps).await;
 }
 
 #[tokio::test]

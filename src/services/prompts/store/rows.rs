@@ -1,16 +1,16 @@
 //! Rows of the tables of prompts, and what they mean.
 
-use super::names::NameNumbers;
+use super::names::{OTHER, Texts};
 use crate::error::{Error, Result};
 use crate::services::prompts::domain::{
     Body, Measures, NameKind, Names, NewPrompt, Prompt, Score, ScoreValue, Status,
 };
 use crate::services::prompts::filter::{Key, KeyValue, OrderBy};
-use crate::storage::{Db, row};
+use crate::storage::row;
 
 /// The columns of [`PromptRow`], from `prompts` p.
 pub(super) const PROMPT_COLUMNS: &str = r#"p."id", p."prompt_time", p."create_time", p."backend_id", p."model_id", p."framework_id",
-    p."role_id", p."status", p."confidence", p."latency_us", p."prompt_tokens", p."completion_tokens", p."cost_micros",
+    p."provider_id", p."backend_text", p."model_text", p."framework_text", p."provider_text", p."status", p."confidence", p."latency_us", p."prompt_tokens", p."completion_tokens", p."cost_micros",
     p."conversation_id", p."has_body", p."body_bytes", p."error_code", p."import_key""#;
 
 row! {
@@ -23,7 +23,11 @@ row! {
         pub(super) backend_id: i64,
         pub(super) model_id: Option<i64>,
         pub(super) framework_id: Option<i64>,
-        pub(super) role_id: Option<i64>,
+        pub(super) provider_id: Option<i64>,
+        backend_text: Option<String>,
+        model_text: Option<String>,
+        framework_text: Option<String>,
+        provider_text: Option<String>,
         pub(super) status: i64,
         pub(super) confidence: Option<f64>,
         pub(super) latency_us: Option<i64>,
@@ -60,8 +64,29 @@ impl PromptRow {
         value.map(|value| Key { value, id: self.id })
     }
 
+    /// The number and the text of its name of a kind.
+    pub(super) fn name(&self, kind: NameKind) -> (Option<i64>, Option<&str>) {
+        let (number, text) = match kind {
+            NameKind::Backend => (Some(self.backend_id), &self.backend_text),
+            NameKind::Model => (self.model_id, &self.model_text),
+            NameKind::Framework => (self.framework_id, &self.framework_text),
+            NameKind::Provider => (self.provider_id, &self.provider_text),
+        };
+        (number, text.as_deref())
+    }
+
     /// The prompt that it holds, without body, conversation, tags and scores.
-    pub(super) async fn prompt(self, db: &Db<'_>, names: &NameNumbers) -> Result<Prompt> {
+    pub(super) fn prompt(self, texts: &Texts) -> Result<Prompt> {
+        let name = |kind: NameKind| {
+            let (number, text) = self.name(kind);
+            texts.get(number, text)
+        };
+        let names = Names {
+            backend: name(NameKind::Backend)?,
+            model: name(NameKind::Model)?,
+            framework: name(NameKind::Framework)?,
+            provider: name(NameKind::Provider)?,
+        };
         Ok(Prompt {
             id: self.id,
             measures: self.measures(),
@@ -70,12 +95,7 @@ impl PromptRow {
             body_bytes: self.body_bytes,
             prompt_us: self.prompt_time,
             create_us: self.create_time,
-            names: Names {
-                backend: names.name(db, NameKind::Backend, self.backend_id).await?.to_string(),
-                model: names.name_or_empty(db, NameKind::Model, self.model_id).await?,
-                framework: names.name_or_empty(db, NameKind::Framework, self.framework_id).await?,
-                role: names.name_or_empty(db, NameKind::Role, self.role_id).await?,
-            },
+            names,
             status: status(self.status, self.id)?,
             error_code: self.error_code.unwrap_or_default(),
             conversation_id: String::new(),
@@ -92,7 +112,7 @@ pub(super) struct Numbers {
     pub(super) backend: i64,
     pub(super) model: Option<i64>,
     pub(super) framework: Option<i64>,
-    pub(super) role: Option<i64>,
+    pub(super) provider: Option<i64>,
 }
 
 /// The row of a prompt that is saved.
@@ -102,6 +122,8 @@ pub(super) fn new_row(
     conversation: Option<i64>,
     now_us: i64,
 ) -> PromptRow {
+    let text = |number: Option<i64>, name: &str| (number == Some(OTHER)).then(|| name.to_owned());
+    let names = &new.names;
     PromptRow {
         id: 0,
         prompt_time: new.prompt_us,
@@ -109,7 +131,11 @@ pub(super) fn new_row(
         backend_id: numbers.backend,
         model_id: numbers.model,
         framework_id: numbers.framework,
-        role_id: numbers.role,
+        provider_id: numbers.provider,
+        backend_text: text(Some(numbers.backend), &names.backend),
+        model_text: text(numbers.model, &names.model),
+        framework_text: text(numbers.framework, &names.framework),
+        provider_text: text(numbers.provider, &names.provider),
         status: status_number(new.status),
         confidence: new.measures.confidence,
         latency_us: new.measures.latency_us,
@@ -147,7 +173,7 @@ pub(super) fn filled(text: &str) -> Option<String> {
 
 /// The columns of [`BodyRow`].
 pub(super) const BODY_COLUMNS: &str = r#""prompt_id", "idea", "context", "improved_prompt", "directive", "guardrails_json", "reasoning",
-    "error_message", "metadata_json""#;
+    "error_message", "metadata_json", "role""#;
 
 row! {
     /// A row of `prompt_bodies`.
@@ -162,6 +188,7 @@ row! {
         reasoning: String,
         error_message: String,
         metadata_json: String,
+        role: String,
     }
 }
 
@@ -180,6 +207,7 @@ impl BodyRow {
             reasoning: self.reasoning,
             error_message: self.error_message,
             metadata_json: self.metadata_json,
+            role: self.role,
         })
     }
 }

@@ -1,22 +1,27 @@
 //! Saving prompts: the entries, their bodies, tags, scores and conversations in one step. Saving one is saving a batch of one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sea_orm::Value;
 
 use super::conversations::{self, Joining};
-use super::names::NameNumbers;
+use super::names::{self, NameLimits};
 use super::rows::{self, Numbers, PromptRow};
 use super::{changes, index, marks};
 use crate::error::{Error, Result};
-use crate::services::prompts::domain::{NameKind, NewPrompt, Saved};
+use crate::services::prompts::domain::{NameKind, Names, NewPrompt, Saved};
 use crate::storage::text_index::Document;
 use crate::storage::{Tx, chunks, places, row, rows_of_places};
 
-const INSERT: &str = r#"INSERT INTO "prompts" ("prompt_time", "create_time", "backend_id", "model_id", "framework_id", "role_id",
-    "status", "confidence", "latency_us", "prompt_tokens", "completion_tokens", "cost_micros", "conversation_id", "has_body",
-    "body_bytes", "error_code", "import_key")
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"#;
+const COLUMNS: &str = r#""prompt_time", "create_time", "backend_id", "model_id", "framework_id", "provider_id", "backend_text",
+    "model_text", "framework_text", "provider_text", "status", "confidence", "latency_us", "prompt_tokens", "completion_tokens",
+    "cost_micros", "conversation_id", "has_body", "body_bytes", "error_code", "import_key""#;
+
+/// How many these are.
+const VALUES: usize = 21;
+
+/// Columns of a body.
+const BODY_VALUES: usize = 11;
 
 /// A prompt to be saved, with its words for the index.
 #[derive(Debug)]
@@ -34,28 +39,27 @@ impl Saving {
     }
 }
 
-/// Saves prompts in their order, each with a result of its own: TooManyPromptNames. One whose import key is known, or came before in
-/// the same call, is the one that was saved first.
+/// Saves prompts, each with a result in its order. One whose import key is known, or came before in the same call, is the one that was
+/// saved first. Locks are taken in one order: conversations by name, names, import keys.
 pub async fn save(
     tx: &Tx<'_>,
-    names: &NameNumbers,
+    limits: &NameLimits,
     prompts: &[Saving],
     now_us: i64,
 ) -> Result<Vec<Result<Saved>>> {
     let known = imported(tx, prompts).await?;
     let mut plan = Plan::default();
-    for saving in prompts {
-        plan.add(tx, names, &known, saving).await?;
-    }
+    prompts.iter().for_each(|saving| plan.add(&known, saving));
     let conversations = conversations::join(tx, &plan.joining).await?;
+    let shared: BTreeSet<_> = plan.added.iter().flat_map(|saving| names::of(&saving.new.names)).collect();
+    let numbers = names::ensure(tx, limits, &shared).await?;
     let mut saved: Vec<(PromptRow, &Saving)> = Vec::with_capacity(plan.added.len());
-    for (saving, numbers) in &plan.added {
+    for saving in &plan.added {
         let new = &saving.new;
         let conversation = conversations.get(new.conversation_id.as_str()).copied();
-        let mut row = rows::new_row(new, *numbers, conversation, now_us);
-        row.id = tx.insert_written_out(INSERT, values(&row)).await?;
-        saved.push((row, *saving));
+        saved.push((rows::new_row(new, numbers_of(&new.names, &numbers), conversation, now_us), *saving));
     }
+    insert_rows(tx, &mut saved).await?;
     insert_bodies(tx, &saved).await?;
     let tags =
         saved.iter().flat_map(|(row, saving)| saving.new.tags.iter().map(move |tag| (row, tag.as_str())));
@@ -75,19 +79,18 @@ enum Outcome {
     Added(usize),
     /// It is the same as one of those that are added.
     Again(usize),
-    /// It is refused.
-    Refused(Error),
 }
 
 impl Outcome {
     fn saved(self, added: &[(PromptRow, &Saving)]) -> Result<Saved> {
-        let id = |index: usize| added.get(index).map_or(0, |(row, _)| row.id);
-        match self {
-            Self::Known(id) => Ok(Saved { id, existed: true }),
-            Self::Added(index) => Ok(Saved { id: id(index), existed: false }),
-            Self::Again(index) => Ok(Saved { id: id(index), existed: true }),
-            Self::Refused(error) => Err(error),
-        }
+        let (id, existed) = match self {
+            Self::Known(id) => (Some(id), true),
+            Self::Added(index) => (added.get(index).map(|(row, _)| row.id), false),
+            Self::Again(index) => (added.get(index).map(|(row, _)| row.id), true),
+        };
+        let id =
+            id.filter(|id| *id > 0).ok_or_else(|| Error::internal("a prompt that was saved has no id"))?;
+        Ok(Saved { id, existed })
     }
 }
 
@@ -95,39 +98,28 @@ impl Outcome {
 #[derive(Default)]
 struct Plan<'n> {
     outcomes: Vec<Outcome>,
-    added: Vec<(&'n Saving, Numbers)>,
+    added: Vec<&'n Saving>,
     /// Import keys of those that are added, and which that is.
     keys: HashMap<&'n str, usize>,
     joining: BTreeMap<&'n str, Joining>,
 }
 
 impl<'n> Plan<'n> {
-    async fn add(
-        &mut self,
-        tx: &Tx<'_>,
-        names: &NameNumbers,
-        known: &HashMap<String, i64>,
-        saving: &'n Saving,
-    ) -> Result<()> {
+    fn add(&mut self, known: &HashMap<String, i64>, saving: &'n Saving) {
         let key = saving.new.import_key.as_str();
         let outcome = if let Some(id) = known.get(key) {
             Outcome::Known(*id)
         } else if let Some(first) = self.keys.get(key) {
             Outcome::Again(*first)
         } else {
-            match numbers(tx, names, &saving.new).await {
-                Ok(numbers) => self.admit(saving, numbers),
-                Err(error @ Error::TooManyPromptNames { .. }) => Outcome::Refused(error),
-                Err(error) => return Err(error),
-            }
+            self.admit(saving)
         };
         self.outcomes.push(outcome);
-        Ok(())
     }
 
-    fn admit(&mut self, saving: &'n Saving, numbers: Numbers) -> Outcome {
+    fn admit(&mut self, saving: &'n Saving) -> Outcome {
         let (index, new) = (self.added.len(), &saving.new);
-        self.added.push((saving, numbers));
+        self.added.push(saving);
         if !new.import_key.is_empty() {
             self.keys.insert(&new.import_key, index);
         }
@@ -140,13 +132,47 @@ impl<'n> Plan<'n> {
     }
 }
 
-async fn numbers(tx: &Tx<'_>, names: &NameNumbers, new: &NewPrompt) -> Result<Numbers> {
-    Ok(Numbers {
-        backend: names.ensure(tx, NameKind::Backend, &new.names.backend).await?,
-        model: names.ensure_filled(tx, NameKind::Model, &new.names.model).await?,
-        framework: names.ensure_filled(tx, NameKind::Framework, &new.names.framework).await?,
-        role: names.ensure_filled(tx, NameKind::Role, &new.names.role).await?,
-    })
+fn numbers_of(names: &Names, numbers: &HashMap<names::Name<'_>, i64>) -> Numbers {
+    // A name that is not among them is the group of the others itself.
+    let number = |kind: NameKind| {
+        let name = names.get(kind);
+        (!name.is_empty()).then(|| numbers.get(&(kind, name)).copied().unwrap_or(names::OTHER))
+    };
+    Numbers {
+        backend: number(NameKind::Backend).unwrap_or(names::OTHER),
+        model: number(NameKind::Model),
+        framework: number(NameKind::Framework),
+        provider: number(NameKind::Provider),
+    }
+}
+
+/// Inserts the rows and gives them their numbers, which ascend in their order.
+///
+/// Where writers meet, rows are inserted in the order of their import keys: two batches of the same keys then wait for each other in one
+/// direction only, whatever their own order.
+async fn insert_rows(tx: &Tx<'_>, saved: &mut [(PromptRow, &Saving)]) -> Result<()> {
+    let keyed = saved.iter().filter(|(row, _)| row.import_key.is_some()).count();
+    let ids = if keyed > 1 { tx.next_ids("prompts", saved.len()).await? } else { None };
+    let Some(ids) = ids else {
+        let insert = format!(r#"INSERT INTO "prompts" ({COLUMNS}) VALUES {}"#, rows_of_places(1, VALUES));
+        for (row, _) in saved {
+            row.id = tx.insert_written_out(&insert, values(row)).await?;
+        }
+        return Ok(());
+    };
+    for ((row, _), id) in saved.iter_mut().zip(ids) {
+        row.id = id;
+    }
+    let mut rows: Vec<&PromptRow> = saved.iter().map(|(row, _)| row).collect();
+    rows.sort_by(|one, other| one.import_key.cmp(&other.import_key));
+    let places = rows_of_places(1, VALUES + 1);
+    let insert = format!(r#"INSERT INTO "prompts" ({COLUMNS}, "id") VALUES {places}"#);
+    for row in rows {
+        let mut values = values(row);
+        values.push(row.id.into());
+        tx.run(&insert, values).await?;
+    }
+    Ok(())
 }
 
 row! {
@@ -176,13 +202,18 @@ pub(super) fn imported_query(keys: usize) -> String {
 }
 
 fn values(row: &PromptRow) -> Vec<Value> {
+    let text = |kind: NameKind| Value::from(row.name(kind).1.map(str::to_owned));
     vec![
         row.prompt_time.into(),
         row.create_time.into(),
         row.backend_id.into(),
         row.model_id.into(),
         row.framework_id.into(),
-        row.role_id.into(),
+        row.provider_id.into(),
+        text(NameKind::Backend),
+        text(NameKind::Model),
+        text(NameKind::Framework),
+        text(NameKind::Provider),
         row.status.into(),
         row.confidence.into(),
         row.latency_us.into(),
@@ -199,7 +230,7 @@ fn values(row: &PromptRow) -> Vec<Value> {
 
 async fn insert_bodies(tx: &Tx<'_>, saved: &[(PromptRow, &Saving)]) -> Result<()> {
     for chunk in chunks(saved) {
-        let mut values: Vec<Value> = Vec::with_capacity(chunk.len() * 10);
+        let mut values: Vec<Value> = Vec::with_capacity(chunk.len() * BODY_VALUES);
         for (row, saving) in chunk {
             let body = &saving.new.body;
             let guardrails = serde_json::to_string(&body.guardrails)
@@ -214,6 +245,7 @@ async fn insert_bodies(tx: &Tx<'_>, saved: &[(PromptRow, &Saving)]) -> Result<()
                 &body.reasoning,
                 &body.error_message,
                 &body.metadata_json,
+                &body.role,
             ];
             values.extend(texts.map(|text| Value::from(text.as_str())));
         }
@@ -225,7 +257,7 @@ async fn insert_bodies(tx: &Tx<'_>, saved: &[(PromptRow, &Saving)]) -> Result<()
 fn insert_bodies_query(rows: usize) -> String {
     format!(
         r#"INSERT INTO "prompt_bodies" ("prompt_id", "prompt_time", "idea", "context", "improved_prompt", "directive",
-        "guardrails_json", "reasoning", "error_message", "metadata_json") VALUES {}"#,
-        rows_of_places(rows, 10)
+        "guardrails_json", "reasoning", "error_message", "metadata_json", "role") VALUES {}"#,
+        rows_of_places(rows, BODY_VALUES)
     )
 }

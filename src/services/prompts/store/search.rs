@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use super::find::{Bodies, Found, complete, rows_query};
 use super::index::{INDEX, NEWEST, is_filling};
 use super::list::{Walk, Wanted, with_metadata, with_tags};
-use super::names::NameNumbers;
 use super::rows::PromptRow;
 use super::sql;
 use crate::error::Result;
@@ -77,13 +76,12 @@ row! {
 /// A page of the prompts that have what is wanted and that a filter takes.
 pub async fn search(
     db: &Db<'_>,
-    names: &NameNumbers,
     wanted: &text_index::Wanted,
     filter: &Filter,
     page: &SearchPage,
 ) -> Result<Hits> {
     let mut answer = Hits { is_indexing: is_filling(db).await?, ..Hits::default() };
-    let Some(numbers) = Wanted::of(db, names, filter).await? else { return Ok(answer) };
+    let Some(numbers) = Wanted::of(db, filter).await? else { return Ok(answer) };
     let Place { until_id, mut position } = match page.from {
         Some(place) => place,
         None => {
@@ -104,7 +102,7 @@ pub async fn search(
         let rows = with_metadata(db, filter, &rows).await?;
         let mut rest = rows.as_slice();
         while let Some((fitting, behind)) = found.fitting(rest, Bodies::Read) {
-            for prompt in complete(db, names, fitting, Bodies::Read).await? {
+            for prompt in complete(db, fitting, Bodies::Read).await? {
                 let at = piece.iter().position(|of| of.id == prompt.id).unwrap_or(0);
                 if !found.take(prompt) {
                     position += at;

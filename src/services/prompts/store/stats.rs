@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use sea_orm::Value;
 
-use super::names::NameNumbers;
+use super::names::{self, Texts};
 use super::rows::status_number;
 use super::tallies::{COLUMNS, NumbersRow, span_number};
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ pub struct Asked {
     pub start_us: Option<i64>,
     /// Prompts made before.
     pub end_us: Option<i64>,
-    /// Of these names; there is no role.
+    /// Of these names; there is no provider.
     pub names: Names,
     /// By what they are grouped.
     pub group_by: GroupBy,
@@ -73,8 +73,8 @@ pub struct Group {
 }
 
 /// Numbers of all that is asked for, and of its groups, by day and names. Error: StatsRangeTooLarge.
-pub async fn stats(db: &Db<'_>, names: &NameNumbers, asked: &Asked) -> Result<(Numbers, Vec<Group>)> {
-    let Some(of) = Of::new(db, names, &asked.names).await? else { return Ok(Default::default()) };
+pub async fn stats(db: &Db<'_>, asked: &Asked) -> Result<(Numbers, Vec<Group>)> {
+    let Some(of) = Of::new(db, &asked.names).await? else { return Ok(Default::default()) };
     let mut sums = Sums { asked, total: Numbers::default(), groups: BTreeMap::new() };
     let range = asked.start_us.unwrap_or(i64::MIN)..asked.end_us.unwrap_or(i64::MAX);
     let longest = if asked.group_by.day { Span::Day } else { Span::Month };
@@ -103,26 +103,25 @@ pub async fn stats(db: &Db<'_>, names: &NameNumbers, asked: &Asked) -> Result<(N
         }
     }
     let Sums { total, groups, .. } = sums;
-    Ok((total, named(db, names, asked.group_by, groups).await?))
+    Ok((total, named(db, asked.group_by, groups).await?))
 }
 
 /// The groups with their names. What is left of one that was taken away is none.
-async fn named(
-    db: &Db<'_>,
-    names: &NameNumbers,
-    by: GroupBy,
-    groups: BTreeMap<Key, Numbers>,
-) -> Result<Vec<Group>> {
+async fn named(db: &Db<'_>, by: GroupBy, groups: BTreeMap<Key, Numbers>) -> Result<Vec<Group>> {
+    let groups: Vec<(Key, Numbers)> =
+        groups.into_iter().filter(|(_, numbers)| !numbers.is_nothing()).collect();
+    let ids = groups.iter().flat_map(|(key, _)| [key.backend_id, key.model_id, key.framework_id]);
+    let texts = Texts::of(db, ids.collect()).await?;
     let mut named = Vec::with_capacity(groups.len());
-    for (key, numbers) in groups.into_iter().filter(|(_, numbers)| !numbers.is_nothing()) {
-        let id = |id: i64| Some(id).filter(|id| *id != 0);
+    for (key, numbers) in groups {
+        let name = |id: i64| texts.get(Some(id), None);
         named.push(Group {
             day_us: by.day.then_some(key.start_us),
             names: Names {
-                backend: names.name_or_empty(db, NameKind::Backend, id(key.backend_id)).await?,
-                model: names.name_or_empty(db, NameKind::Model, id(key.model_id)).await?,
-                framework: names.name_or_empty(db, NameKind::Framework, id(key.framework_id)).await?,
-                role: String::new(),
+                backend: name(key.backend_id)?,
+                model: name(key.model_id)?,
+                framework: name(key.framework_id)?,
+                provider: String::new(),
             },
             numbers,
         });
@@ -174,7 +173,7 @@ pub(super) struct Of {
 
 impl Of {
     /// None: a name has no number, so nothing has it.
-    async fn new(db: &Db<'_>, names: &NameNumbers, asked: &Names) -> Result<Option<Self>> {
+    async fn new(db: &Db<'_>, asked: &Names) -> Result<Option<Self>> {
         let mut numbers = [None; 3];
         let kinds = [
             (NameKind::Backend, &asked.backend),
@@ -183,7 +182,7 @@ impl Of {
         ];
         for (number, (kind, name)) in numbers.iter_mut().zip(kinds) {
             if !name.is_empty() {
-                *number = names.number(db, kind, name).await?;
+                *number = names::number(db, kind, name).await?;
                 if number.is_none() {
                     return Ok(None);
                 }

@@ -18,9 +18,13 @@ const STEP_ROWS: i64 = 1_000;
 
 /// The columns of [`NumbersRow`].
 pub(super) const COLUMNS: &str = r#""start_time", "backend_id", "model_id", "framework_id", "prompt_count", "failed_count", "confidence_count",
-    "confidence_micros", "latency_count", "latency_us", "prompt_tokens", "completion_tokens", "cost_micros", "latencies""#;
+    "confidence_micros", "latency_count", "latency_us", "prompt_tokens", "completion_tokens", "cost_micros", "latency_high", "prompt_tokens_high",
+    "completion_tokens_high", "cost_high", "latencies""#;
 
-const VALUES: usize = 14;
+const VALUES: usize = 18;
+
+/// The factor of the column `high` of a sum.
+const HIGH: i128 = 1 << 62;
 
 /// Those of them that are the key.
 const KEYS: usize = 4;
@@ -53,6 +57,10 @@ row! {
         prompt_tokens: i64,
         completion_tokens: i64,
         cost_micros: i64,
+        latency_high: i64,
+        prompt_tokens_high: i64,
+        completion_tokens_high: i64,
+        cost_high: i64,
         latencies: Vec<u8>,
     }
 }
@@ -78,10 +86,10 @@ impl NumbersRow {
             confidences: self.confidence_count,
             confidence_micros: self.confidence_micros,
             latencies: self.latency_count,
-            latency_us: self.latency_us,
-            prompt_tokens: self.prompt_tokens,
-            completion_tokens: self.completion_tokens,
-            cost_micros: self.cost_micros,
+            latency_us: joined(self.latency_high, self.latency_us),
+            prompt_tokens: joined(self.prompt_tokens_high, self.prompt_tokens),
+            completion_tokens: joined(self.completion_tokens_high, self.completion_tokens),
+            cost_micros: joined(self.cost_high, self.cost_micros),
             sketch,
         };
         Ok((key, numbers))
@@ -175,7 +183,23 @@ pub(super) fn update_query() -> String {
     format!(r#"UPDATE "prompt_stats" SET {} WHERE {}"#, set.join(", "), at.collect::<Vec<_>>().join(" AND "))
 }
 
+/// A sum from its two columns.
+fn joined(high: i64, low: i64) -> i128 {
+    i128::from(high) * HIGH + i128::from(low)
+}
+
+/// The two columns of a sum, `high` and the other one. 2^62 + 3: 1 and 3; -5: 0 and -5.
+fn split(sum: i128) -> (i64, i64) {
+    // A table with 2^63 rows of the greatest number is below 2^126.
+    let part = |part: i128| i64::try_from(part).unwrap_or(if part < 0 { i64::MIN } else { i64::MAX });
+    (part(sum / HIGH), part(sum % HIGH))
+}
+
 fn values(key: &Key, numbers: &Numbers) -> [Value; VALUES] {
+    let (latency_high, latency_us) = split(numbers.latency_us);
+    let (prompt_tokens_high, prompt_tokens) = split(numbers.prompt_tokens);
+    let (completion_tokens_high, completion_tokens) = split(numbers.completion_tokens);
+    let (cost_high, cost_micros) = split(numbers.cost_micros);
     [
         key.start_us.into(),
         key.backend_id.into(),
@@ -186,10 +210,28 @@ fn values(key: &Key, numbers: &Numbers) -> [Value; VALUES] {
         numbers.confidences.into(),
         numbers.confidence_micros.into(),
         numbers.latencies.into(),
-        numbers.latency_us.into(),
-        numbers.prompt_tokens.into(),
-        numbers.completion_tokens.into(),
-        numbers.cost_micros.into(),
+        latency_us.into(),
+        prompt_tokens.into(),
+        completion_tokens.into(),
+        cost_micros.into(),
+        latency_high.into(),
+        prompt_tokens_high.into(),
+        completion_tokens_high.into(),
+        cost_high.into(),
         numbers.sketch.to_bytes().into(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_of_two_columns_is_what_it_was() {
+        for sum in [0, 5, -5, HIGH - 1, HIGH, HIGH + 3, -HIGH - 3, 9_000 << 50, -(9_000 << 50), 1 << 100] {
+            let (high, low) = split(sum);
+            assert_eq!(joined(high, low), sum);
+        }
+        assert_eq!((split(HIGH + 3), split(-5)), ((1, 3), (0, -5)));
+    }
 }
