@@ -86,6 +86,7 @@ enum QueueTasks {
     ExpireTime,
     FinishTime,
     WorkerId,
+    WorkerName,
     RetriesMax,
     TimeoutUs,
     KeyId,
@@ -290,6 +291,8 @@ fn tasks() -> TableCreateStatement {
         .col(maybe(C::FinishTime))
         // Who holds it or finished it.
         .col(maybe(C::WorkerId))
+        // The name of the worker that finished it: the worker's own row is removed after a time.
+        .col(maybe_text(C::WorkerName))
         // None: the queue's.
         .col(maybe(C::RetriesMax))
         .col(maybe(C::TimeoutUs))

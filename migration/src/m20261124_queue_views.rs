@@ -29,7 +29,7 @@ fn views(backend: DbBackend) -> [String; 3] {
     [
         format!(
             r#"CREATE VIEW "v_active_tasks" AS SELECT t."id" AS "task_id", q."name" AS "queue", y."name" AS "type",
-            {STATE} AS "state", t."priority", t."token", t."failure_count" AS "failures", w."name" AS "worker",
+            {STATE} AS "state", t."priority", t."token", t."failure_count" AS "failures", coalesce(t."worker_name", w."name") AS "worker",
             t."worker_id", {created} AS "created", {claimed} AS "claimed", {expires} AS "lease_expires",
             t."is_cancelling" AS "cancel_requested", t."parameters"
             FROM "queue_tasks" t {names} LEFT JOIN "queue_workers" w ON w."id" = t."worker_id"

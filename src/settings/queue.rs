@@ -33,6 +33,14 @@ pub struct QueueSettings {
     pub claims_waiting_max: u64,
     /// Streams of workers at once; further ones are refused with OVERLOADED.
     pub streams_max: u64,
+    /// Watches at once; further ones are refused with OVERLOADED.
+    pub watches_max: u64,
+    /// Tasks of one watch.
+    pub watch_tasks_max: u64,
+    /// The shortest time between two messages of a watch for one task.
+    pub watch_interval_ms_min: u64,
+    /// The longest time between two looks of a watch at its tasks: changes by another sidecar are seen by looking.
+    pub watch_look_ms: u64,
     /// How long a task is held by a caller that is no registered worker, when it does not say.
     pub lease_ms: u64,
     /// The longest lease.
@@ -87,6 +95,10 @@ impl Default for QueueSettings {
             claim_wait_ms_max: 60_000,
             claims_waiting_max: 2_048,
             streams_max: 1_024,
+            watches_max: 1_000,
+            watch_tasks_max: 100,
+            watch_interval_ms_min: 100,
+            watch_look_ms: 2_000,
             lease_ms: 60_000,
             lease_ms_max: DAY_MS,
             timeout_ms_max: 7 * DAY_MS,
@@ -123,6 +135,10 @@ impl QueueSettings {
         within(found, "queue.claim_wait_ms_max", self.claim_wait_ms_max, 0..=3_600_000);
         within(found, "queue.claims_waiting_max", self.claims_waiting_max, 1..=1_000_000);
         within(found, "queue.streams_max", self.streams_max, 1..=1_000_000);
+        within(found, "queue.watches_max", self.watches_max, 0..=65_536);
+        within(found, "queue.watch_tasks_max", self.watch_tasks_max, 1..=1_000);
+        within(found, "queue.watch_interval_ms_min", self.watch_interval_ms_min, 1..=60_000);
+        within(found, "queue.watch_look_ms", self.watch_look_ms, 10..=600_000);
         within(found, "queue.lease_ms_max", self.lease_ms_max, 1..=TIME_MS_MAX);
         within(found, "queue.lease_ms", self.lease_ms, 1..=self.lease_ms_max);
         within(found, "queue.timeout_ms_max", self.timeout_ms_max, 1..=TIME_MS_MAX);

@@ -278,6 +278,10 @@ pub struct Task {
     pub limit_key: Option<String>,
     /// Who holds it or held it last.
     pub worker_id: Option<i64>,
+    /// That worker's name, if it has one.
+    pub worker_name: Option<String>,
+    /// When something last happened to it.
+    pub update_us: i64,
     /// When it was claimed last.
     pub claim_us: Option<i64>,
     /// When its lease ends.

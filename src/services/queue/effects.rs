@@ -7,6 +7,8 @@ use super::domain::State;
 pub struct Effects {
     /// Tasks that can be claimed now, by type.
     pub queued: Vec<(i64, i64)>,
+    /// Tasks that have changed, for those who watch them.
+    pub changed: Vec<i64>,
     /// When something new is due.
     pub due: Times,
     /// What to count, by type.
@@ -57,7 +59,7 @@ pub struct Tally {
 
 impl Default for Effects {
     fn default() -> Self {
-        Self { queued: Vec::new(), due: Times::NEVER, tallies: Vec::new() }
+        Self { queued: Vec::new(), changed: Vec::new(), due: Times::NEVER, tallies: Vec::new() }
     }
 }
 

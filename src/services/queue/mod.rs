@@ -39,6 +39,11 @@ const MINUTE_US: i64 = 60_000_000;
 /// What wakes the other sidecars on the same database when there are tasks.
 const TASKS_TOPIC: &str = "queue/tasks";
 
+/// What wakes those in this process who watch a task.
+fn watch_topic(task_id: i64) -> String {
+    format!("queue/task/{task_id}")
+}
+
 /// What tells the other sidecars that rules have changed.
 const RULES_TOPIC: &str = "queue/rules";
 
@@ -56,6 +61,8 @@ pub(super) struct Core {
     waiting: Arc<waiting::Waiting>,
     /// One permit for each stream of a worker.
     streams: ConcurrencyLimit,
+    /// One permit for each watch.
+    watches: ConcurrencyLimit,
     tallies: tallies::Tallies,
     due: clockwork::Due,
     limits: store::Limits,
@@ -98,6 +105,7 @@ impl QueueService {
             request_keys: RequestKeys::new(api::NAME, &clock, &settings.idempotency),
             waiting: waiting::Waiting::new(queue.claims_waiting_max),
             streams: ConcurrencyLimit::new("queue.streams_max", queue.streams_max),
+            watches: ConcurrencyLimit::new("queue.watches_max", queue.watches_max),
             tallies: tallies::Tallies::default(),
             due: clockwork::Due::default(),
             has_begun: AtomicBool::new(false),
@@ -127,6 +135,9 @@ impl Core {
         tx.after_commit(move || {
             core.tallies.note(core.clock.steady_us() / MINUTE_US, &effects.tallies);
             core.due.note(effects.due);
+            for task_id in effects.changed {
+                core.storage.wake().notify(|| watch_topic(task_id));
+            }
             for (type_id, count) in effects.queued {
                 if let Some((kind, queue)) = core.names.registry.type_of(type_id) {
                     core.waiting.call(&queue.name, &kind.name, count);

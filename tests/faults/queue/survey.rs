@@ -29,7 +29,7 @@ async fn list(client: &mut Client, state: TaskState, tasks_max: usize) -> Vec<pb
     loop {
         let request = pb::ListRequest {
             queue: QUEUE.to_owned(),
-            state: state.into(),
+            states: if state == TaskState::Unspecified { Vec::new() } else { vec![state.into()] },
             page_size: tasks_max.min(1_000) as i32,
             page_token,
             ..Default::default()

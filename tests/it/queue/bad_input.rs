@@ -237,11 +237,28 @@ async fn wrong_reads_are_told() {
     let request = pb::ListRequest {
         queue: "?".into(),
         types: vec!["?".into()],
-        state: 99,
+        states: vec![99, 0],
         page_size: 1_001,
         page_token: String::new(),
+        worker_id: -1,
+        worker_name: "\n".into(),
+        create_time_from: Some(Timestamp { seconds: i64::MAX, nanos: 0 }),
+        create_time_before: Some(Timestamp { seconds: 0, nanos: -1 }),
     };
-    assert_eq!(refused!(pannier, list, request), ["page_size", "queue", "state", "types[0]"]);
+    let expected = [
+        "create_time_before",
+        "create_time_from",
+        "page_size",
+        "queue",
+        "states[0]",
+        "states[1]",
+        "types[0]",
+        "worker_id",
+        "worker_name",
+    ];
+    assert_eq!(refused!(pannier, list, request), expected);
+    let request = pb::WatchRequest { interval_min: Some(seconds(0)), ..Default::default() };
+    assert_eq!(refused!(pannier, watch, request), ["interval_min", "task_ids"]);
     let request = pb::StatsRequest { queue: "?".into(), types: vec![], rate_minutes: 61 };
     assert_eq!(refused!(pannier, stats, request), ["queue", "rate_minutes"]);
     let request = pb::LogsRequest { task_id: 1, page_size: -1, page_token: String::new() };

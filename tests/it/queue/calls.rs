@@ -20,6 +20,11 @@ pub fn numbered(kind: &str, number: i64) -> pb::EnqueueItem {
     pb::EnqueueItem { parameters_json: format!(r#"{{"n":{number}}}"#), ..item(kind) }
 }
 
+/// A state to list; unspecified: all.
+pub fn states(state: TaskState) -> Vec<i32> {
+    if state == TaskState::Unspecified { Vec::new() } else { vec![state.into()] }
+}
+
 /// A claim of at most `max_tasks` of the default queue.
 pub fn claiming(types: &[&str], max_tasks: i32) -> pb::Claiming {
     pb::Claiming { types: types.iter().map(ToString::to_string).collect(), max_tasks, ..Default::default() }
@@ -220,7 +225,7 @@ impl Pannier {
     }
 
     pub async fn list(&self, state: TaskState) -> Vec<pb::Task> {
-        let request = pb::ListRequest { state: state.into(), ..Default::default() };
+        let request = pb::ListRequest { states: states(state), ..Default::default() };
         self.queue().list(request).await.unwrap().into_inner().tasks
     }
 

@@ -5,7 +5,7 @@ use pannier_proto::queue::v1 as pb;
 use pannier_proto::queue::v1::TaskState;
 use tonic::Code;
 
-use super::calls::{claiming, completed, item, numbered, numbers, outcome, released, seconds};
+use super::calls::{claiming, completed, item, numbered, numbers, outcome, released, seconds, states};
 use crate::harness::{Pannier, assert_status, pannier, pannier_with};
 
 /// All pages of a list.
@@ -23,7 +23,7 @@ async fn pages(pannier: &Pannier, request: pb::ListRequest) -> Vec<Vec<i64>> {
 }
 
 fn listing(state: TaskState, page_size: i32) -> pb::ListRequest {
-    pb::ListRequest { state: state.into(), page_size, ..Default::default() }
+    pb::ListRequest { states: states(state), page_size, ..Default::default() }
 }
 
 #[tokio::test]
@@ -75,6 +75,48 @@ async fn tasks_of_all_states_are_listed_the_latest_enqueued_first() {
     assert_eq!(pages(&pannier, none).await, [[0_i64; 0]; 1]);
     let none = pb::ListRequest { types: vec!["none".into()], ..Default::default() };
     assert_eq!(pages(&pannier, none).await.concat(), [0; 0]);
+}
+
+#[tokio::test]
+async fn tasks_are_listed_by_worker_time_and_several_states() {
+    let pannier = pannier().await;
+    let (first, second) = (pannier.worker("host-1").await, pannier.worker("host-2").await);
+    for number in 0..6 {
+        pannier.enqueue(numbered("a", number)).await;
+        pannier.advance_s(1);
+    }
+    let claim = |worker_id| pb::Claiming { worker_id, ..claiming(&[], 2) };
+    let held = pannier.try_claim(claim(first)).await.unwrap();
+    pannier.try_claim(claim(second)).await.unwrap();
+    pannier.try_complete(&held[0]).await.unwrap();
+    let at = |second: i64| {
+        let us = crate::harness::START_US + second * 1_000_000;
+        Some(prost_types::Timestamp { seconds: us / 1_000_000, nanos: 0 })
+    };
+    let base = || pb::ListRequest { page_size: 2, ..Default::default() };
+    let both = vec![TaskState::Queued.into(), TaskState::Completed.into()];
+    let cases = [
+        (pb::ListRequest { states: both.clone(), ..base() }, vec![5, 4, 0]),
+        (pb::ListRequest { worker_id: first, ..base() }, vec![1, 0]),
+        (pb::ListRequest { worker_name: "host-2".into(), ..base() }, vec![3, 2]),
+        (pb::ListRequest { worker_name: "host-1".into(), states: both, ..base() }, vec![0]),
+        (pb::ListRequest { create_time_from: at(2), create_time_before: at(5), ..base() }, vec![4, 3, 2]),
+        (
+            pb::ListRequest { states: states(TaskState::Claimed), create_time_from: at(2), ..base() },
+            vec![3, 2],
+        ),
+        (pb::ListRequest { worker_name: "none".into(), ..base() }, vec![]),
+    ];
+    for (request, expected) in cases {
+        assert_eq!(pages(&pannier, request.clone()).await.concat(), expected, "{request:?}");
+    }
+    let done = pannier.task(held[0].id).await;
+    assert_eq!((done.worker_name.as_str(), done.update_time), ("host-1", done.finish_time));
+    // The name stays when the worker is forgotten.
+    pannier.execute("DELETE FROM queue_workers").await;
+    assert_eq!(pannier.task(held[0].id).await.worker_name, "host-1");
+    let request = pb::ListRequest { worker_name: "host-1".into(), ..base() };
+    assert_eq!(pages(&pannier, request).await.concat(), [0]);
 }
 
 #[tokio::test]

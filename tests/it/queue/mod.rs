@@ -16,5 +16,6 @@ mod shared;
 mod stats;
 mod unique;
 mod waits;
+mod watch;
 mod work;
 mod workers;

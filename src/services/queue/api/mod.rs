@@ -8,6 +8,7 @@ mod outcomes;
 mod queues;
 mod reads;
 mod schedules;
+mod watch;
 mod work;
 mod workers;
 
@@ -35,7 +36,7 @@ pub fn server(queue: QueueService) -> QueueServiceServer<QueueService> {
         .max_encoding_message_size(message_bytes_max)
 }
 
-/// The methods that take a request and give an answer are all alike; `work` has a stream either way.
+/// The methods that take a request and give an answer are all alike; `work` and `watch` stream.
 macro_rules! calls {
     ($($method:ident: $request:ident => $response:ident),* $(,)?) => {
         #[tonic::async_trait]
@@ -44,6 +45,12 @@ macro_rules! calls {
 
             async fn work(&self, request: Request<tonic::Streaming<pb::WorkRequest>>) -> Reply<Self::WorkStream> {
                 reply(Core::work(&self.0, request.into_inner()).await)
+            }
+
+            type WatchStream = watch::Messages;
+
+            async fn watch(&self, request: Request<pb::WatchRequest>) -> Reply<Self::WatchStream> {
+                reply(Core::watch(&self.0, request.into_inner()).await)
             }
 
             $(

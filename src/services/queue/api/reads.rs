@@ -32,23 +32,23 @@ impl Core {
 
     pub(super) async fn list(self: &Arc<Self>, request: pb::ListRequest) -> Result<pb::ListResponse> {
         let mut parser = Parser::new(&self.settings.queue);
-        let queue = parser.queue_name("queue", request.queue);
-        let types = parser.types("types", request.types);
-        let state = parser.state(&|| "state".to_owned(), request.state);
+        let queue = parser.queue_name("queue", request.queue.clone());
+        let types = parser.types("types", request.types.clone());
+        let listed = parser.listed(&request);
         let rows_max = parser.page_rows(&self.settings.server, request.page_size);
         parser.violations.check()?;
-        let mut parts = vec![queue.as_str(), state.map_or("", State::name)];
+        let conditions = format!("{listed:?}");
+        let mut parts = vec![queue.as_str(), &conditions];
         parts.extend(types.iter().map(String::as_str));
         let query = Query::of("queue.List", &parts);
         let after = query.key_of(&request.page_token)?.map(|key| place(&key)).transpose()?;
         self.do_what_is_due().await?;
 
         let filter = Filter {
-            type_ids: Vec::new(),
-            state,
             after,
             rows_max: self.count(rows_max),
             bytes_max: self.count(self.settings.queue.response_bytes_max),
+            ..listed
         };
         let (tasks, next) = self
             .storage

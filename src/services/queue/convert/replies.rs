@@ -60,6 +60,8 @@ pub(in super::super) fn task(task: Task, named: &Named) -> pb::Task {
         schedule: task.schedule.unwrap_or_default(),
         job_id,
         job_item_key,
+        worker_name: task.worker_name.unwrap_or_default(),
+        update_time: Some(timestamp(task.update_us)),
     }
 }
 

@@ -8,6 +8,7 @@ use super::super::domain::{
     Claiming, Holder, JobItem, NewTask, Outcome, PRIORITY_DEFAULT, PRIORITY_MAX, QUEUE_DEFAULT, Requested,
     State, Unique, What, When,
 };
+use super::super::store::Filter;
 use super::Parser;
 use crate::clock::ms_to_us;
 use crate::convert::ERROR_MESSAGE_BYTES_MAX;
@@ -21,6 +22,9 @@ const KEY_BYTES_MAX: u64 = 256;
 
 /// Bytes of an item's key in its job.
 const ITEM_KEY_BYTES_MAX: u64 = 1_024;
+
+/// The longest time between two messages of a watch: an hour.
+const WATCH_INTERVAL_US_MAX: i64 = 3_600_000_000;
 
 /// Types that one request may name.
 const TYPES_MAX: usize = 256;
@@ -264,6 +268,49 @@ impl Parser<'_> {
                 self.violations.add(field, format!("ClaimOrder: unknown value {order}"));
                 Requested::QueueDefault
             }
+        }
+    }
+
+    /// The conditions of a list.
+    pub(in super::super) fn listed(&mut self, request: &pb::ListRequest) -> Filter {
+        let mut states = Vec::with_capacity(request.states.len());
+        for (index, number) in request.states.iter().enumerate() {
+            let field = || format!("states[{index}]");
+            match self.state(&field, *number) {
+                Some(state) => states.push(state),
+                None => self.violations.add(field(), "must be a state"),
+            }
+        }
+        states.sort_unstable_by_key(|state| state.number());
+        states.dedup();
+        if request.worker_id < 0 {
+            self.violations.add("worker_id", "must not be negative");
+        }
+        if !request.worker_name.is_empty() {
+            self.key_text(&|| "worker_name".to_owned(), &request.worker_name);
+        }
+        let from = request.create_time_from.as_ref();
+        let before = request.create_time_before.as_ref();
+        Filter {
+            type_ids: Vec::new(),
+            states,
+            worker_id: Some(request.worker_id).filter(|id| *id != 0),
+            worker_name: Some(request.worker_name.clone()).filter(|name| !name.is_empty()),
+            from_us: from.map(|time| self.time_us("create_time_from", time)),
+            before_us: before.map(|time| self.time_us("create_time_before", time)),
+            after: None,
+            rows_max: 0,
+            bytes_max: 0,
+        }
+    }
+
+    /// The tasks of a watch, and the shortest time between two messages for one of them.
+    pub(in super::super) fn watched(&mut self, task_ids: &[i64], interval: Option<&Duration>) -> i64 {
+        self.batch("task_ids", task_ids.len(), self.settings.watch_tasks_max, "queue.watch_tasks_max");
+        let least_us = ms_to_us(self.settings.watch_interval_ms_min);
+        match interval {
+            Some(interval) => self.duration_us("interval_min", interval, least_us, WATCH_INTERVAL_US_MAX),
+            None => least_us,
         }
     }
 

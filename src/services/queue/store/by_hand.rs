@@ -12,7 +12,7 @@ const FINISHED: &str = r#"SELECT "finish_time", "error" FROM "queue_tasks" WHERE
 /// Queued anew: as if it had just been enqueued, but for its id, its create time and its token.
 const RENEW: &str = r#"UPDATE "queue_tasks" SET "state" = 0, "order_key" = $1, "create_time" = $2, "failure_count" = 0,
     "is_cancelling" = FALSE, "worker_id" = NULL, "claim_time" = NULL, "expire_time" = NULL, "finish_time" = NULL,
-    "result" = NULL WHERE "id" = $3"#;
+    "result" = NULL, "worker_name" = NULL WHERE "id" = $3"#;
 pub(super) const DEAD_LETTERS: &str = r#"SELECT "id", "finish_time" FROM "queue_tasks" WHERE "type_id" = $1 AND "state" = 5
     AND "finish_time" IS NOT NULL ORDER BY "finish_time", "id" LIMIT $2"#;
 const LOG: &str = r#"INSERT INTO "queue_task_logs" ("task_id", "kind", "time", "token", "worker_id", "claim_time", "error")
@@ -39,6 +39,7 @@ pub async fn cancel(step: &mut Step<'_>, task_ids: &[i64]) -> Result<Vec<Result<
                     step.tx.run(CANCEL, vec![row.id.into()]).await?;
                     step.log(row, &Ending::plain(EventKind::CancelRequested), None).await?;
                     row.is_cancelling = true;
+                    step.effects.changed.push(row.id);
                 }
                 Ok(state)
             }
@@ -137,6 +138,7 @@ async fn renew(step: &mut Step<'_>, row: &mut Current, ready_us: i64) -> Result<
     (row.create_time, row.claim_time, row.worker_id) = (Some(create_us), None, None);
     step.log(row, &Ending::plain(EventKind::Requeued), None).await?;
     step.effects.moved(row.type_id, Some(from), Some(State::Queued));
+    step.effects.changed.push(row.id);
     row.state = State::Queued.number();
     row.is_cancelling = false;
     Ok(())

@@ -250,6 +250,7 @@ async fn take(
             Some((_, task_ids)) => task_ids.push(found.id),
             None => by_expiry.push((expire_us, vec![found.id])),
         }
+        step.effects.changed.push(found.id);
         let waited_us = (step.now.us - found.order_key).max(0);
         step.effects.moved(found.type_id, Some(State::Queued), Some(claim.state));
         let tally = step.effects.tally(found.type_id);
@@ -302,6 +303,8 @@ async fn task(
         timeout_us: found.timeout_us,
         limit_key,
         worker_id: Some(worker_id(claim.holder)).filter(|id| *id != 0),
+        worker_name: None,
+        update_us: step.now.us,
         claim_us: Some(step.now.us),
         expire_us,
         is_cancelling: false,

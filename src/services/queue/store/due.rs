@@ -79,6 +79,7 @@ async fn ready(step: &mut Step<'_>, found: &[Ready]) -> Result<()> {
     }
     for row in found {
         step.effects.moved(row.type_id, Some(State::Scheduled), Some(State::Queued));
+        step.effects.changed.push(row.id);
     }
     Ok(())
 }

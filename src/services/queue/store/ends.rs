@@ -19,7 +19,8 @@ const START: &str = r#"UPDATE "queue_tasks" SET "state" = 3 WHERE "id" = $1"#;
 const EXTEND: &str = r#"UPDATE "queue_tasks" SET "expire_time" = $1 WHERE "id" = $2"#;
 /// Worker and claim time stay: they tell who finished it.
 const FINISH: &str = r#"UPDATE "queue_tasks" SET "state" = $1, "finish_time" = $2, "expire_time" = NULL,
-    "failure_count" = $3, "error" = $4, "result" = $5 WHERE "id" = $6"#;
+    "failure_count" = $3, "error" = $4, "result" = $5,
+    "worker_name" = (SELECT w."name" FROM "queue_workers" w WHERE w."id" = "queue_tasks"."worker_id") WHERE "id" = $6"#;
 const REQUEUE: &str = r#"UPDATE "queue_tasks" SET "state" = $1, "order_key" = $2, "create_time" = $3, "run_time" = $4,
     "expire_time" = $5, "failure_count" = $6, "error" = coalesce($7, "error"), "worker_id" = NULL, "claim_time" = NULL
     WHERE "id" = $8"#;
@@ -139,6 +140,7 @@ impl<'t> Step<'t> {
         ending: &Ending<'_>,
     ) -> Result<()> {
         let from = row.state()?;
+        self.effects.changed.push(row.id);
         match next {
             Next::Running => {
                 if from == State::Running {

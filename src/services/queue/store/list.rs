@@ -2,7 +2,9 @@
 //!
 //! A list first finds ids and sizes, then reads whole rows of as many as fit into an answer.
 
-use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _};
+use sea_orm::{
+    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Value,
+};
 
 use super::rows::{self, TaskRow};
 use super::sql;
@@ -22,8 +24,16 @@ const BYTES: &str =
 pub struct Filter {
     /// Of these types.
     pub type_ids: Vec<i64>,
-    /// In this state; none: any.
-    pub state: Option<State>,
+    /// In one of these states; none: in any.
+    pub states: Vec<State>,
+    /// Held or last held by this worker.
+    pub worker_id: Option<i64>,
+    /// Held or last held by a worker of this name.
+    pub worker_name: Option<String>,
+    /// Enqueued then or later.
+    pub from_us: Option<i64>,
+    /// Enqueued earlier.
+    pub before_us: Option<i64>,
     /// Those after this place.
     pub after: Option<Place>,
     /// At most so many.
@@ -70,10 +80,11 @@ impl Found {
 
 /// A page of tasks; see the protocol for the order.
 pub async fn list(db: &Db<'_>, filter: &Filter) -> Result<Page> {
-    let (found, rest) = match filter.state {
-        Some(State::Queued) => (in_line(db, filter).await?, None),
-        Some(state) if state.is_finished() => (finished(db, filter, state).await?, None),
-        Some(state) if state.is_held() => (held(db, filter, state).await?, None),
+    let (found, rest) = match filter.states[..] {
+        _ if filter.is_narrow() => by_id(db, filter).await?,
+        [State::Queued] => (in_line(db, filter).await?, None),
+        [state] if state.is_finished() => (finished(db, filter, state).await?, None),
+        [state] if state.is_held() => (held(db, filter, state).await?, None),
         _ => by_id(db, filter).await?,
     };
     let rows_max = usize::try_from(filter.rows_max).unwrap_or(usize::MAX);
@@ -158,21 +169,49 @@ async fn by_id(db: &Db<'_>, filter: &Filter) -> Result<(Vec<Found>, Option<Place
     let before = filter.after.map_or(i64::MAX, |place| place.id);
     let lowest = sql::number(db, LOWEST, vec![before.into(), LOOKED_AT_MAX.into()]).await?;
     let Some(lowest) = lowest else { return Ok((Vec::new(), None)) };
-    let state = match filter.state {
-        Some(state) => format!(r#"AND "state" = {}"#, state.number()),
-        None => String::new(),
-    };
+    let (conditions, name) = filter.conditions();
     let select = format!(
-        r#"SELECT "id", 0 AS "level", 0 AS "key", {BYTES} FROM "queue_tasks" WHERE "id" < $1 AND "id" >= $2 AND {} {state}
-        ORDER BY "id" DESC LIMIT $3"#,
-        of_types(&filter.type_ids)
+        r#"SELECT "id", 0 AS "level", 0 AS "key", {BYTES} FROM "queue_tasks" WHERE "id" < $1 AND "id" >= $2 AND {conditions}
+        ORDER BY "id" DESC LIMIT $3"#
     );
-    let values = vec![before.into(), lowest.into(), (filter.rows_max + 1).into()];
+    let mut values = vec![before.into(), lowest.into(), (filter.rows_max + 1).into()];
+    values.extend(name.map(Value::from));
     let found = db.rows::<Found>(&select, values).await?;
     const MORE: &str =
         r#"SELECT "id" AS "number" FROM "queue_tasks" WHERE "id" < $1 ORDER BY "id" DESC LIMIT 1"#;
     let more = sql::number(db, MORE, vec![lowest.into()]).await?;
     Ok((found, more.map(|_| Place { level: 0, key: 0, id: lowest })))
+}
+
+impl Filter {
+    /// Whether it has conditions that no index serves.
+    fn is_narrow(&self) -> bool {
+        self.worker_id.is_some()
+            || self.worker_name.is_some()
+            || self.from_us.is_some()
+            || self.before_us.is_some()
+    }
+
+    /// The conditions of a list by id, and the value of `$4`, if there is one.
+    fn conditions(&self) -> (String, Option<&str>) {
+        const CREATED: &str = r#"coalesce("create_time", "order_key")"#;
+        let mut all = vec![of_types(&self.type_ids)];
+        if !self.states.is_empty() {
+            let states: Vec<String> = self.states.iter().map(|state| state.number().to_string()).collect();
+            all.push(format!(r#""state" IN ({})"#, states.join(", ")));
+        }
+        all.extend(self.worker_id.map(|worker_id| format!(r#""worker_id" = {worker_id}"#)));
+        all.extend(self.from_us.map(|us| format!("{CREATED} >= {us}")));
+        all.extend(self.before_us.map(|us| format!("{CREATED} < {us}")));
+        if self.worker_name.is_some() {
+            all.push(
+                r#"("worker_name" = $4 OR ("worker_name" IS NULL AND "worker_id" IN
+                (SELECT w."id" FROM "queue_workers" w WHERE w."name" = $4)))"#
+                    .to_owned(),
+            );
+        }
+        (all.join(" AND "), self.worker_name.as_deref())
+    }
 }
 
 fn of_types(type_ids: &[i64]) -> String {

@@ -1,7 +1,7 @@
 //! Every query that reads more than one row runs on an index of its own, and none sorts: asked of the database itself. So claims
 //! cost the same whatever else the tables hold.
 
-use super::{by_hand, claim, due, enqueue, keys, lanes, remove, schedules, stats, workers};
+use super::{by_hand, claim, due, enqueue, etags, keys, lanes, remove, schedules, stats, workers};
 use crate::services::queue::order::{Order, Requested};
 use crate::storage::Storage;
 use crate::storage::plans::{explain, storage, texts};
@@ -108,6 +108,7 @@ async fn what_is_finished_is_found_by_type_state_and_time() {
     assert_runs_on(&storage, remove::OVER, &["queue_tasks_finished"]).await;
     assert_runs_on(&storage, remove::WORKERS, &["queue_workers_ended"]).await;
     assert_runs_on(&storage, remove::DELETE_UNUSED, &["by id", "queue_tasks_by_key"]).await;
+    assert_runs_on(&storage, etags::marks(), &["by id", "queue_task_logs_by_task"]).await;
     assert_runs_on(&storage, &stats::levels(), &["queue_tasks_claimable", "queue_tasks_claimable"]).await;
     assert_runs_on(&storage, stats::NEXT_RUN, &["queue_tasks_scheduled"]).await;
     assert_runs_on(&storage, stats::NEXT_RETRY, &["queue_tasks_expiring"]).await;

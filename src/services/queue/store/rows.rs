@@ -11,6 +11,8 @@ use crate::storage::{Db, Rank, RowLock, Tx, row};
 const TASK: &str = r#"SELECT t."id", t."type_id", t."state", t."priority", t."token", t."failure_count", t."is_cancelling",
     t."order_key", t."create_time", t."run_time", t."claim_time", t."expire_time", t."finish_time", t."worker_id",
     t."retries_max", t."timeout_us", t."error", t."parameters", t."result", t."job_id", t."job_item_key",
+    coalesce(t."worker_name", (SELECT w."name" FROM "queue_workers" w WHERE w."id" = t."worker_id")) AS "worker_name",
+    (SELECT max(l."time") FROM "queue_task_logs" l WHERE l."task_id" = t."id") AS "log_time",
     (SELECT k."name" FROM "queue_keys" k WHERE k."id" = t."key_id") AS "key_name",
     (SELECT s."name" FROM "queue_schedules" s WHERE s."id" = t."schedule_id") AS "schedule_name"
     FROM "queue_tasks" t"#;
@@ -40,6 +42,8 @@ row! {
         result: Option<String>,
         job_id: Option<Uuid>,
         job_item_key: Option<String>,
+        worker_name: Option<String>,
+        log_time: Option<i64>,
         key_name: Option<String>,
         schedule_name: Option<String>,
     }
@@ -54,12 +58,16 @@ impl TaskRow {
     /// The task that the row holds.
     pub(super) fn task(self) -> Result<Task> {
         let state = state(self.id, self.state)?;
+        let create_us = self.create_time.unwrap_or(self.order_key);
+        let times = [self.claim_time, self.finish_time, self.log_time];
         Ok(Task {
+            update_us: times.into_iter().flatten().fold(create_us, i64::max),
+            worker_name: self.worker_name,
             id: self.id,
             type_id: self.type_id,
             state,
             priority: self.priority,
-            create_us: self.create_time.unwrap_or(self.order_key),
+            create_us,
             run_us: self.run_time,
             token: self.token,
             failure_count: self.failure_count,
