@@ -193,8 +193,9 @@ pub fn jitter_ms(max: u64) -> u64 {
     low % max.saturating_add(1)
 }
 
+/// A random UUID.
 #[allow(clippy::disallowed_methods, reason = "this is the place")]
-fn random() -> Uuid {
+pub fn random() -> Uuid {
     Uuid::new_v4()
 }
 

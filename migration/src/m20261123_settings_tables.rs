@@ -27,6 +27,7 @@ enum SettingsState {
     Table,
     Id,
     Revision,
+    Branch,
     ForgottenRevision,
     LiveCount,
 }
@@ -56,6 +57,8 @@ fn state() -> TableCreateStatement {
         .col(number(C::Id).primary_key().take())
         // The last one given.
         .col(number(C::Revision))
+        // The last branch that gave one; see the table `branches`. Nil: none was given.
+        .col(ColumnDef::new(C::Branch).uuid().not_null())
         // Deletions up to this one may be forgotten.
         .col(number(C::ForgottenRevision))
         // Settings that are not deleted.

@@ -1,5 +1,5 @@
 //! `record_collections`, `record_schemas`, `record_indexes`, `records`, `record_values`, `record_clients`, `record_mutations`,
-//! `record_remains`: JSON documents in collections.
+//! `record_remains`, `record_heights`: JSON documents in collections.
 //!
 //! Which index serves which query:
 //! - `record_collections_by_name`: the collection that every call begins with; lists.
@@ -30,6 +30,7 @@ enum RecordCollections {
     DocumentBytesMax,
     TombstoneRetentionUs,
     LastSeq,
+    Branch,
     PurgedSeq,
     RecordCount,
     TombstoneCount,
@@ -62,7 +63,6 @@ enum Records {
     Id,
     CollectionId,
     Seq,
-    Revision,
     DeleteTime,
     CreateTime,
     UpdateTime,
@@ -105,6 +105,13 @@ enum RecordMutations {
 }
 
 #[derive(DeriveIden)]
+enum RecordHeights {
+    Table,
+    Name,
+    Seq,
+}
+
+#[derive(DeriveIden)]
 enum RecordRemains {
     Table,
     CollectionId,
@@ -141,6 +148,8 @@ fn collections(manager: &SchemaManager<'_>) -> TableCreateStatement {
         .col(optional_number(C::TombstoneRetentionUs))
         // The last number given to a change.
         .col(number(C::LastSeq))
+        // The last branch that gave one; see the table `branches`. Nil: none was given.
+        .col(ColumnDef::new(C::Branch).uuid().not_null())
         // The largest number of a tombstone that was removed.
         .col(number(C::PurgedSeq))
         .col(number(C::RecordCount))
@@ -187,9 +196,8 @@ fn records(manager: &SchemaManager<'_>) -> TableCreateStatement {
         .col(identity(C::Id))
         // No foreign key: a collection goes at once, its records in small steps.
         .col(number(C::CollectionId))
-        // The number of the last change within the collection, in the order of commits.
+        // The number of the last change within the collection, in the order of commits: the record's revision.
         .col(number(C::Seq))
-        .col(number(C::Revision))
         // None: it is there. Else it is a tombstone.
         .col(optional_number(C::DeleteTime))
         .col(number(C::CreateTime))
@@ -254,6 +262,17 @@ fn mutations() -> TableCreateStatement {
         .take()
 }
 
+/// The last numbers of collections that were deleted: one of the same name goes on above.
+fn heights(manager: &SchemaManager<'_>) -> TableCreateStatement {
+    use RecordHeights as C;
+    Table::create()
+        .table(C::Table)
+        // Empty: all names that have no row of their own any more.
+        .col(text(manager, C::Name).primary_key().take())
+        .col(number(C::Seq))
+        .take()
+}
+
 /// Collections that are gone and may have records left.
 fn remains() -> TableCreateStatement {
     use RecordRemains as C;
@@ -276,6 +295,7 @@ impl MigrationTrait for Migration {
             values(manager),
             clients(),
             mutations(),
+            heights(manager),
             remains(),
         ];
         for table in tables {
@@ -312,6 +332,7 @@ impl MigrationTrait for Migration {
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let tables = [
             RecordRemains::Table.into_iden(),
+            RecordHeights::Table.into_iden(),
             RecordMutations::Table.into_iden(),
             RecordClients::Table.into_iden(),
             RecordValues::Table.into_iden(),

@@ -15,6 +15,7 @@ pub struct Table {
 
 /// All of them, each behind those that its foreign keys refer to.
 pub const TABLES: &[Table] = &[
+    Table { name: "branches", key: &["sequence", "first_number"], identity: None },
     Table { name: "idempotency_keys", key: &["request_id"], identity: None },
     Table { name: "cache_namespaces", key: &["id"], identity: Some("id") },
     Table { name: "cache_entries", key: &["id"], identity: Some("id") },
@@ -59,6 +60,7 @@ pub const TABLES: &[Table] = &[
     Table { name: "record_values", key: &["index_id", "value", "record_id"], identity: None },
     Table { name: "record_clients", key: &["row_id"], identity: Some("row_id") },
     Table { name: "record_mutations", key: &["client_row_id", "mutation_id"], identity: None },
+    Table { name: "record_heights", key: &["name"], identity: None },
     Table { name: "record_remains", key: &["collection_id"], identity: None },
 ];
 

@@ -18,6 +18,8 @@ pub struct RecordsSettings {
     pub compress_bytes_min: u64,
     /// Collections at once.
     pub collections_max: u64,
+    /// Deleted collections whose last number is kept by name; further ones share one.
+    pub deleted_collections_max: u64,
     /// Records of a collection that does not say otherwise.
     pub records_max: u64,
     /// Bytes of keys and documents of a collection that does not say otherwise.
@@ -68,6 +70,7 @@ impl Default for RecordsSettings {
             depth_max: 64,
             compress_bytes_min: 512,
             collections_max: 1_000,
+            deleted_collections_max: 10_000,
             records_max: 10_000_000,
             bytes_max: 64 << 30,
             schema_bytes_max: 64 * 1024,
@@ -100,6 +103,7 @@ impl RecordsSettings {
         within(found, "records.depth_max", self.depth_max, 1..=100);
         within(found, "records.compress_bytes_min", self.compress_bytes_min, 0..=1 << 40);
         within(found, "records.collections_max", self.collections_max, 1..=100_000);
+        within(found, "records.deleted_collections_max", self.deleted_collections_max, 1..=1_000_000);
         within(found, "records.records_max", self.records_max, 1..=1 << 40);
         within(found, "records.bytes_max", self.bytes_max, 1..=1 << 50);
         within(found, "records.schema_bytes_max", self.schema_bytes_max, 2..=message_bytes_max / 4);

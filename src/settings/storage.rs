@@ -90,6 +90,8 @@ pub struct StorageSettings {
     pub checkpoint_bytes: u64,
     /// WAL size from which on writing waits for readers, so that the WAL can be started over.
     pub wal_bytes_max: u64,
+    /// Branches that are kept of a sequence of changes; a cursor of an older one is reset.
+    pub branches_max: u64,
     /// PostgreSQL: connections, each of which runs one operation at a time. One more listens for wake-ups.
     pub connections: u64,
     /// PostgreSQL: how long the start waits for a database that does not answer yet.
@@ -122,6 +124,7 @@ impl Default for StorageSettings {
             database_bytes_max: 0,
             checkpoint_bytes: 16 * 1024 * 1024,
             wal_bytes_max: 256 * 1024 * 1024,
+            branches_max: 256,
             connections: 10,
             start_wait_ms: 10_000,
             connect_ms_max: 2_000,
@@ -148,6 +151,7 @@ impl StorageSettings {
         }
         within(found, "storage.checkpoint_bytes", self.checkpoint_bytes, 65_536..=1 << 30);
         within(found, "storage.wal_bytes_max", self.wal_bytes_max, self.checkpoint_bytes..=1 << 36);
+        within(found, "storage.branches_max", self.branches_max, 1..=1_000_000);
         within(found, "storage.connections", self.connections, 1..=1_000);
         within(found, "storage.start_wait_ms", self.start_wait_ms, 0..=600_000);
         within(found, "storage.connect_ms_max", self.connect_ms_max, 10..=60_000);

@@ -7,6 +7,7 @@
 //!
 //! Architecture invariant: nothing outside this folder knows which database there is.
 
+pub mod branch;
 mod counters;
 mod db;
 pub mod examine;
@@ -38,10 +39,12 @@ use sea_orm::{
 };
 use tokio::sync::watch;
 
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::settings::StorageSettings;
 
 pub use crate::settings::Durability;
+pub use branch::Branch;
 pub use db::{Db, FromRow, FromValue, Row};
 pub use lists::{CHUNKS, chunks, places, rows_of_places, rows_that_share};
 pub use operation::{Operation, Rank, RowLock};
@@ -55,20 +58,27 @@ pub struct Tx<'t> {
     follow_ups: Mutex<Vec<FollowUp>>,
     topics: Mutex<BTreeSet<String>>,
     is_repeat: AtomicBool,
+    branch: Branch,
 }
 
 /// What follows a commit.
 type FollowUp = Box<dyn FnOnce() + Send>;
 
 impl<'t> Tx<'t> {
-    fn new(db: Db<'t>) -> Self {
-        Self { db, follow_ups: Mutex::default(), topics: Mutex::default(), is_repeat: AtomicBool::new(false) }
+    fn new(db: Db<'t>, branch: Branch) -> Self {
+        let is_repeat = AtomicBool::new(false);
+        Self { db, follow_ups: Mutex::default(), topics: Mutex::default(), is_repeat, branch }
     }
 
     /// Whether the request was answered before and nothing is done now. Perhaps it was done by a transaction of which
     /// nobody here knows that it is committed: its follow-ups were not run.
     pub fn is_repeat(&self) -> bool {
         self.is_repeat.load(Ordering::Relaxed)
+    }
+
+    /// The branch in which this process writes; see [`branch`].
+    pub fn branch(&self) -> Branch {
+        self.branch
     }
 
     /// Has `follow_up` run after the commit and before the answer; not at all if it fails. It must be quick and must not
@@ -234,10 +244,12 @@ impl Storage {
     /// The schema is left as it is; see [`migrate`].
     pub async fn open(settings: &StorageSettings) -> Result<Self> {
         let wake = Wake::default();
+        let kept_max = i64::try_from(settings.branches_max).unwrap_or(i64::MAX);
+        let branch = Branch { id: clock::random(), kept_max };
         let engine = if settings.url.is_empty() {
-            Engine::Sqlite(Arc::new(sqlite::Engine::open(settings, wake.clone()).await?))
+            Engine::Sqlite(Arc::new(sqlite::Engine::open(settings, branch, wake.clone()).await?))
         } else {
-            Engine::Postgres(Arc::new(postgres::Engine::open(settings, wake.clone()).await?))
+            Engine::Postgres(Arc::new(postgres::Engine::open(settings, branch, wake.clone()).await?))
         };
         Ok(Self { engine, wake })
     }

@@ -22,6 +22,8 @@ pub struct Limits {
 pub struct Bounds {
     /// Collections at once.
     pub collections_max: i64,
+    /// Deleted collections whose last number is kept by name.
+    pub deleted_collections_max: i64,
     /// Records of a collection.
     pub records_max: i64,
     /// Bytes of a collection.
@@ -42,6 +44,7 @@ impl Bounds {
         let bound = |bound: u64| i64::try_from(bound).unwrap_or(i64::MAX);
         Self {
             collections_max: bound(settings.collections_max),
+            deleted_collections_max: bound(settings.deleted_collections_max),
             records_max: bound(settings.records_max),
             bytes_max: bound(settings.bytes_max),
             document_bytes_max: bound(settings.document_bytes_max),
@@ -69,6 +72,8 @@ pub struct Collection {
     pub limits: Limits,
     /// The number of its last change.
     pub last_seq: i64,
+    /// The last branch that changed it; nil: none did.
+    pub branch: Uuid,
     /// The largest number of a tombstone that was removed.
     pub purged_seq: i64,
     /// Records that are there.
@@ -125,10 +130,8 @@ pub struct Declared {
 pub struct Record {
     /// The key.
     pub key: String,
-    /// The number of its last change within the collection.
+    /// The number of its last change within the collection: its revision.
     pub seq: i64,
-    /// Counts its changes.
-    pub revision: i64,
     /// The document; none: it was deleted.
     pub document: Option<String>,
     /// When it was made.
@@ -238,6 +241,8 @@ pub enum PutOutcome {
 pub struct Position {
     /// The collection that it reads.
     pub incarnation: Uuid,
+    /// The branch of the last change that it knows of; nil: it knows of none.
+    pub branch: Uuid,
     /// The last change that it was told of, or that there was nothing before.
     pub seq: i64,
     /// The last change there was when it began with nothing: what was deleted until then it never had.
@@ -247,7 +252,8 @@ pub struct Position {
 impl Position {
     /// At the beginning of a collection as it is now.
     pub fn beginning(collection: &Collection) -> Self {
-        Self { incarnation: collection.incarnation, seq: 0, scan_head: collection.last_seq }
+        let Collection { incarnation, branch, last_seq, .. } = *collection;
+        Self { incarnation, branch, seq: 0, scan_head: last_seq }
     }
 
     /// At the end of a collection as it is now.
@@ -255,11 +261,19 @@ impl Position {
         Self { seq: collection.last_seq, ..Self::beginning(collection) }
     }
 
-    /// Whether deletions may have been removed that the reader was not told of; or the collection is another, or was set back.
-    pub fn is_lost(&self, collection: &Collection) -> bool {
-        self.incarnation != collection.incarnation
-            || self.seq.max(self.scan_head) > collection.last_seq
-            || collection.purged_seq > self.seq.max(self.scan_head)
+    /// The number of the last change that the reader knows of.
+    pub fn known(&self) -> i64 {
+        self.seq.max(self.scan_head)
+    }
+
+    /// Whether the collection is another than the reader's, or was set back.
+    pub fn is_ahead(&self, collection: &Collection) -> bool {
+        self.incarnation != collection.incarnation || self.known() > collection.last_seq
+    }
+
+    /// Whether deletions may have been removed that the reader does not know of.
+    pub fn is_behind(&self, collection: &Collection) -> bool {
+        collection.purged_seq > self.known()
     }
 }
 
@@ -317,6 +331,7 @@ mod tests {
             schema_revision: 0,
             limits: Limits::default(),
             last_seq,
+            branch: Uuid::nil(),
             purged_seq,
             record_count: 0,
             tombstone_count: 0,
@@ -329,15 +344,17 @@ mod tests {
 
     #[test]
     fn a_reader_is_lost_when_it_missed_a_deletion_that_it_could_have_seen() {
-        let at = |seq, scan_head| Position { incarnation: Uuid::from_u128(7), seq, scan_head };
-        assert!(!at(5, 0).is_lost(&collection(10, 5)));
-        assert!(at(4, 0).is_lost(&collection(10, 5)));
-        assert!(!at(1, 5).is_lost(&collection(10, 5)), "it began after the deletion");
-        assert!(at(1, 4).is_lost(&collection(10, 5)));
-        assert!(at(11, 0).is_lost(&collection(10, 0)), "the database was set back");
-        let other = Position { incarnation: Uuid::from_u128(8), seq: 5, scan_head: 0 };
-        assert!(other.is_lost(&collection(10, 0)));
-        assert!(!Position::beginning(&collection(10, 9)).is_lost(&collection(10, 9)));
+        let incarnation = Uuid::from_u128(7);
+        let at = |seq, scan_head| Position { incarnation, branch: Uuid::nil(), seq, scan_head };
+        assert!(!at(5, 0).is_behind(&collection(10, 5)));
+        assert!(at(4, 0).is_behind(&collection(10, 5)));
+        assert!(!at(1, 5).is_behind(&collection(10, 5)), "it began after the deletion");
+        assert!(at(1, 4).is_behind(&collection(10, 5)));
+        assert!(at(11, 0).is_ahead(&collection(10, 0)), "the database was set back");
+        let other = Position { incarnation: Uuid::from_u128(8), ..at(5, 0) };
+        assert!(other.is_ahead(&collection(10, 0)));
+        let beginning = Position::beginning(&collection(10, 9));
+        assert!(!beginning.is_behind(&collection(10, 9)) && !beginning.is_ahead(&collection(10, 9)));
         assert_eq!(Position::end(&collection(10, 9)).seq, 10);
     }
 

@@ -21,6 +21,7 @@ pub mod collections {
         pub document_bytes_max: Option<i64>,
         pub tombstone_retention_us: Option<i64>,
         pub last_seq: i64,
+        pub branch: Uuid,
         pub purged_seq: i64,
         pub record_count: i64,
         pub tombstone_count: i64,

@@ -2,9 +2,11 @@
 
 use pannier_proto::settings::v1 as pb;
 use pannier_proto::settings::v1::set_request;
+use uuid::Uuid;
 
-use super::domain::{Change, Condition, Setting};
+use super::domain::{Change, Condition, Position, Setting};
 use crate::convert::timestamp;
+use crate::page::Query;
 use crate::settings::SettingsServiceSettings;
 
 /// Requests of the settings, checked against theirs.
@@ -41,11 +43,36 @@ impl Parser<'_> {
         }
     }
 
+    /// A watcher's position; none for an empty cursor.
+    pub(super) fn cursor(&mut self, cursor: &str) -> Option<Position> {
+        let text = match query().key_of(cursor) {
+            Ok(text) => text?,
+            Err(_) => String::new(),
+        };
+        let position = text.split_once(' ').and_then(|(branch, revision)| {
+            Some(Position { branch: Uuid::try_parse(branch).ok()?, revision: revision.parse().ok()? })
+        });
+        if position.is_none() {
+            self.violations.add("cursor", "must be one that List or Watch returned, or empty");
+        }
+        position
+    }
+
     pub(super) fn revision(&mut self, field: &str, revision: i64, least: i64) {
         if revision < least {
             self.violations.add(field, format!("must be a revision, {least} or more"));
         }
     }
+}
+
+fn query() -> Query {
+    Query::of("settings.Watch", &[])
+}
+
+/// The cursor of a position.
+pub(super) fn cursor(position: Position) -> String {
+    let Position { branch, revision } = position;
+    query().token(&format!("{} {revision}", branch.simple()))
 }
 
 pub(super) fn setting(setting: Setting) -> pb::Setting {

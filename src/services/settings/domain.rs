@@ -1,5 +1,7 @@
 //! What settings are about. No I/O.
 
+use uuid::Uuid;
+
 /// A setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -63,16 +65,25 @@ pub struct Change {
     pub revision: i64,
 }
 
-/// What happened after a revision.
+/// Where a watcher stands: it has seen everything up to a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The branch of the revision; nil: it is zero.
+    pub branch: Uuid,
+    /// The revision.
+    pub revision: i64,
+}
+
+/// What happened after a position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
     /// These changes; everything up to `seen` is among them or was overtaken.
     Changes {
         /// In the order of their revisions.
         changes: Vec<Change>,
-        /// The revision up to which nothing is missing.
-        seen: i64,
+        /// Nothing is missing up to it.
+        seen: Position,
     },
-    /// Deletions may have been forgotten since; the last revision is this.
-    Reload(i64),
+    /// Deletions may have been forgotten since, or the position belongs to another history.
+    Reload,
 }

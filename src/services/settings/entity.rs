@@ -33,6 +33,7 @@ pub mod state {
         #[sea_orm(primary_key, auto_increment = false)]
         pub id: i64,
         pub revision: i64,
+        pub branch: Uuid,
         pub forgotten_revision: i64,
         pub live_count: i64,
     }

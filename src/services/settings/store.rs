@@ -7,11 +7,12 @@ use sea_orm::{
     ColumnTrait as _, Condition as Where, EntityTrait as _, IntoActiveModel as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _, Set,
 };
+use uuid::Uuid;
 
-use super::domain::{Change, Condition, News, Refusal, Setting};
+use super::domain::{Change, Condition, News, Position, Refusal, Setting};
 use super::entity::{settings, state};
 use crate::error::{Error, Result};
-use crate::storage::{Db, Rank, RowLock, Tx};
+use crate::storage::{Db, Rank, RowLock, Tx, branch};
 
 /// The id of the one row of `settings_state`.
 const STATE: i64 = 1;
@@ -35,8 +36,9 @@ pub async fn find(db: &Db<'_>, key: &str) -> Result<Setting> {
 }
 
 /// The last revision given.
-pub async fn revision(db: &Db<'_>) -> Result<i64> {
-    Ok(state(db).await?.revision)
+pub async fn end(db: &Db<'_>) -> Result<Position> {
+    let state = state(db).await?;
+    Ok(Position { branch: state.branch, revision: state.revision })
 }
 
 /// Makes or replaces a setting; tells whether it was made. Errors: those of the condition; TooManySettings.
@@ -111,7 +113,7 @@ pub async fn list(
     prefix: &str,
     after: Option<&str>,
     page: Page,
-) -> Result<(Vec<Setting>, bool, i64)> {
+) -> Result<(Vec<Setting>, bool, Position)> {
     let mut reading = Reading::new(page);
     let mut after = after.map(str::to_owned);
     while let Some(rows_max) = reading.wants() {
@@ -128,14 +130,16 @@ pub async fn list(
         reading.take(rows, rows_max);
     }
     let found = reading.rows.into_iter().filter_map(setting).collect();
-    Ok((found, reading.more, revision(db).await?))
+    Ok((found, reading.more, end(db).await?))
 }
 
-/// What happened after the revision `after`.
-pub async fn changes(db: &Db<'_>, prefix: &str, after: i64, page: Page) -> Result<News> {
+/// What happened after a position.
+pub async fn changes(db: &Db<'_>, prefix: &str, start: Position, page: Page) -> Result<News> {
     let state = state(db).await?;
-    if after < state.forgotten_revision || after > state.revision {
-        return Ok(News::Reload(state.revision));
+    let after = start.revision;
+    let is_known = (state.forgotten_revision..=state.revision).contains(&after);
+    if !is_known || !branch::has(db, branch::SETTINGS, after, start.branch).await? {
+        return Ok(News::Reload);
     }
     let mut reading = Reading::new(page);
     let mut last = after;
@@ -150,10 +154,15 @@ pub async fn changes(db: &Db<'_>, prefix: &str, after: i64, page: Page) -> Resul
         last = rows.last().map_or(last, |row| row.revision);
         reading.take(rows, rows_max);
     }
-    let seen = match reading.rows.last() {
+    let revision = match reading.rows.last() {
         Some(last) if reading.more => last.revision,
         _ => state.revision,
     };
+    let branch = match revision == after {
+        true => start.branch,
+        false => branch::at(db, branch::SETTINGS, revision).await?.unwrap_or_default(),
+    };
+    let seen = Position { branch, revision };
     let changes = reading.rows.into_iter().map(|row| Change {
         key: row.key.clone(),
         revision: row.revision,
@@ -220,7 +229,8 @@ impl Reading {
 }
 
 /// Before the first change.
-const FIRST: state::Model = state::Model { id: STATE, revision: 0, forgotten_revision: 0, live_count: 0 };
+const FIRST: state::Model =
+    state::Model { id: STATE, revision: 0, branch: Uuid::nil(), forgotten_revision: 0, live_count: 0 };
 
 async fn state(db: &Db<'_>) -> Result<state::Model> {
     Ok(state::Entity::find_by_id(STATE).one(db).await?.unwrap_or(FIRST))
@@ -247,8 +257,10 @@ async fn lock(tx: &Tx<'_>) -> Result<state::Model> {
 }
 
 async fn advance(tx: &Tx<'_>, state: &state::Model, more: i64) -> Result<()> {
+    let branch = branch::enter(tx, branch::SETTINGS, state.revision + 1, state.branch).await?;
     state::Entity::update_many()
         .col_expr(state::Column::Revision, Expr::value(state.revision + 1))
+        .col_expr(state::Column::Branch, Expr::value(branch))
         .col_expr(state::Column::LiveCount, Expr::value(state.live_count + more))
         .filter(state::Column::Id.eq(STATE))
         .exec(&**tx)

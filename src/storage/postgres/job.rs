@@ -234,7 +234,7 @@ where
         executor: &Executor,
         database: &DatabaseConnection,
     ) -> Ended<(T, Vec<FollowUp>)> {
-        let tx = Tx::new(Db::new(database, executor));
+        let tx = Tx::new(Db::new(database, executor), session.branch());
         let outcome = AssertUnwindSafe((self.op)(&tx, &self.input)).catch_unwind().await;
         let value = match (outcome, executor.take_failure()) {
             // A statement failed, so the transaction is over, whatever the operation made of that.

@@ -26,7 +26,7 @@ use crate::deadline;
 use crate::error::{Error, Result};
 use crate::settings::{Durability, StorageSettings};
 use crate::storage::counters::Counters;
-use crate::storage::{Db, StorageStats, Tx, Wake, panicked};
+use crate::storage::{Branch, Db, StorageStats, Tx, Wake, panicked};
 
 use connection::Place;
 pub(super) use examine::examine;
@@ -48,7 +48,7 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) async fn open(settings: &StorageSettings, wake: Wake) -> Result<Self> {
+    pub(super) async fn open(settings: &StorageSettings, branch: Branch, wake: Wake) -> Result<Self> {
         let place = Place::new(settings)?;
         let first = place.open_first().await?;
         let queue_max = usize::try_from(settings.write_queue_max).unwrap_or(usize::MAX);
@@ -57,8 +57,8 @@ impl Engine {
         let outage = Arc::new(Outage::none(first));
         let queue = session::Queue { receiver: queue, sender: sender.downgrade() };
         let sessions = (0..settings.connections).map(|_| {
-            let session =
-                session::Session::new(place.clone(), counters.clone(), outage.clone(), wake.clone());
+            let (outage, wake) = (outage.clone(), wake.clone());
+            let session = session::Session::new(place.clone(), counters.clone(), outage, wake, branch);
             tokio::spawn(session.run(queue.clone()))
         });
         let sessions = tokio::sync::Mutex::new(sessions.collect());

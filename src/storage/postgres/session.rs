@@ -15,8 +15,8 @@ use super::job::Job;
 use super::outage::{Connected, Fresh, Outage};
 use crate::clock;
 use crate::error::Error;
-use crate::storage::Wake;
 use crate::storage::counters::Counters;
+use crate::storage::{Branch, Wake};
 
 /// The database itself ends a statement in time; only if its word does not come, the connection is given up.
 const GRACE: Duration = Duration::from_millis(500);
@@ -42,6 +42,7 @@ pub(super) struct Session {
     pub(super) counters: Arc<Counters>,
     outage: Arc<Outage>,
     pub(super) wake: Wake,
+    branch: Branch,
     open: Option<Open>,
     /// So many were begun, over all its connections.
     operations: u64,
@@ -67,8 +68,14 @@ struct Open {
 }
 
 impl Session {
-    pub(super) fn new(place: Place, counters: Arc<Counters>, outage: Arc<Outage>, wake: Wake) -> Self {
-        Self { place, counters, outage, wake, open: None, operations: 0 }
+    pub(super) fn new(
+        place: Place,
+        counters: Arc<Counters>,
+        outage: Arc<Outage>,
+        wake: Wake,
+        branch: Branch,
+    ) -> Self {
+        Self { place, counters, outage, wake, branch, open: None, operations: 0 }
     }
 
     /// Serves until the queue is closed and empty.
@@ -184,6 +191,11 @@ impl Session {
         if let Some(open) = self.open.take() {
             self.outage.lost(open.generation);
         }
+    }
+
+    /// The branch of what the connection writes. Connections that were lost may have been those of another database.
+    pub(super) fn branch(&self) -> Branch {
+        self.branch.after(self.open.as_ref().map_or(0, |open| open.generation))
     }
 
     pub(super) fn attempts_max(&self) -> u64 {

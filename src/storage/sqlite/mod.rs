@@ -19,7 +19,7 @@ use crate::deadline;
 use crate::error::{Error, Result};
 use crate::settings::{Durability, StorageSettings};
 use crate::storage::counters::Counters;
-use crate::storage::{Db, StorageStats, Tx, Wake, panicked};
+use crate::storage::{Branch, Db, StorageStats, Tx, Wake, panicked};
 
 use connection::Place;
 pub(super) use examine::examine;
@@ -32,13 +32,14 @@ pub(super) struct Engine {
     writes: mpsc::Sender<writer::Queued>,
     reads: async_channel::Sender<reader::Queued>,
     counters: Arc<Counters>,
+    branch: Branch,
     failed: watch::Receiver<bool>,
     /// Held until the engine is closed: one process owns the file.
     lock: Mutex<Option<File>>,
 }
 
 impl Engine {
-    pub(super) async fn open(settings: &StorageSettings, wake: Wake) -> Result<Self> {
+    pub(super) async fn open(settings: &StorageSettings, branch: Branch, wake: Wake) -> Result<Self> {
         let place = Place::new(settings)?;
         let opening = place.clone();
         let lock = tokio::task::spawn_blocking(move || inspect::before_opening(&opening))
@@ -47,7 +48,7 @@ impl Engine {
         let counters = Arc::new(Counters::default());
         let (writes, failed) = writer::start(place.clone(), counters.clone(), wake).await?;
         let reads = reader::start(&place, &counters)?;
-        Ok(Self { writes, reads, counters, failed, lock: Mutex::new(Some(lock)) })
+        Ok(Self { writes, reads, counters, branch, failed, lock: Mutex::new(Some(lock)) })
     }
 
     pub(super) async fn read<I, T, F>(&self, input: I, op: F) -> Result<T>
@@ -78,6 +79,7 @@ impl Engine {
             job: Box::new(writer::Write {
                 input,
                 op,
+                branch: self.branch,
                 outcome: None,
                 follow_ups: Vec::new(),
                 topics: Vec::new(),

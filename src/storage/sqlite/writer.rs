@@ -23,7 +23,7 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::settings::Durability;
 use crate::storage::counters::Counters;
-use crate::storage::{Db, FollowUp, Tx, Wake};
+use crate::storage::{Branch, Db, FollowUp, Tx, Wake};
 
 /// A write on its way to the writer.
 pub(super) struct Queued {
@@ -61,6 +61,7 @@ pub(super) trait Job: Send {
 pub(super) struct Write<I, T, F> {
     pub(super) input: I,
     pub(super) op: F,
+    pub(super) branch: Branch,
     pub(super) outcome: Option<Result<T>>,
     pub(super) follow_ups: Vec<FollowUp>,
     pub(super) topics: Vec<String>,
@@ -78,7 +79,7 @@ where
     }
 
     fn run(&mut self, executor: &Executor, database: &DatabaseConnection) -> bool {
-        let tx = Tx::new(Db::new(database, executor));
+        let tx = Tx::new(Db::new(database, executor), self.branch);
         let run = catch_unwind(AssertUnwindSafe(|| (self.op)(&tx, &self.input).now_or_never()));
         let outcome = match run {
             Ok(Some(outcome)) => outcome,

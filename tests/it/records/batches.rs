@@ -22,18 +22,18 @@ async fn a_batch_inserts_replaces_or_keeps_and_tells_of_each_item() {
     let pannier = with_collection().await;
     let items = || vec![item("a", r#"{"n":1}"#), item("b", r#"{"n":1}"#), item("a", r#"{"n":2}"#)];
     let inserted = pannier.batch_put_records(items(), pb::PutMode::Insert).await;
-    assert_eq!(outcomes(inserted), [Ok((Created, 1)), Ok((Created, 1)), Err(ErrorReason::RecordExists)]);
+    assert_eq!(outcomes(inserted), [Ok((Created, 1)), Ok((Created, 2)), Err(ErrorReason::RecordExists)]);
     let kept = pannier.batch_put_records(items(), pb::PutMode::Keep).await;
-    assert_eq!(outcomes(kept), [Ok((Kept, 1)), Ok((Kept, 1)), Ok((Kept, 1))]);
+    assert_eq!(outcomes(kept), [Ok((Kept, 1)), Ok((Kept, 2)), Ok((Kept, 1))]);
     let replaced = pannier.batch_put_records(items(), pb::PutMode::Replace).await;
-    assert_eq!(outcomes(replaced), [Ok((Unchanged, 1)), Ok((Unchanged, 1)), Ok((Replaced, 2))]);
+    assert_eq!(outcomes(replaced), [Ok((Unchanged, 1)), Ok((Unchanged, 2)), Ok((Replaced, 3))]);
     let mixed = vec![
         pb::PutItem { mode: pb::PutMode::Insert.into(), ..item("a", "{}") },
         pb::PutItem { if_revision: 9, ..item("b", "{}") },
         item("new", "{}"),
     ];
     let mixed = pannier.batch_put_records(mixed, pb::PutMode::Unspecified).await;
-    let expected = [Err(ErrorReason::RecordExists), Err(ErrorReason::RecordChanged), Ok((Created, 1))];
+    let expected = [Err(ErrorReason::RecordExists), Err(ErrorReason::RecordChanged), Ok((Created, 4))];
     assert_eq!(outcomes(mixed), expected);
     assert_eq!(pannier.collection("c").await.unwrap().record_count, 3);
 }
@@ -55,7 +55,7 @@ async fn deletions_of_a_batch_tell_of_each_item() {
         pb::batch_delete_result::Outcome::Error(error) => Err(error.reason()),
     };
     let results: Vec<_> = results.into_iter().map(told).collect();
-    assert_eq!(results, [Ok((true, 2)), Err(ErrorReason::RecordChanged), Ok((false, 0)), Ok((false, 0))]);
+    assert_eq!(results, [Ok((true, 3)), Err(ErrorReason::RecordChanged), Ok((false, 0)), Ok((false, 0))]);
     let collection = pannier.collection("c").await.unwrap();
     assert_eq!((collection.record_count, collection.tombstone_count), (1, 1));
 }

@@ -3,6 +3,7 @@
 mod asking;
 mod bad_input;
 mod batches;
+mod branches;
 pub mod calls;
 mod changes;
 mod collections;

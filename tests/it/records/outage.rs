@@ -29,7 +29,7 @@ async fn after_an_outage_both_sides_agree_and_what_both_have_touched_is_told() {
             1 => What::PatchJson(format!(r#"{{"by":"client","n":{n}}}"#)),
             _ => What::Delete(true),
         };
-        mutations.push(mutation(n + 1, &format!("k{n:04}"), Some(Base::Revision(1)), what));
+        mutations.push(mutation(n + 1, &format!("k{n:04}"), Some(Base::Revision(n + 1)), what));
     }
     for n in 451..501 {
         let what = What::PutJson(r#"{"by":"client"}"#.into());

@@ -1,6 +1,6 @@
 //! Two clients and a server that write to the same keys, in random order and with lost answers, against a model.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use pannier_proto::records::v1 as pb;
 use pannier_proto::records::v1::SyncOutcome;
@@ -37,25 +37,33 @@ struct Standing {
 
 /// The server as it should be.
 #[derive(Default)]
-struct Model(BTreeMap<String, Standing>);
+struct Model {
+    records: BTreeMap<String, Standing>,
+    last_revision: i64,
+    /// Deletions that found nothing.
+    nothing: HashSet<(usize, i64)>,
+}
 
 impl Model {
     fn write(&mut self, key: &str, document: Option<String>, origin: Option<(usize, i64)>) -> i64 {
-        let revision = self.0.get(key).map_or(0, |standing| standing.revision) + 1;
-        self.0.insert(key.to_owned(), Standing { revision, document, origin });
+        self.last_revision += 1;
+        let revision = self.last_revision;
+        self.records.insert(key.to_owned(), Standing { revision, document, origin });
         revision
     }
 
     fn apply(&mut self, client: usize, mutation: &pb::SyncMutation) -> (SyncOutcome, i64) {
-        let standing = self.0.get(&mutation.key).cloned();
+        let standing = self.records.get(&mutation.key).cloned();
         let live = standing.as_ref().and_then(|standing| standing.document.clone());
         if mutation.what == Some(What::Delete(true)) && live.is_none() {
+            self.nothing.insert((client, mutation.mutation_id));
             return (SyncOutcome::Applied, 0);
         }
         let holds = match mutation.base {
             None => true,
             Some(Base::Absent(_)) => live.is_none(),
             Some(Base::Revision(revision)) => standing.is_some_and(|standing| standing.revision == revision),
+            Some(Base::AfterMutationId(id)) if self.nothing.contains(&(client, id)) => live.is_none(),
             Some(Base::AfterMutationId(id)) => {
                 standing.is_some_and(|standing| standing.origin == Some((client, id)))
             }
@@ -76,7 +84,7 @@ impl Model {
     }
 
     fn live(&self) -> BTreeMap<String, (i64, String)> {
-        let live = self.0.iter().filter_map(|(key, standing)| {
+        let live = self.records.iter().filter_map(|(key, standing)| {
             Some((key.clone(), (standing.revision, standing.document.clone()?)))
         });
         live.collect()
@@ -136,7 +144,7 @@ impl Client {
         assert_eq!(outcomes, self.outcomes[from..to], "{:?}", &self.done[from..to]);
         for (result, mutation) in answer.results.iter().zip(&self.done[from..to]) {
             if result.outcome() == SyncOutcome::Conflict {
-                let standing = model.0.get(&mutation.key);
+                let standing = model.records.get(&mutation.key);
                 let told = result.record.as_ref().map(|record| record.revision);
                 assert_eq!(told, standing.map(|standing| standing.revision));
             }
@@ -187,13 +195,14 @@ async fn run(seed: u64) {
             7 => client.pull(&pannier).await,
             _ => {
                 let key = format!("k{}", chance.below(KEYS));
-                let live = model.0.get(&key).is_some_and(|standing| standing.document.is_some());
+                let live = model.records.get(&key).is_some_and(|standing| standing.document.is_some());
                 if live && chance.below(2) == 0 {
                     assert_eq!(pannier.delete_record(&key).await, model.write(&key, None, None));
                 } else {
-                    let document = format!(r#"{{"n":{},"by":"server"}}"#, model.0.len() * 1_000 + STEPS);
+                    let document =
+                        format!(r#"{{"n":{},"by":"server"}}"#, model.records.len() * 1_000 + STEPS);
                     let is_same =
-                        model.0.get(&key).is_some_and(|now| now.document.as_ref() == Some(&document));
+                        model.records.get(&key).is_some_and(|now| now.document.as_ref() == Some(&document));
                     let revision = pannier.put_record(&key, &document).await;
                     if !is_same {
                         assert_eq!(revision, model.write(&key, Some(document), None));

@@ -30,11 +30,11 @@ async fn mutations_are_applied_in_order_where_their_base_is_what_the_client_saw(
     let client = pannier.sync_client().await;
     let mutations = vec![
         mutation(1, "seen", Some(Base::Revision(1)), put_json(r#"{"n":1}"#)),
-        mutation(2, "changed", Some(Base::Revision(1)), put_json("{}")),
+        mutation(2, "changed", Some(Base::Revision(2)), put_json("{}")),
         mutation(3, "new", Some(Base::Absent(true)), put_json("{}")),
         mutation(4, "new", Some(Base::Absent(true)), put_json("{}")),
-        mutation(5, "gone", Some(Base::Revision(1)), What::PatchJson(r#"{"n":1}"#.into())),
-        mutation(6, "gone", Some(Base::Revision(1)), What::Delete(true)),
+        mutation(5, "gone", Some(Base::Revision(4)), What::PatchJson(r#"{"n":1}"#.into())),
+        mutation(6, "gone", Some(Base::Revision(4)), What::Delete(true)),
         mutation(7, "seen", Some(Base::AfterMutationId(1)), What::PatchJson(r#"{"m":2}"#.into())),
         mutation(8, "changed", Some(Base::AfterMutationId(2)), What::Delete(true)),
         mutation(9, "seen", Some(Base::AfterMutationId(7)), What::Delete(true)),
@@ -42,20 +42,20 @@ async fn mutations_are_applied_in_order_where_their_base_is_what_the_client_saw(
     ];
     let answer = pannier.push(&client, 0, mutations.clone()).await.unwrap();
     let expected = [
-        (Applied, 2),
+        (Applied, 6),
         (Conflict, 0),
-        (Applied, 1),
+        (Applied, 7),
         (Conflict, 0),
         (Conflict, 0),
         (Applied, 0),
-        (Applied, 3),
+        (Applied, 8),
         (Conflict, 0),
-        (Applied, 4),
-        (Applied, 3),
+        (Applied, 9),
+        (Applied, 10),
     ];
     assert_eq!((outcomes(&answer), answer.last_mutation_id), (expected.to_vec(), 10));
     let tombstone = answer.results[4].record.clone().unwrap();
-    assert!(tombstone.deleted && tombstone.revision == 2);
+    assert!(tombstone.deleted && tombstone.revision == 5);
     let server = answer.results[1].record.clone().unwrap();
     assert_eq!(server.document_json, r#"{"by":"client"}"#, "as it is after the push");
     let (all, cursor) = pannier.all_changes("", 0).await;
@@ -73,8 +73,8 @@ async fn mutations_are_applied_in_order_where_their_base_is_what_the_client_saw(
     pannier.push(&client, 10, Vec::new()).await.unwrap();
     assert_eq!(
         pannier.row_count("record_mutations").await,
-        0,
-        "outcomes are kept until they are acknowledged"
+        1,
+        "of acknowledged outcomes the deletion that found nothing is kept"
     );
 }
 
@@ -214,4 +214,25 @@ async fn clients_and_their_outcomes_are_bounded() {
     let refused = pannier.push(&client, 0, pair(3)).await.unwrap_err();
     assert_status(&refused, Code::ResourceExhausted, ErrorReason::SyncUnacknowledged);
     pannier.push(&client, 2, pair(3)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_put_after_a_deletion_that_found_nothing_is_applied_unless_a_record_came_in_between() {
+    let pannier = with_collection().await;
+    pannier.put_record("gone", "{}").await;
+    pannier.delete_record("gone").await;
+    let client = pannier.sync_client().await;
+    let delete = |id, key| mutation(id, key, Some(Base::Absent(true)), What::Delete(true));
+    let put_after = |id, key, after| mutation(id, key, Some(Base::AfterMutationId(after)), put_json("{}"));
+    let same_push = vec![delete(1, "a"), put_after(2, "a", 1), delete(3, "gone"), put_after(4, "gone", 3)];
+    let answer = pannier.push(&client, 0, same_push).await.unwrap();
+    assert_eq!(outcomes(&answer), [(Applied, 0), (Applied, 3), (Applied, 0), (Applied, 4)]);
+    // In pushes of their own, with the first outcome acknowledged in between.
+    pannier.push(&client, 4, vec![delete(5, "b"), delete(6, "d")]).await.unwrap();
+    pannier.push(&client, 6, Vec::new()).await.unwrap();
+    pannier.put_record("d", "{}").await;
+    let later = vec![put_after(7, "b", 5), put_after(8, "d", 6)];
+    let answer = pannier.push(&client, 6, later.clone()).await.unwrap();
+    assert_eq!(outcomes(&answer), [(Applied, 6), (Conflict, 0)]);
+    assert_eq!(pannier.push(&client, 6, later).await.unwrap(), answer);
 }

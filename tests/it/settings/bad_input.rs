@@ -69,9 +69,9 @@ async fn bad_revisions_prefixes_and_pages_are_refused() {
         assert_eq!(violated_fields(&status), ["if_revision"]);
     }
     assert_eq!(violated_fields(&pannier.try_unset("a", -1).await.unwrap_err()), ["if_revision"]);
-    let request = pb::WatchRequest { prefix: "\0".into(), after_revision: Some(-1) };
+    let request = pb::WatchRequest { prefix: "\0".into(), cursor: "x".into() };
     let status = pannier.settings.clone().watch(request).await.unwrap_err();
-    assert_eq!(violated_fields(&status), ["after_revision", "prefix"]);
+    assert_eq!(violated_fields(&status), ["cursor", "prefix"]);
     let request = pb::ListRequest { prefix: "k".repeat(513), page_size: -1, ..Default::default() };
     let status = pannier.settings.clone().list(request).await.unwrap_err();
     assert_eq!(violated_fields(&status), ["page_size", "prefix"]);

@@ -49,17 +49,17 @@ impl Pannier {
         self.try_unset(key, 0).await.unwrap().revision
     }
 
-    /// All settings under a prefix, page by page, and the first page's revision.
-    pub async fn all_settings(&self, prefix: &str, page_size: i32) -> (Vec<pb::Setting>, i64) {
+    /// All settings under a prefix, page by page, and the first page's cursor.
+    pub async fn all_settings(&self, prefix: &str, page_size: i32) -> (Vec<pb::Setting>, String) {
         let mut request = pb::ListRequest { prefix: prefix.into(), page_size, ..Default::default() };
-        let (mut found, mut revision) = (Vec::new(), None);
+        let (mut found, mut cursor) = (Vec::new(), None);
         loop {
             let page = self.settings.clone().list(request.clone()).await.unwrap().into_inner();
-            revision.get_or_insert(page.revision);
+            cursor.get_or_insert(page.cursor);
             assert!(page_size == 0 || page.settings.len() <= usize::try_from(page_size).unwrap());
             found.extend(page.settings);
             if page.next_page_token.is_empty() {
-                return (found, revision.unwrap());
+                return (found, cursor.unwrap());
             }
             request.page_token = page.next_page_token;
         }
@@ -69,12 +69,13 @@ impl Pannier {
         self.all_settings(prefix, 0).await.0.into_iter().map(|setting| setting.key).collect()
     }
 
-    pub async fn watch_settings(
-        &self,
-        prefix: &str,
-        after_revision: Option<i64>,
-    ) -> Streaming<pb::WatchResponse> {
-        let request = pb::WatchRequest { prefix: prefix.into(), after_revision };
+    /// The cursor after the last change.
+    pub async fn settings_cursor(&self) -> String {
+        self.all_settings("", 0).await.1
+    }
+
+    pub async fn watch_settings(&self, prefix: &str, cursor: &str) -> Streaming<pb::WatchResponse> {
+        let request = pb::WatchRequest { prefix: prefix.into(), cursor: cursor.into() };
         self.settings.clone().watch(request).await.unwrap().into_inner()
     }
 }

@@ -49,7 +49,7 @@ async fn watches_of_settings_and_jobs_see_a_commit() {
     pannier.commit(vec![create(1)]).await;
     let watcher = Watcher::new(&pannier, &job_id(1), 0).await;
     watcher.settled(&pannier).await;
-    let mut watch = pannier.watch_settings("", None).await;
+    let mut watch = pannier.watch_settings("", "").await;
     next(&mut watch).await;
     pannier.commit(vec![update(1, JobStatus::Completed), set("s", "1"), set("t", "1"), set("s", "2")]).await;
     assert_eq!(told(&next(&mut watch).await), [("t", Some("1")), ("s", Some("2"))], "in one message");

@@ -61,9 +61,10 @@ impl Records {
     ) -> Operation<pb::DeleteCollectionResponse> {
         parser.name("name", &request.name);
         let durability = parser.durability("durability", request.durability);
+        let names_max = self.context.bounds.deleted_collections_max;
         let operation = Operation::new(request.name, move |tx, name| {
             Box::pin(async move {
-                let deleted = store::delete(tx, name).await?;
+                let deleted = store::delete(tx, name, names_max).await?;
                 if deleted {
                     // Who watches it is told that it is gone.
                     tx.wake(super::super::wake_topic(name));

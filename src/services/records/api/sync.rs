@@ -5,7 +5,7 @@ use pannier_proto::records::v1 as pb;
 use super::super::Records;
 use super::super::convert::{self, Parser};
 use super::super::domain::SyncOutcome;
-use super::super::store::{self, Pull, Push};
+use super::super::store::{self, Pull, Push, Start};
 use crate::convert::prepared;
 use crate::error::Result;
 use crate::storage::Durability;
@@ -62,7 +62,12 @@ impl Records {
         let starts = parser.pulls(request.pulls);
         parser.violations.check()?;
         let bound = |bound: u64| i64::try_from(bound).unwrap_or(i64::MAX);
+        let position = |(place, (collection, start)): (usize, &(String, Result<Start>))| match start {
+            Ok(Start::At(position)) => Some((place, collection.clone(), *position)),
+            _ => None,
+        };
         let push = Push {
+            positions: starts.iter().enumerate().filter_map(position).collect(),
             // Nobody can guess it, and no other sidecar makes the same.
             client: client.unwrap_or_else(|| self.clock.token()),
             is_new,

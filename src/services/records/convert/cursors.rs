@@ -14,8 +14,8 @@ fn query(collection: &str) -> Query {
 
 /// The cursor of a position in a collection.
 pub(in super::super) fn cursor(collection: &str, position: &Position) -> String {
-    let Position { incarnation, seq, scan_head } = position;
-    query(collection).token(&format!("{} {seq} {scan_head}", incarnation.simple()))
+    let Position { incarnation, branch, seq, scan_head } = position;
+    query(collection).token(&format!("{} {} {seq} {scan_head}", incarnation.simple(), branch.simple()))
 }
 
 /// Where a cursor stands; an empty one at the beginning. Error: CursorInvalid.
@@ -25,10 +25,11 @@ pub(in super::super) fn position(collection: &str, cursor: &str) -> Result<Start
         return Ok(Start::Beginning);
     };
     let mut parts = text.split(' ');
-    let incarnation = parts.next().and_then(|part| Uuid::try_parse(part).ok()).ok_or_else(invalid)?;
+    let mut id = || parts.next().and_then(|part| Uuid::try_parse(part).ok()).ok_or_else(invalid);
+    let (incarnation, branch) = (id()?, id()?);
     let mut number = || parts.next().and_then(|part| part.parse::<i64>().ok()).filter(|number| *number >= 0);
     let (seq, scan_head) = (number().ok_or_else(invalid)?, number().ok_or_else(invalid)?);
-    Ok(Start::At(Position { incarnation, seq, scan_head }))
+    Ok(Start::At(Position { incarnation, branch, seq, scan_head }))
 }
 
 #[cfg(test)]
@@ -37,12 +38,13 @@ mod tests {
 
     #[test]
     fn a_cursor_leads_back_to_its_position_in_its_own_collection_only() {
-        let there = Position { incarnation: Uuid::from_u128(7), seq: 12, scan_head: 3 };
+        let branch = Uuid::from_u128(8);
+        let there = Position { incarnation: Uuid::from_u128(7), branch, seq: 12, scan_head: 3 };
         let text = cursor("a", &there);
         assert!(matches!(position("a", &text), Ok(Start::At(found)) if found == there));
         assert!(matches!(position("a", ""), Ok(Start::Beginning)));
         assert!(position("b", &text).is_err());
-        let damaged = [text[1..].to_owned(), "x".into(), query("a").token("x"), query("a").token("0 1 -2")];
+        let damaged = [text[1..].to_owned(), "x".into(), query("a").token("x"), query("a").token("0 0 1 -2")];
         for damaged in damaged {
             assert!(position("a", &damaged).is_err(), "{damaged}");
         }

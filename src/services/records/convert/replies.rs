@@ -13,7 +13,7 @@ use crate::status;
 pub(in super::super) fn record(record: Record) -> pb::Record {
     pb::Record {
         key: record.key,
-        revision: record.revision,
+        revision: record.seq,
         deleted: record.document.is_none(),
         document_json: record.document.unwrap_or_default(),
         create_time: Some(timestamp(record.create_us)),

@@ -2,13 +2,14 @@
 //! sees one sees all before it.
 
 use sea_orm::Value;
+use uuid::Uuid;
 
 use super::collections;
 use super::read::{Gathering, PIECE_ROWS, Page};
 use super::rows::{COLUMNS, Row};
 use crate::error::{RecordsError, Result};
 use crate::services::records::domain::{Collection, Position, Record};
-use crate::storage::Db;
+use crate::storage::{Db, branch};
 
 /// Where to begin.
 #[derive(Clone, Copy, Debug)]
@@ -59,9 +60,10 @@ pub(super) async fn changes_of(
         Start::Beginning => Position::beginning(collection),
         Start::At(position) => position,
     };
-    if position.is_lost(collection) {
+    if position.is_behind(collection) || is_foreign(db, collection, &position).await? {
         return Err(RecordsError::CursorReset.into());
     }
+    let start = position;
     let mut gathering = Gathering::new(rows_max, bytes_max);
     loop {
         let values: Vec<Value> = vec![collection.id.into(), position.seq.into(), position.scan_head.into()];
@@ -71,16 +73,37 @@ pub(super) async fn changes_of(
             let seq = row.seq;
             if !gathering.take(row.record()?) {
                 let bytes_left = gathering.bytes_left();
+                position.branch = branch_of(db, collection, &start, &position).await?;
                 return Ok((Changes { records: gathering.records, position, more: true }, bytes_left));
             }
             position.seq = seq;
         }
         if is_last {
             position.seq = collection.last_seq;
+            position.branch = branch_of(db, collection, &start, &position).await?;
             let bytes_left = gathering.bytes_left();
             return Ok((Changes { records: gathering.records, position, more: false }, bytes_left));
         }
     }
+}
+
+/// Whether the reader's collection is another, or its last change none of this database's history.
+pub(super) async fn is_foreign(db: &Db<'_>, collection: &Collection, position: &Position) -> Result<bool> {
+    Ok(position.is_ahead(collection)
+        || !branch::has(db, collection.id, position.known(), position.branch).await?)
+}
+
+/// The branch of the last change that a reader knows of, who went on from `start`.
+async fn branch_of(
+    db: &Db<'_>,
+    collection: &Collection,
+    start: &Position,
+    position: &Position,
+) -> Result<Uuid> {
+    if position.known() == start.known() {
+        return Ok(start.branch);
+    }
+    Ok(branch::at(db, collection.id, position.known()).await?.unwrap_or_default())
 }
 
 /// The next changes. What was deleted before the reader began with nothing is nothing to it.

@@ -8,12 +8,12 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::{indexes, rows};
+use super::{heights, indexes, rows};
 use crate::error::{RecordsError, Result};
 use crate::page::after_prefix;
 use crate::services::records::domain::{Collection, Declaration, Declared};
 use crate::services::records::entity::{collections, remains, schemas};
-use crate::storage::{Db, Rank, RowLock, Tx};
+use crate::storage::{Db, Rank, RowLock, Tx, branch};
 
 /// Name, numbers, times and framing of a collection in an answer.
 const COLLECTION_OVERHEAD_BYTES: usize = 500;
@@ -114,7 +114,8 @@ pub async fn create(
         revision: 1,
         schema_revision: 0,
         limits: declaration.limits.unwrap_or_default(),
-        last_seq: 0,
+        last_seq: heights::start(tx, &declaration.name).await?,
+        branch: Uuid::nil(),
         purged_seq: 0,
         record_count: 0,
         tombstone_count: 0,
@@ -126,9 +127,14 @@ pub async fn create(
     let schema = declaration.schema_json.as_deref().unwrap_or_default();
     collection.schema_revision = i64::from(!schema.is_empty());
     collection.id = tx.insert(rows::row_of(&collection)).await?;
+    if collection.last_seq > 0 {
+        // Cursors know of the number at which it begins.
+        collection.branch = branch::enter(tx, collection.id, collection.last_seq, collection.branch).await?;
+        save(tx, &collection).await?;
+    }
     write_schema(tx, collection.id, schema).await?;
     let paths = declaration.index_paths.as_deref().unwrap_or_default();
-    indexes::declare(tx, collection.id, collection.last_seq, paths).await?;
+    indexes::declare(tx, &collection, paths).await?;
     declaration_of(tx, collection).await
 }
 
@@ -151,12 +157,17 @@ pub async fn update(
         collection.schema_revision = if schema.is_empty() { 0 } else { collection.revision };
         write_schema(tx, collection.id, schema).await?;
     }
-    let changed = collections::Entity::update_many().set(rows::row_of(&collection));
-    changed.filter(collections::Column::Id.eq(collection.id)).exec(&**tx).await?;
+    save(tx, &collection).await?;
     if let Some(paths) = &declaration.index_paths {
-        indexes::declare(tx, collection.id, collection.last_seq, paths).await?;
+        indexes::declare(tx, &collection, paths).await?;
     }
     declaration_of(tx, collection).await
+}
+
+async fn save(tx: &Tx<'_>, collection: &Collection) -> Result<()> {
+    let changed = collections::Entity::update_many().set(rows::row_of(collection));
+    changed.filter(collections::Column::Id.eq(collection.id)).exec(&**tx).await?;
+    Ok(())
 }
 
 /// The schema of a collection, if it has one.
@@ -176,13 +187,16 @@ async fn write_schema(tx: &Tx<'_>, collection_id: i64, schema_json: &str) -> Res
     Ok(())
 }
 
-/// Deletes a collection; tells whether there was one. What it holds is removed in small steps.
-pub async fn delete(tx: &Tx<'_>, name: &str) -> Result<bool> {
+/// Deletes a collection; returns whether there was one. Its records are removed in small steps. The last numbers of `names_max` deleted
+/// collections are kept by name.
+pub async fn delete(tx: &Tx<'_>, name: &str, names_max: i64) -> Result<bool> {
     let collection = match lock(tx, name).await {
         Ok(collection) => collection,
         Err(crate::error::Error::Records(RecordsError::CollectionNotFound)) => return Ok(false),
         Err(error) => return Err(error),
     };
+    heights::keep(tx, &collection, names_max).await?;
+    branch::remove(tx, collection.id).await?;
     write_schema(tx, collection.id, "").await?;
     indexes::drop_all(tx, collection.id).await?;
     collections::Entity::delete_by_id(collection.id).exec(&**tx).await?;

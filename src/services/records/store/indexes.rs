@@ -8,7 +8,7 @@ use super::values;
 use crate::error::{Error, Result};
 use crate::json::{Path, order_key};
 use crate::services::records::document;
-use crate::services::records::domain::Index;
+use crate::services::records::domain::{Collection, Index};
 use crate::storage::{Db, Tx, row};
 
 const BUILDING: i64 = 1;
@@ -97,9 +97,10 @@ pub async fn kept(db: &Db<'_>, collection_id: i64) -> Result<Vec<Kept>> {
     rows.into_iter().map(Row::kept).collect()
 }
 
-/// Has a collection, whose row is locked, have indexes on these paths and no others; those it has stay. `paths` are written in
-/// the one way that a path is written, `last_seq` is the number of the collection's last change.
-pub async fn declare(tx: &Tx<'_>, collection_id: i64, last_seq: i64, paths: &[String]) -> Result<()> {
+/// Declares the indexes of a collection, whose row is locked. Those that it has on these paths stay, others are dropped. `paths` are written in
+/// the one way that a path is written.
+pub async fn declare(tx: &Tx<'_>, collection: &Collection, paths: &[String]) -> Result<()> {
+    let collection_id = collection.id;
     let mut missing: BTreeSet<&String> = paths.iter().collect();
     for index in of_collection(tx, collection_id).await? {
         if !missing.remove(&index.path) {
@@ -107,10 +108,11 @@ pub async fn declare(tx: &Tx<'_>, collection_id: i64, last_seq: i64, paths: &[St
         }
     }
     for path in missing {
-        // Where there never was a record there is nothing to build.
-        let state = if last_seq == 0 { READY } else { BUILDING };
+        // Without records there is nothing to build.
+        let is_empty = collection.record_count == 0 && collection.tombstone_count == 0;
+        let state = if is_empty { READY } else { BUILDING };
         let values: Vec<Value> =
-            vec![collection_id.into(), path.as_str().into(), state.into(), last_seq.into()];
+            vec![collection_id.into(), path.as_str().into(), state.into(), collection.last_seq.into()];
         tx.run(DECLARE, values).await?;
     }
     Ok(())

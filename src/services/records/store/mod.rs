@@ -6,6 +6,7 @@
 mod candidates;
 mod changes;
 mod collections;
+mod heights;
 mod indexes;
 #[cfg(test)]
 mod plans;

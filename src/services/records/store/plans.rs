@@ -42,7 +42,7 @@ async fn storage() -> (Storage, tempfile::TempDir) {
         if is_postgres() { "convert_to(CAST(n % 100 AS text), 'UTF8')" } else { "CAST(n % 100 AS blob)" };
     let mut fill = vec![
         format!(
-            r#"{numbers} INSERT INTO "records" ("id", "collection_id", "seq", "revision", "create_time", "update_time",
+            r#"{numbers} INSERT INTO "records" ("id", "collection_id", "seq", "create_time", "update_time",
             "size_bytes", "key", "is_compressed", "document")
             SELECT n, n % 20, n, 1, 0, 0, 2, CAST(n AS text), false, {value} FROM "n""#
         ),

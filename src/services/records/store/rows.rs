@@ -9,7 +9,7 @@ use crate::services::records::entity::collections;
 use crate::storage::row;
 
 /// The columns of [`Row`].
-pub(super) const COLUMNS: &str = r#""id", "seq", "revision", "delete_time", "create_time", "update_time", "client_row_id",
+pub(super) const COLUMNS: &str = r#""id", "seq", "delete_time", "create_time", "update_time", "client_row_id",
     "mutation_id", "size_bytes", "key", "is_compressed", "document""#;
 
 row! {
@@ -18,7 +18,6 @@ row! {
     pub(super) struct Row {
         pub(super) id: i64,
         pub(super) seq: i64,
-        revision: i64,
         delete_time: Option<i64>,
         pub(super) create_time: i64,
         update_time: i64,
@@ -36,7 +35,7 @@ impl Row {
     pub(super) fn standing(&self) -> Standing {
         let origin = self.client_row_id.zip(self.mutation_id);
         Standing {
-            revision: self.revision,
+            revision: self.seq,
             is_deleted: self.delete_time.is_some(),
             origin: origin.map(|(client_row_id, mutation_id)| Origin { client_row_id, mutation_id }),
         }
@@ -67,7 +66,6 @@ impl Row {
             document: self.document()?,
             key: self.key,
             seq: self.seq,
-            revision: self.revision,
             create_us: self.create_time,
             update_us: self.update_time,
         })
@@ -89,6 +87,7 @@ pub(super) fn collection(row: collections::Model) -> Collection {
             tombstone_retention_us: row.tombstone_retention_us,
         },
         last_seq: row.last_seq,
+        branch: row.branch,
         purged_seq: row.purged_seq,
         record_count: row.record_count,
         tombstone_count: row.tombstone_count,
@@ -112,6 +111,7 @@ pub(super) fn row_of(collection: &Collection) -> collections::ActiveModel {
         document_bytes_max: Set(collection.limits.document_bytes_max),
         tombstone_retention_us: Set(collection.limits.tombstone_retention_us),
         last_seq: Set(collection.last_seq),
+        branch: Set(collection.branch),
         purged_seq: Set(collection.purged_seq),
         record_count: Set(collection.record_count),
         tombstone_count: Set(collection.tombstone_count),

@@ -3,22 +3,23 @@
 //! The client's row is locked first, then the collections by their names. What became of a mutation is kept until the client has
 //! acknowledged it, so that a push that is repeated has the same outcomes and changes nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sea_orm::sea_query::LockType;
 use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _, Set, Value,
+    ColumnTrait as _, Condition as Where, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
+    QuerySelect as _, Set, Value,
 };
 use uuid::Uuid;
 
-use super::changes::{Changes, Start, changes_of};
+use super::changes::{Changes, Start, changes_of, is_foreign};
 use super::collections;
 use super::read::record_bytes;
 use super::rows::Row;
 use super::write::{Context, Writer, current};
 use crate::error::{Error, RecordsError, Result};
 use crate::services::records::document::Document;
-use crate::services::records::domain::{Base, Origin, Record, SyncOutcome};
+use crate::services::records::domain::{Base, Condition, Origin, Position, Record, SyncOutcome};
 use crate::services::records::entity::{clients, mutations};
 use crate::storage::{Db, Tx};
 
@@ -50,6 +51,9 @@ pub struct Mutation {
     pub fingerprint: i64,
 }
 
+/// How the reason of a rejection is kept.
+type Encode = fn(&Error) -> Vec<u8>;
+
 /// What a client pushes.
 #[derive(Debug)]
 pub struct Push {
@@ -59,6 +63,8 @@ pub struct Push {
     pub is_new: bool,
     /// The last mutation whose outcome it has received.
     pub acknowledged: i64,
+    /// Where the client stands in the collections that it pulls, by their places in the request.
+    pub positions: Vec<(usize, String, Position)>,
     /// Mutations whose numbers follow one another.
     pub mutations: Vec<Mutation>,
     /// Outcomes that are kept of a client at most.
@@ -68,7 +74,7 @@ pub struct Push {
     /// Who was not seen since then is forgotten.
     pub unseen_since_us: i64,
     /// How the reason of a rejection is kept.
-    pub encode: fn(&Error) -> Vec<u8>,
+    pub encode: Encode,
 }
 
 /// What became of one mutation.
@@ -80,6 +86,13 @@ pub struct Settled {
     pub revision: i64,
     /// Why it was rejected, as it was encoded.
     pub error: Option<Vec<u8>>,
+}
+
+impl Settled {
+    /// Whether it is a deletion of a record that was not there.
+    fn is_nothing(&self) -> bool {
+        self.outcome == SyncOutcome::Applied && self.revision == 0
+    }
 }
 
 /// What became of a push.
@@ -94,13 +107,14 @@ pub struct Pushed {
 const KEEP: &str = r#"INSERT INTO "record_mutations" ("client_row_id", "mutation_id", "outcome", "revision", "fingerprint", "error")
     VALUES ($1, $2, $3, $4, $5, $6)"#;
 
-/// Applies what a client pushes and was not applied yet. Errors, with nothing changed: SyncClientUnknown, SyncOutOfOrder,
-/// SyncMutationReused, SyncUnacknowledged, TooManySyncClients.
+/// Applies mutations that were not applied yet. Errors, with nothing changed: SyncClientUnknown, SyncOutOfOrder,
+/// SyncMutationReused, SyncUnacknowledged, TooManySyncClients; CursorReset for a client that knows of another history.
 pub async fn push(tx: &Tx<'_>, context: &Context, push: &Push, now_us: i64) -> Result<Pushed> {
     if push.is_new {
         make_client(tx, push, now_us).await?;
         return Ok(Pushed { last_mutation_id: 0, settled: Vec::new() });
     }
+    check_history(tx, push).await?;
     let client = lock_client(tx, push).await?;
     let last =
         push.mutations.last().map_or(client.last_mutation_id, |last| last.id.max(client.last_mutation_id));
@@ -112,13 +126,10 @@ pub async fn push(tx: &Tx<'_>, context: &Context, push: &Push, now_us: i64) -> R
     let known = push.mutations.iter().take_while(is_known).count();
     let (known, new) = push.mutations.split_at(known);
     let mut settled = recall(tx, &client, known).await?;
-    settled.extend(apply(tx, context, client.row_id, new, push.encode, now_us).await?);
+    let mut absent = deleted_nothing(tx, client.row_id, new).await?;
+    settled.extend(apply(tx, context, client.row_id, new, &mut absent, (push.encode, now_us)).await?);
     if acknowledged > client.acknowledged_id {
-        mutations::Entity::delete_many()
-            .filter(mutations::Column::ClientRowId.eq(client.row_id))
-            .filter(mutations::Column::MutationId.lte(acknowledged))
-            .exec(&**tx)
-            .await?;
+        forget_outcomes(tx, client.row_id, acknowledged, push.outcomes_max).await?;
     }
     let seen = clients::ActiveModel {
         last_mutation_id: Set(last),
@@ -132,6 +143,42 @@ pub async fn push(tx: &Tx<'_>, context: &Context, push: &Push, now_us: i64) -> R
         .exec(&**tx)
         .await?;
     Ok(Pushed { last_mutation_id: last, settled })
+}
+
+/// Refuses mutations of a client whose cursors belong to another history: the revisions that it has seen may be those of other
+/// changes here.
+async fn check_history(tx: &Tx<'_>, push: &Push) -> Result<()> {
+    if push.mutations.is_empty() {
+        return Ok(());
+    }
+    for (place, collection, position) in &push.positions {
+        let collection = match collections::find(tx, collection).await {
+            Ok(collection) => collection,
+            Err(Error::Records(RecordsError::CollectionNotFound)) => continue,
+            Err(error) => return Err(error),
+        };
+        if is_foreign(tx, &collection, position).await? {
+            return Err(Error::at(format!("pulls[{place}].cursor"), RecordsError::CursorReset.into()));
+        }
+    }
+    Ok(())
+}
+
+/// Removes outcomes that a client has received. Deletions that found nothing are kept for longer: a mutation that comes after one may
+/// follow in a later push.
+async fn forget_outcomes(tx: &Tx<'_>, client_row_id: i64, acknowledged: i64, kept: i64) -> Result<()> {
+    use mutations::Column as C;
+    let is_over = Where::any()
+        .add(C::Outcome.ne(outcome_number(SyncOutcome::Applied)))
+        .add(C::Revision.ne(0))
+        .add(C::MutationId.lte(acknowledged.saturating_sub(kept)));
+    mutations::Entity::delete_many()
+        .filter(C::ClientRowId.eq(client_row_id))
+        .filter(C::MutationId.lte(acknowledged))
+        .filter(is_over)
+        .exec(&**tx)
+        .await?;
+    Ok(())
 }
 
 async fn make_client(tx: &Tx<'_>, push: &Push, now_us: i64) -> Result<()> {
@@ -198,14 +245,31 @@ async fn recall(tx: &Tx<'_>, client: &clients::Model, known: &[Mutation]) -> Res
     Ok(settled)
 }
 
+/// Earlier mutations that were applied and deleted nothing, if one of these may come after them.
+async fn deleted_nothing(tx: &Tx<'_>, client_row_id: i64, new: &[Mutation]) -> Result<HashSet<i64>> {
+    let earlier = new.iter().filter_map(|mutation| match mutation.base {
+        Base::After(earlier) => Some(earlier),
+        _ => None,
+    });
+    let Some(first) = earlier.min() else { return Ok(HashSet::new()) };
+    let rows = mutations::Entity::find()
+        .filter(mutations::Column::ClientRowId.eq(client_row_id))
+        .filter(mutations::Column::MutationId.gte(first))
+        .filter(mutations::Column::Outcome.eq(outcome_number(SyncOutcome::Applied)))
+        .filter(mutations::Column::Revision.eq(0))
+        .all(&**tx)
+        .await?;
+    Ok(rows.into_iter().map(|row| row.mutation_id).collect())
+}
+
 /// Applies mutations in their order, and keeps what became of them.
 async fn apply(
     tx: &Tx<'_>,
     context: &Context,
     client_row_id: i64,
     new: &[Mutation],
-    encode: fn(&Error) -> Vec<u8>,
-    now_us: i64,
+    absent: &mut HashSet<i64>,
+    (encode, now_us): (Encode, i64),
 ) -> Result<Vec<Settled>> {
     // Taken hold of in the order of their names, whatever the order of the mutations.
     let possible = new.iter().filter(|mutation| mutation.what.is_ok());
@@ -222,7 +286,15 @@ async fn apply(
     for mutation in new {
         let origin = Origin { client_row_id, mutation_id: mutation.id };
         let writer = writers.get_mut(mutation.collection.as_str()).and_then(Option::as_mut);
-        let settlement = settle(writer, mutation, origin, encode).await?;
+        let condition = match mutation.base {
+            // It left no trace in the collection, and what it had made of the key is that there is no record.
+            Base::After(earlier) if absent.contains(&earlier) => Condition::IfAbsent,
+            base => base.condition(client_row_id),
+        };
+        let settlement = settle(writer, mutation, origin, condition, encode).await?;
+        if settlement.is_nothing() {
+            absent.insert(mutation.id);
+        }
         let values: Vec<Value> = vec![
             client_row_id.into(),
             mutation.id.into(),
@@ -245,7 +317,8 @@ async fn settle(
     writer: Option<&mut Writer<'_>>,
     mutation: &Mutation,
     origin: Origin,
-    encode: fn(&Error) -> Vec<u8>,
+    condition: Condition,
+    encode: Encode,
 ) -> Result<Settled> {
     let rejected =
         |error: &Error| Settled { outcome: SyncOutcome::Rejected, revision: 0, error: Some(encode(error)) };
@@ -254,11 +327,11 @@ async fn settle(
         Err(error) => return Ok(rejected(error)),
     };
     let Some(writer) = writer else { return Ok(rejected(&RecordsError::CollectionNotFound.into())) };
-    let (key, condition) = (mutation.key.as_str(), mutation.base.condition(origin.client_row_id));
+    let key = mutation.key.as_str();
     let done = match what {
         What::Put(document) => writer.put_for(origin, key, document, condition).await,
         What::Patch(patch) => {
-            writer.patch(Some(origin), key, patch, condition).await.map(|record| record.revision)
+            writer.patch(Some(origin), key, patch, condition).await.map(|record| record.seq)
         }
         What::Delete => writer.delete_for(origin, key, condition).await,
     };

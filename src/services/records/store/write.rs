@@ -12,19 +12,21 @@ use crate::services::records::document::Document;
 use crate::services::records::domain::{Bounds, Collection, Condition, Existing, Origin, PutOutcome, Record};
 use crate::services::records::schema::{Schema, Schemas};
 use crate::services::records::wake_topic;
-use crate::storage::{Db, Tx};
+use crate::storage::{Db, Tx, branch};
 
-const CURRENT: &str = r#"SELECT "id", "seq", "revision", "delete_time", "create_time", "update_time", "client_row_id",
+const CURRENT: &str = r#"SELECT "id", "seq", "delete_time", "create_time", "update_time", "client_row_id",
     "mutation_id", "size_bytes", "key", "is_compressed", "document" FROM "records" WHERE "collection_id" = $1 AND "key" = $2"#;
-const INSERT: &str = r#"INSERT INTO "records" ("seq", "revision", "create_time", "update_time", "client_row_id", "mutation_id",
-    "size_bytes", "is_compressed", "document", "collection_id", "key") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"#;
-const REPLACE: &str = r#"UPDATE "records" SET "seq" = $1, "revision" = $2, "delete_time" = NULL, "create_time" = $3,
-    "update_time" = $4, "client_row_id" = $5, "mutation_id" = $6, "size_bytes" = $7, "is_compressed" = $8, "document" = $9
-    WHERE "id" = $10"#;
-const BURY: &str = r#"UPDATE "records" SET "seq" = $1, "revision" = $2, "delete_time" = $3, "update_time" = $3,
-    "client_row_id" = $4, "mutation_id" = $5, "size_bytes" = 0, "is_compressed" = $6, "document" = NULL WHERE "id" = $7"#;
+const INSERT: &str = r#"INSERT INTO "records" ("seq", "create_time", "update_time", "client_row_id", "mutation_id",
+    "size_bytes", "is_compressed", "document", "collection_id", "key") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"#;
+const REPLACE: &str = r#"UPDATE "records" SET "seq" = $1, "delete_time" = NULL, "create_time" = $2, "update_time" = $3,
+    "client_row_id" = $4, "mutation_id" = $5, "size_bytes" = $6, "is_compressed" = $7, "document" = $8 WHERE "id" = $9"#;
+const BURY: &str = r#"UPDATE "records" SET "seq" = $1, "delete_time" = $2, "update_time" = $3, "client_row_id" = $4,
+    "mutation_id" = $5, "size_bytes" = 0, "is_compressed" = $6, "document" = NULL WHERE "id" = $7"#;
 const SAVE: &str = r#"UPDATE "record_collections" SET "last_seq" = $1, "record_count" = $2, "tombstone_count" = $3,
-    "size_bytes" = $4 WHERE "id" = $5"#;
+    "size_bytes" = $4, "branch" = $5 WHERE "id" = $6"#;
+
+/// The largest number of a change: readers of JSON hold whole numbers below 2^53.
+const SEQ_MAX: i64 = (1 << 53) - 1;
 
 /// What every writer needs.
 #[derive(Clone, Debug)]
@@ -135,9 +137,8 @@ impl<'w> Writer<'w> {
         })?;
         let document = Document::new(merged, self.context.bounds.compress_bytes_min);
         let put = self.store(key, &document, Some(row), origin).await?;
-        let (seq, revision) = (self.collection.last_seq, put.revision);
         let document = Some(document.into_json());
-        Ok(Record { seq, revision, document, update_us: self.now_us, ..former })
+        Ok(Record { seq: put.revision, document, update_us: self.now_us, ..former })
     }
 
     /// Deletes a record; answers with the deletion's revision, or none if there is no record. Errors: those of the condition.
@@ -166,14 +167,13 @@ impl<'w> Writer<'w> {
     async fn bury(&mut self, key: &str, row: Row, origin: Option<Origin>) -> Result<i64> {
         let former = self.former(Some(&row))?;
         self.values.change(row.id, former.as_ref().map(|former| (row.seq, former.as_str())), None);
-        let revision = row.standing().revision + 1;
-        self.collection.last_seq += 1;
+        let revision = self.next_seq()?;
         self.collection.record_count -= 1;
         self.collection.tombstone_count += 1;
         self.collection.size_bytes -= charge(key, row.size_bytes);
         let values: Vec<Value> = vec![
-            self.collection.last_seq.into(),
             revision.into(),
+            self.now_us.into(),
             self.now_us.into(),
             origin.map(|origin| origin.client_row_id).into(),
             origin.map(|origin| origin.mutation_id).into(),
@@ -197,14 +197,12 @@ impl<'w> Writer<'w> {
         let former_bytes = row.as_ref().filter(|_| !is_new).map_or(0, |row| charge(key, row.size_bytes));
         let more_bytes = charge(key, document.size_bytes()) - former_bytes;
         self.allow(document, is_new, more_bytes)?;
-        let revision = standing.map_or(1, |standing| standing.revision + 1);
+        let revision = self.next_seq()?;
         let create_us = row.as_ref().filter(|_| !is_new).map_or(self.now_us, |row| row.create_time);
-        self.collection.last_seq += 1;
         self.collection.record_count += i64::from(is_new);
         self.collection.tombstone_count -= i64::from(is_new && standing.is_some());
         self.collection.size_bytes += more_bytes;
         let mut values: Vec<Value> = vec![
-            self.collection.last_seq.into(),
             revision.into(),
             create_us.into(),
             self.now_us.into(),
@@ -229,6 +227,15 @@ impl<'w> Writer<'w> {
         let before = row.as_ref().zip(former.as_ref()).map(|(row, former)| (row.seq, former.as_str()));
         self.values.change(id, before, Some(document.json()));
         Ok(Put { revision, outcome: if is_new { PutOutcome::Created } else { PutOutcome::Replaced } })
+    }
+
+    /// The number of the next change.
+    fn next_seq(&mut self) -> Result<i64> {
+        if self.collection.last_seq >= SEQ_MAX {
+            return Err(RecordsError::CollectionFull { what: "changes", max: SEQ_MAX }.into());
+        }
+        self.collection.last_seq += 1;
+        Ok(self.collection.last_seq)
     }
 
     /// The document that is there, if indexes have to know.
@@ -265,15 +272,18 @@ impl<'w> Writer<'w> {
 
     /// Writes what has become of the collection, and has those woken that watch it.
     pub async fn finish(self) -> Result<Collection> {
-        let collection = self.collection;
+        let mut collection = self.collection;
         if collection.last_seq == self.first_seq {
             return Ok(collection);
         }
+        collection.branch =
+            branch::enter(self.tx, collection.id, self.first_seq + 1, collection.branch).await?;
         let values: Vec<Value> = vec![
             collection.last_seq.into(),
             collection.record_count.into(),
             collection.tombstone_count.into(),
             collection.size_bytes.into(),
+            collection.branch.into(),
             collection.id.into(),
         ];
         self.tx.run(SAVE, values).await?;

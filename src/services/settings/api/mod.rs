@@ -88,7 +88,7 @@ impl Settings {
         let query = Query::of("settings.List", &[&request.prefix]);
         let after = query.key_of(&request.page_token)?;
         let page = Page { rows_max, bytes_max: self.configuration.server.answer_bytes_max() };
-        let (found, more, revision) = self
+        let (found, more, end) = self
             .storage
             .read((request.prefix, after), move |db, (prefix, after)| {
                 Box::pin(store::list(db, prefix, after.as_deref(), page))
@@ -99,6 +99,6 @@ impl Settings {
             _ => String::new(),
         };
         let settings = found.into_iter().map(convert::setting).collect();
-        Ok(pb::ListResponse { settings, next_page_token, revision })
+        Ok(pb::ListResponse { settings, next_page_token, cursor: convert::cursor(end) })
     }
 }

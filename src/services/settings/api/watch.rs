@@ -1,4 +1,4 @@
-//! Watch: what changed after a revision, then what changes.
+//! Watch: what changed after a cursor, then what changes.
 //!
 //! A watch holds no transaction: it looks, sends, and waits to be woken. A wake-up that is lost costs time only, for it looks
 //! now and then by itself.
@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 
 use super::super::convert::{self, Parser};
-use super::super::domain::News;
+use super::super::domain::{News, Position};
 use super::super::store::{self, Page};
 use super::super::{Settings, WAKE_TOPIC};
 use crate::clock::{self, ms_to_us};
@@ -29,7 +29,7 @@ struct Watch {
     prefix: String,
     place: Wakened,
     /// What the watcher has seen everything of.
-    seen: i64,
+    seen: Position,
     is_first: bool,
     is_over: bool,
     _permit: OwnedSemaphorePermit,
@@ -39,16 +39,14 @@ impl Settings {
     pub(super) async fn watch(self: &Arc<Self>, request: pb::WatchRequest) -> Result<Messages> {
         let mut parser = Parser::new(&self.configuration.settings);
         parser.prefix(&request.prefix);
-        if let Some(revision) = request.after_revision {
-            parser.revision("after_revision", revision, 0);
-        }
+        let start = parser.cursor(&request.cursor);
         parser.violations.check()?;
 
         let permit = self.watches.acquire()?;
         let place = self.storage.wake().subscribe(WAKE_TOPIC.to_owned());
-        let seen = match request.after_revision {
-            Some(revision) => revision,
-            None => self.storage.read((), |db, ()| Box::pin(store::revision(db))).await?,
+        let seen = match start {
+            Some(position) => position,
+            None => self.storage.read((), |db, ()| Box::pin(store::end(db))).await?,
         };
         let watch = Watch {
             settings: self.clone(),
@@ -67,7 +65,7 @@ impl Settings {
     }
 
     /// What happened after `seen`, read within the time that a call has.
-    async fn news(&self, prefix: &str, seen: i64) -> Result<News> {
+    async fn news(&self, prefix: &str, seen: Position) -> Result<News> {
         let until = clock::instant() + Duration::from_millis(self.configuration.server.deadline_ms);
         let page = Page {
             rows_max: self.configuration.settings.watch_changes_max,
@@ -96,14 +94,15 @@ impl Watch {
             // Changes from here on end the wait below.
             let woken = self.place.next();
             match self.settings.news(&self.prefix, self.seen).await? {
-                News::Reload(revision) => {
-                    return Ok(pb::WatchResponse { revision, reload: true, ..Default::default() });
+                News::Reload => {
+                    return Ok(pb::WatchResponse { reload: true, ..Default::default() });
                 }
                 News::Changes { changes, seen } => {
                     self.seen = seen;
                     if std::mem::take(&mut self.is_first) || !changes.is_empty() {
                         let changes = changes.into_iter().map(convert::change).collect();
-                        return Ok(pb::WatchResponse { changes, revision: seen, reload: false });
+                        let cursor = convert::cursor(seen);
+                        return Ok(pb::WatchResponse { changes, cursor, reload: false });
                     }
                 }
             }

@@ -4,6 +4,7 @@
 
 mod books;
 mod checker;
+mod counted;
 mod device;
 mod history;
 mod run;

@@ -166,11 +166,18 @@ fn differences(held: &BTreeMap<Name, Version>, server: &BTreeMap<Name, Version>,
 /// What is wrong so far; nothing: all is as promised.
 fn judged(ground: &Ground) -> String {
     const SHOWN: usize = 6;
-    let findings = checker::check(&ground.books.history());
+    let (history, missing) = ground.books.history().counted();
+    let findings = checker::check(&history);
     let mut told: Vec<String> = findings.iter().map(Finding::to_string).collect();
     // The shortest stories first.
     told.sort_by_key(String::len);
     told.truncate(SHOWN);
+    told.extend(
+        missing
+            .iter()
+            .take(SHOWN)
+            .map(|(collection, number)| format!("{collection}: nobody made {number}\n")),
+    );
     told.extend(ground.books.all_unexpected());
     if findings.is_empty() {
         told.concat()
