@@ -53,6 +53,9 @@ pub enum Error {
         /// The limit.
         namespaces_max: i64,
     },
+    /// A document has no verdict of its schema yet: the write is run again. No caller sees it.
+    #[error("a document was not judged")]
+    Unjudged,
     /// There is no such job.
     #[error("no such job")]
     JobNotFound,
@@ -321,6 +324,14 @@ impl Error {
     /// A fault of our own.
     pub fn internal(cause: impl Into<String>) -> Self {
         Self::Internal { cause: cause.into() }
+    }
+
+    /// Whether the write is to be run again once its documents are judged.
+    pub fn is_unjudged(&self) -> bool {
+        match self {
+            Self::At { cause, .. } => cause.is_unjudged(),
+            error => matches!(error, Self::Unjudged),
+        }
     }
 
     /// `cause`, at a place of the request: one within the place that it has, if it has one. What the database said is left as it

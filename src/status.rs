@@ -363,6 +363,14 @@ fn describe(error: &Error) -> Description {
             R::CorruptRow,
             "a stored row cannot be read: the sidecar's log names it; delete it or restore a backup",
         ),
+        Error::Unjudged => retry(
+            RETRY_SOON,
+            tell(
+                Code::Aborted,
+                R::RecordBusy,
+                "the record or its schema changed each time while the document was judged, and nothing was changed: try again",
+            ),
+        ),
         Error::Refused(_) | Error::Misconfigured { .. } | Error::Database(_) | Error::Internal { .. } => {
             tell(
                 Code::Internal,

@@ -50,6 +50,12 @@ pub enum RecordsError {
     /// The document is not as the schema asks.
     #[error("the document is not as the schema asks, in {} places", .0.len())]
     SchemaViolated(Vec<Violation>),
+    /// The schema takes too many steps with the document.
+    #[error("the schema takes more than {steps_max} steps with the document")]
+    SchemaStepsExceeded {
+        /// The limit.
+        steps_max: u64,
+    },
     /// The cursor belongs to another collection or was never given.
     #[error("the cursor belongs to another collection, or was never given")]
     CursorInvalid,
@@ -57,12 +63,16 @@ pub enum RecordsError {
     #[error("the cursor is older than what is kept")]
     CursorReset,
     /// The order has no index.
-    #[error("the order by {path} has no index, and there are more than {rows_max} documents to sort")]
+    #[error(
+        "the order by {path} has no index, and there are more than {rows_max} documents, or {bytes_max} bytes of them, to sort"
+    )]
     QueryNeedsIndex {
         /// What is to be ordered by.
         path: String,
         /// How many may be sorted.
         rows_max: u64,
+        /// How many bytes may be read for it.
+        bytes_max: u64,
     },
     /// The client is not known, or knows of more than the database does.
     #[error("the client is not known")]

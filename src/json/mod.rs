@@ -4,6 +4,9 @@
 
 mod check;
 mod filter;
+mod finder;
+mod matcher;
+mod members;
 mod merge_patch;
 mod number;
 mod path;
@@ -14,6 +17,8 @@ use std::fmt;
 
 pub use check::{Limits, check};
 pub use filter::{Filter, Range, Side, Test};
+pub use matcher::Matcher;
+pub use members::{keep_members, replace_members};
 pub use merge_patch::merge_patch;
 pub use path::Path;
 pub use reader::{elements, scalar, text_of};

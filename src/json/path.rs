@@ -7,8 +7,8 @@
 //! index = 0, or digits that do not begin with 0
 //! ```
 //!
-//! A first name that is `$` or begins with `/` is written as a JSON string: `$.title` and `/title` are how others write paths, and
-//! would find nothing.
+//! JSONPath and JSON pointers are read as well: `$.a.b[0]`, `$['a b']` and `/a/b/0` are `a.b[0]`, `"a b"` and `a.b[0]`. A token of digits
+//! in a pointer is an index. A first name that is `$` or begins with `/` is written as a JSON string.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ const INDEX_DIGITS_MAX: usize = 9;
 pub struct Path(Vec<Step>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Step {
+pub(super) enum Step {
     Name(String),
     Index(usize),
 }
@@ -55,18 +55,22 @@ impl Path {
         if text.len() > PATH_BYTES_MAX {
             return fault(text, "it is longer than 512 bytes, which is too much");
         }
+        if text.starts_with('/') {
+            return pointer(text).or_else(|(at, problem)| fault(at, problem));
+        }
+        if text == "$" {
+            return fault(text, "it leads to the whole document");
+        }
         let mut steps = Vec::new();
-        let mut rest = text;
+        let mut rest = match text.strip_prefix("$.") {
+            Some(rest) => rest,
+            None if text.starts_with("$[") => &text[1..],
+            None => text,
+        };
         while !rest.is_empty() || steps.is_empty() {
             let is_first = steps.is_empty();
             let found = match rest.strip_prefix('[') {
                 Some(index) => step_of_index(index),
-                None if is_first && is_foreign(rest) => {
-                    return fault(
-                        rest,
-                        "it begins with a name, as in title or metrics.views, not with $ or /",
-                    );
-                }
                 None if is_first => step_of_name(rest),
                 None => match rest.strip_prefix('.') {
                     Some(name) => step_of_name(name),
@@ -84,6 +88,11 @@ impl Path {
         Ok(Self(steps))
     }
 
+    /// Its steps.
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.0
+    }
+
     /// The value that it leads to in a document, as it is written there.
     pub fn find<'d>(&self, document: &'d str) -> Option<&'d str> {
         self.0.iter().try_fold(document, |value, step| match step {
@@ -96,7 +105,44 @@ impl Path {
 /// What was read and what follows it, or where it goes wrong and how.
 type Read<'t> = Result<(Step, &'t str), (&'t str, &'static str)>;
 
+/// A JSON pointer (RFC 6901).
+fn pointer(text: &str) -> Result<Path, (&str, &'static str)> {
+    let mut steps = Vec::new();
+    let mut rest = text;
+    while let Some(tokens) = rest.strip_prefix('/') {
+        let end = tokens.find('/').unwrap_or(tokens.len());
+        let (token, after) = tokens.split_at(end);
+        if token.split('~').skip(1).any(|escape| !escape.starts_with(['0', '1'])) {
+            return Err((tokens, "'~' stands before 0 or 1 only"));
+        }
+        let is_index = (1..=INDEX_DIGITS_MAX).contains(&token.len())
+            && token.bytes().all(|byte| byte.is_ascii_digit())
+            && (token == "0" || !token.starts_with('0'));
+        steps.push(match token.parse() {
+            Ok(index) if is_index => Step::Index(index),
+            _ => Step::Name(token.replace("~1", "/").replace("~0", "~")),
+        });
+        rest = after;
+    }
+    Ok(Path(steps))
+}
+
+/// A name in brackets, as JSONPath has it: `'a b'` or `"a b"`, behind the bracket.
+fn step_of_bracketed_name(text: &str) -> Read<'_> {
+    let (step, after) = match text.strip_prefix('\'') {
+        None => step_of_quoted_name(text)?,
+        Some(name) => match name.split_once('\'') {
+            Some((name, after)) if !name.contains('\\') => (Step::Name(name.to_owned()), after),
+            _ => return Err((text, "the quoted name has no end, or an escape: quote it by \"")),
+        },
+    };
+    after.strip_prefix(']').map(|after| (step, after)).ok_or((after, "there should be ']'"))
+}
+
 fn step_of_index(text: &str) -> Read<'_> {
+    if text.starts_with(['\'', '"']) {
+        return step_of_bracketed_name(text);
+    }
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (index, after) = text.split_at(digits);
     let is_index = (1..=INDEX_DIGITS_MAX).contains(&digits) && (index == "0" || !index.starts_with('0'));
@@ -210,6 +256,13 @@ mod tests {
             (r#""$".a"#, r#""$".a"#),
             (r#""/a"."/b"."$""#, r#""/a"./b.$"#),
             ("$id", "$id"),
+            ("$.a.b[0]", "a.b[0]"),
+            ("$[0].a", "[0].a"),
+            ("$['a b']['c'][1]", r#""a b".c[1]"#),
+            (r#"$["a"].b"#, "a.b"),
+            ("/a/b/0", "a.b[0]"),
+            ("/a~1b/m~0n/01", "a/b.m~n.01"),
+            ("/", r#""""#),
         ] {
             let path = Path::parse(path).unwrap();
             assert_eq!(path.to_string(), expected);
@@ -235,9 +288,10 @@ mod tests {
             (r#""a"b"#, 4),
             ("a]", 2),
             ("$", 1),
-            ("$.a", 1),
-            ("$[0]", 1),
-            ("/a/b", 1),
+            ("$.", 3),
+            ("$.a b", 4),
+            ("$['a", 3),
+            ("/a~b", 2),
         ] {
             let fault = Path::parse(path).unwrap_err();
             assert_eq!(fault.column, column, "{path}: {fault}");

@@ -78,6 +78,11 @@ impl<'t> Reader<'t> {
         self.start
     }
 
+    /// The place behind the last event, in bytes.
+    pub fn end(&self) -> usize {
+        self.at
+    }
+
     /// The next event; none at the end of the text.
     pub fn next(&mut self) -> Result<Option<Event<'t>>, Fault> {
         self.skip_space();

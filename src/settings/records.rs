@@ -26,16 +26,26 @@ pub struct RecordsSettings {
     pub bytes_max: u64,
     /// Bytes of the largest schema.
     pub schema_bytes_max: u64,
+    /// Steps that a schema may take with one document.
+    pub schema_steps_max: u64,
+    /// Bytes of all patterns of a schema when they are compiled.
+    pub schema_pattern_bytes_max: u64,
+    /// Threads that judge documents by schemas at once.
+    pub schema_threads_max: u64,
     /// Indexes of a collection.
     pub indexes_max: u64,
     /// Conditions of a filter.
     pub query_conditions_max: u64,
     /// Documents that a page of a query looks at, at most, where it reads them in the order that is asked for.
     pub query_scan_rows_max: u64,
+    /// Bytes of documents that a page of a query looks at; a page has one document at least.
+    pub query_scan_bytes_max: u64,
     /// Documents that a query sorts, at most, where no index has the order that is asked for.
     pub query_sort_rows_max: u64,
     /// Items of a batch.
     pub batch_items_max: u64,
+    /// Members that a put keeps, or a patch removes, by name.
+    pub keep_members_max: u64,
     /// How long a deletion is kept in a collection that does not say otherwise; who was away for longer begins anew.
     pub tombstone_retention_ms: u64,
     /// How often deletions and clients whose time is over, and what deleted collections leave behind, are removed.
@@ -66,7 +76,7 @@ impl Default for RecordsSettings {
     fn default() -> Self {
         Self {
             key_bytes_max: 512,
-            document_bytes_max: 256 * 1024,
+            document_bytes_max: 1024 * 1024,
             depth_max: 64,
             compress_bytes_min: 512,
             collections_max: 1_000,
@@ -74,11 +84,16 @@ impl Default for RecordsSettings {
             records_max: 10_000_000,
             bytes_max: 64 << 30,
             schema_bytes_max: 64 * 1024,
+            schema_steps_max: 1_000_000,
+            schema_pattern_bytes_max: 64 << 20,
+            schema_threads_max: 2,
             indexes_max: 16,
             query_conditions_max: 256,
             query_scan_rows_max: 10_000,
+            query_scan_bytes_max: 64 << 20,
             query_sort_rows_max: 10_000,
             batch_items_max: 5_000,
+            keep_members_max: 64,
             tombstone_retention_ms: 30 * DAY_MS,
             sweep_ms: 60_000,
             watches_max: 1_000,
@@ -107,11 +122,16 @@ impl RecordsSettings {
         within(found, "records.records_max", self.records_max, 1..=1 << 40);
         within(found, "records.bytes_max", self.bytes_max, 1..=1 << 50);
         within(found, "records.schema_bytes_max", self.schema_bytes_max, 2..=message_bytes_max / 4);
+        within(found, "records.schema_steps_max", self.schema_steps_max, 1..=1_000_000_000);
+        within(found, "records.schema_pattern_bytes_max", self.schema_pattern_bytes_max, 1_024..=1 << 32);
+        within(found, "records.schema_threads_max", self.schema_threads_max, 1..=64);
         within(found, "records.indexes_max", self.indexes_max, 0..=64);
         within(found, "records.query_conditions_max", self.query_conditions_max, 1..=10_000);
         within(found, "records.query_scan_rows_max", self.query_scan_rows_max, 1..=1_000_000);
+        within(found, "records.query_scan_bytes_max", self.query_scan_bytes_max, 1..=1 << 40);
         within(found, "records.query_sort_rows_max", self.query_sort_rows_max, 0..=100_000);
         within(found, "records.batch_items_max", self.batch_items_max, 1..=100_000);
+        within(found, "records.keep_members_max", self.keep_members_max, 0..=10_000);
         within(found, "records.tombstone_retention_ms", self.tombstone_retention_ms, 1..=super::TTL_MS_MAX);
         within(found, "records.sweep_ms", self.sweep_ms, 10..=3_600_000);
         within(found, "records.watches_max", self.watches_max, 0..=65_536);

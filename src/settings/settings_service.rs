@@ -14,6 +14,8 @@ pub struct SettingsServiceSettings {
     pub value_bytes_max: u64,
     /// Settings at once.
     pub settings_max: u64,
+    /// Items of a batch.
+    pub batch_items_max: u64,
     /// How long a deletion is kept for those who watch; who was away for longer reloads.
     pub deleted_retention_ms: u64,
     /// How often deletions whose time is over are removed.
@@ -32,6 +34,7 @@ impl Default for SettingsServiceSettings {
             key_bytes_max: 512,
             value_bytes_max: 64 * 1024,
             settings_max: 100_000,
+            batch_items_max: 1_000,
             deleted_retention_ms: 7 * 24 * 60 * 60 * 1_000,
             sweep_ms: 60_000,
             watches_max: 1_000,
@@ -47,6 +50,7 @@ impl SettingsServiceSettings {
         within(found, "settings.key_bytes_max", self.key_bytes_max, 1..=2_048);
         within(found, "settings.value_bytes_max", self.value_bytes_max, 2..=message_bytes_max / 4);
         within(found, "settings.settings_max", self.settings_max, 1..=1 << 30);
+        within(found, "settings.batch_items_max", self.batch_items_max, 1..=100_000);
         within(found, "settings.deleted_retention_ms", self.deleted_retention_ms, 1..=super::TTL_MS_MAX);
         within(found, "settings.sweep_ms", self.sweep_ms, 10..=3_600_000);
         within(found, "settings.watches_max", self.watches_max, 0..=65_536);

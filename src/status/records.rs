@@ -61,6 +61,13 @@ pub(super) fn describe(error: &RecordsError) -> Description {
                 format!("the document is not as its collection's schema asks{first} (all in the details)");
             tell(Code::InvalidArgument, R::SchemaViolated, &message)
         }
+        RecordsError::SchemaStepsExceeded { .. } => tell(
+            Code::ResourceExhausted,
+            R::SchemaStepsExceeded,
+            &format!(
+                "{error}: simplify the schema, whose references double, make the document smaller, or raise records.schema_steps_max"
+            ),
+        ),
         RecordsError::QueryNeedsIndex { .. } => tell(
             Code::ResourceExhausted,
             R::QueryNeedsIndex,

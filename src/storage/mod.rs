@@ -47,7 +47,7 @@ pub use crate::settings::Durability;
 pub use branch::Branch;
 pub use db::{Db, FromRow, FromValue, Row};
 pub use lists::{CHUNKS, chunks, places, rows_of_places, rows_that_share};
-pub use operation::{Operation, Rank, RowLock};
+pub use operation::{Judge, Operation, Rank, RowLock, check_judged, until_judged};
 pub use wake::{Wake, Wakened};
 
 pub(crate) use db::row;

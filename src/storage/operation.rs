@@ -1,12 +1,15 @@
 //! A write that is prepared and not yet run: by itself, or with others in one transaction.
 
+use std::future::Future;
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 use prost::Message;
 use sea_orm::Value;
 
 use super::idempotency::{self, RequestKey};
 use super::{Durability, Storage, Tx};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A write that a service has prepared: its checked input, and what is to be done with it inside a transaction. The service's
 /// own call runs it by itself, `transaction.Commit` with others: there is one path for both.
@@ -19,7 +22,19 @@ pub struct Operation<T> {
     pub locks: Vec<RowLock>,
     work: Box<dyn Work<T>>,
     repeated: Option<Repeated>,
+    judge: Option<Arc<dyn Judge>>,
 }
+
+/// Judges documents of a write between two attempts.
+pub trait Judge: Send + Sync {
+    /// Whether the last attempt met a document without a verdict: it must not be committed.
+    fn is_waiting(&self) -> bool;
+    /// Makes the verdicts that are missing.
+    fn judge(&self) -> BoxFuture<'static, Result<()>>;
+}
+
+/// Attempts of a write whose documents are judged in between.
+const ATTEMPTS_MAX: usize = 16;
 
 /// What is to be done when the request was answered before.
 type Repeated = Box<dyn Fn(&Tx<'_>) + Send + Sync>;
@@ -135,6 +150,7 @@ impl<T: Send + 'static> Operation<T> {
             locks: Vec::new(),
             work: Box::new(Prepared { input, op }),
             repeated: None,
+            judge: None,
         }
     }
 
@@ -162,18 +178,29 @@ impl<T: Send + 'static> Operation<T> {
         Self { repeated: Some(Box::new(repeated)), ..self }
     }
 
+    /// With a judge of its documents.
+    #[must_use]
+    pub fn judged(self, judge: Arc<dyn Judge>) -> Self {
+        Self { judge: Some(judge), ..self }
+    }
+
+    /// The judge of its documents, if it has one.
+    pub fn judge(&self) -> Option<Arc<dyn Judge>> {
+        self.judge.clone()
+    }
+
     /// With another answer, made of its own.
     #[must_use]
     pub fn map<U: Send + 'static>(self, wrap: fn(T) -> U) -> Operation<U> {
-        let Self { durability, items, locks, work, repeated } = self;
-        Operation { durability, items, locks, work: Box::new(Wrapped { work, wrap }), repeated }
+        let Self { durability, items, locks, work, repeated, judge } = self;
+        Operation { durability, items, locks, work: Box::new(Wrapped { work, wrap }), repeated, judge }
     }
 
     /// With another answer, made of its own unless that is not as it should be.
     #[must_use]
     pub fn try_map<U: Send + 'static>(self, map: fn(T) -> Result<U>) -> Operation<U> {
-        let Self { durability, items, locks, work, repeated } = self;
-        Operation { durability, items, locks, work: Box::new(Mapped { work, map }), repeated }
+        let Self { durability, items, locks, work, repeated, judge } = self;
+        Operation { durability, items, locks, work: Box::new(Mapped { work, map }), repeated, judge }
     }
 
     /// Runs it inside a transaction. Errors: its own, after which the transaction must not be committed.
@@ -189,6 +216,28 @@ impl<T: Send + 'static> Operation<T> {
     }
 }
 
+/// To be called at the end of an attempt. Error: Unjudged, if one of the judges is waited for.
+pub fn check_judged<'j>(judges: impl IntoIterator<Item = &'j Arc<dyn Judge>>) -> Result<()> {
+    if judges.into_iter().any(|judge| judge.is_waiting()) { Err(Error::Unjudged) } else { Ok(()) }
+}
+
+/// Runs `attempt` again while it fails with Unjudged, with all judges in between.
+pub async fn until_judged<T, F>(judges: &[Arc<dyn Judge>], attempt: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    for _ in 1..ATTEMPTS_MAX {
+        match attempt().await {
+            Err(error) if error.is_unjudged() => {}
+            outcome => return outcome,
+        }
+        for judge in judges {
+            judge.judge().await?;
+        }
+    }
+    attempt().await
+}
+
 impl Storage {
     /// Runs one operation in a transaction of its own, once per request; see [`idempotency::once`]. It survives `usually` unless it says
     /// otherwise.
@@ -202,15 +251,21 @@ impl Storage {
         T: Message + Default + 'static,
     {
         let durability = operation.durability.unwrap_or(usually);
-        self.write(durability, (operation, request), |tx, (operation, request)| {
-            Box::pin(async move {
-                let answer = idempotency::once(tx, request.as_ref(), operation.run(tx)).await?;
-                if tx.is_repeat() {
-                    operation.note_repeat(tx);
-                }
-                Ok(answer)
+        let judges: Vec<_> = operation.judge().into_iter().collect();
+        let shared = Arc::new((operation, request));
+        let attempt = || {
+            self.write(durability, shared.clone(), |tx, shared| {
+                Box::pin(async move {
+                    let (operation, request) = &**shared;
+                    let answer = idempotency::once(tx, request.as_ref(), operation.run(tx)).await?;
+                    check_judged(&operation.judge)?;
+                    if tx.is_repeat() {
+                        operation.note_repeat(tx);
+                    }
+                    Ok(answer)
+                })
             })
-        })
-        .await
+        };
+        until_judged(&judges, attempt).await
     }
 }

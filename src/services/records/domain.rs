@@ -223,6 +223,20 @@ pub enum Existing {
     Kept,
 }
 
+/// How a document is changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// By a merge patch (RFC 7396).
+    Merge(String),
+    /// Members are replaced whole, and removed.
+    Replace {
+        /// The new members, an object.
+        members: String,
+        /// The names of those that are removed.
+        removed: Vec<String>,
+    },
+}
+
 /// What became of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutOutcome {

@@ -11,8 +11,10 @@ mod domain;
 mod entity;
 mod query;
 mod schema;
+mod steps;
 mod store;
 mod upkeep;
+mod verdicts;
 
 use std::sync::Arc;
 
@@ -38,6 +40,7 @@ pub(super) struct Records {
     request_keys: RequestKeys,
     settings: Settings,
     context: store::Context,
+    judging: verdicts::Judging,
     /// One permit for each watch.
     watches: ConcurrencyLimit,
     /// Tells the upkeep that an index is to be built.
@@ -49,12 +52,13 @@ impl RecordsService {
     pub fn new(storage: Storage, clock: Clock, settings: &Settings) -> Self {
         let context = store::Context {
             bounds: domain::Bounds::new(&settings.records),
-            schemas: schema::Schemas::default(),
+            verdicts: verdicts::Verdicts::default(),
             is_shared: storage.is_shared(),
         };
         Self(Arc::new(Records {
             request_keys: RequestKeys::new(api::NAME, &clock, &settings.idempotency),
             context,
+            judging: verdicts::Judging::new(storage.clone(), &settings.records),
             watches: ConcurrencyLimit::new("records.watches_max", settings.records.watches_max),
             indexing: Arc::new(Notify::new()),
             settings: settings.clone(),

@@ -1,13 +1,15 @@
 //! Protobuf ⇄ domain.
 
 use pannier_proto::settings::v1 as pb;
-use pannier_proto::settings::v1::set_request;
+use pannier_proto::settings::v1::{set_item, set_request};
 use uuid::Uuid;
 
 use super::domain::{Change, Condition, Position, Setting};
 use crate::convert::timestamp;
+use crate::error::Result;
 use crate::page::Query;
 use crate::settings::SettingsServiceSettings;
+use crate::status::ItemErrors;
 
 /// Requests of the settings, checked against theirs.
 pub(super) type Parser<'s> = crate::convert::Parser<'s, SettingsServiceSettings>;
@@ -83,6 +85,26 @@ pub(super) fn setting(setting: Setting) -> pb::Setting {
         create_time: Some(timestamp(setting.create_us)),
         update_time: Some(timestamp(setting.update_us)),
     }
+}
+
+/// The condition of an item, as Set has it.
+pub(super) fn condition_of_item(condition: set_item::Condition) -> set_request::Condition {
+    match condition {
+        set_item::Condition::IfAbsent(said) => set_request::Condition::IfAbsent(said),
+        set_item::Condition::IfRevision(revision) => set_request::Condition::IfRevision(revision),
+    }
+}
+
+/// What became of a setting of a batch.
+pub(super) fn set_result(result: Result<(Setting, bool)>, errors: &mut ItemErrors) -> pb::BatchSetResult {
+    use pb::batch_set_result::Outcome;
+    let outcome = match result {
+        Ok((setting, created)) => {
+            Outcome::Set(pb::SetResult { key: setting.key, revision: setting.revision, created })
+        }
+        Err(error) => Outcome::Error(errors.of(&error)),
+    };
+    pb::BatchSetResult { outcome: Some(outcome) }
 }
 
 pub(super) fn change(change: Change) -> pb::Change {

@@ -41,63 +41,90 @@ pub async fn end(db: &Db<'_>) -> Result<Position> {
     Ok(Position { branch: state.branch, revision: state.revision })
 }
 
-/// Makes or replaces a setting; tells whether it was made. Errors: those of the condition; TooManySettings.
-pub async fn set(
-    tx: &Tx<'_>,
-    key: &str,
-    value_json: &str,
-    condition: Condition,
+/// Makes and replaces settings, and holds the state until the commit.
+pub struct Writer<'w> {
+    tx: &'w Tx<'w>,
+    state: state::Model,
+    first_revision: i64,
     settings_max: i64,
     now_us: i64,
-) -> Result<(Setting, bool)> {
-    let state = lock(tx).await?;
-    let former = settings::Entity::find_by_id(key).one(&**tx).await?;
-    let is_new = former.is_none();
-    let live = former.and_then(setting);
-    condition.check(live.as_ref().map(|live| live.revision)).map_err(refused)?;
-    if live.is_none() && state.live_count >= settings_max {
-        return Err(Error::TooManySettings { settings_max });
+}
+
+impl<'w> Writer<'w> {
+    /// Takes hold of the state.
+    pub async fn begin(tx: &'w Tx<'w>, settings_max: i64, now_us: i64) -> Result<Self> {
+        let state = lock(tx).await?;
+        Ok(Self { tx, first_revision: state.revision, state, settings_max, now_us })
     }
-    let setting = Setting {
-        key: key.to_owned(),
-        value_json: value_json.to_owned(),
-        revision: state.revision + 1,
-        create_us: live.as_ref().map_or(now_us, |live| live.create_us),
-        update_us: now_us,
-    };
-    let row = settings::ActiveModel {
-        key: Set(setting.key.clone()),
-        value_json: Set(Some(setting.value_json.clone())),
-        revision: Set(setting.revision),
-        create_time: Set(setting.create_us),
-        update_time: Set(setting.update_us),
-    };
-    if is_new {
-        settings::Entity::insert(row).exec_without_returning(&**tx).await?;
-    } else {
-        settings::Entity::update_many().set(row).filter(settings::Column::Key.eq(key)).exec(&**tx).await?;
+
+    /// Makes or replaces a setting; returns whether it was made. Errors, with nothing changed: those of the condition; TooManySettings.
+    pub async fn set(
+        &mut self,
+        key: &str,
+        value_json: &str,
+        condition: Condition,
+    ) -> Result<(Setting, bool)> {
+        let former = settings::Entity::find_by_id(key).one(&**self.tx).await?;
+        let is_new = former.is_none();
+        let live = former.and_then(setting);
+        condition.check(live.as_ref().map(|live| live.revision)).map_err(refused)?;
+        if live.is_none() && self.state.live_count >= self.settings_max {
+            return Err(Error::TooManySettings { settings_max: self.settings_max });
+        }
+        let setting = Setting {
+            key: key.to_owned(),
+            value_json: value_json.to_owned(),
+            revision: self.state.revision + 1,
+            create_us: live.as_ref().map_or(self.now_us, |live| live.create_us),
+            update_us: self.now_us,
+        };
+        let row = settings::ActiveModel {
+            key: Set(setting.key.clone()),
+            value_json: Set(Some(setting.value_json.clone())),
+            revision: Set(setting.revision),
+            create_time: Set(setting.create_us),
+            update_time: Set(setting.update_us),
+        };
+        if is_new {
+            settings::Entity::insert(row).exec_without_returning(&**self.tx).await?;
+        } else {
+            let update = settings::Entity::update_many().set(row).filter(settings::Column::Key.eq(key));
+            update.exec(&**self.tx).await?;
+        }
+        self.state.revision += 1;
+        self.state.live_count += i64::from(live.is_none());
+        Ok((setting, live.is_none()))
     }
-    advance(tx, &state, i64::from(live.is_none())).await?;
-    Ok((setting, live.is_none()))
+
+    /// Writes the state; returns whether anything was changed.
+    pub async fn finish(self) -> Result<bool> {
+        if self.state.revision == self.first_revision {
+            return Ok(false);
+        }
+        save(self.tx, &self.state, self.first_revision + 1).await?;
+        Ok(true)
+    }
 }
 
 /// Deletes a setting; answers with the deletion's revision, or none if there was no setting. Errors: those of the condition.
 pub async fn delete(tx: &Tx<'_>, key: &str, condition: Condition, now_us: i64) -> Result<Option<i64>> {
-    let state = lock(tx).await?;
+    let mut state = lock(tx).await?;
     let live = settings::Entity::find_by_id(key).one(&**tx).await?.and_then(setting);
     condition.check(live.as_ref().map(|live| live.revision)).map_err(refused)?;
     if live.is_none() {
         return Ok(None);
     }
+    state.revision += 1;
+    state.live_count -= 1;
     let deleted = settings::ActiveModel {
         value_json: Set(None),
-        revision: Set(state.revision + 1),
+        revision: Set(state.revision),
         update_time: Set(now_us),
         ..Default::default()
     };
     settings::Entity::update_many().set(deleted).filter(settings::Column::Key.eq(key)).exec(&**tx).await?;
-    advance(tx, &state, -1).await?;
-    Ok(Some(state.revision + 1))
+    save(tx, &state, state.revision).await?;
+    Ok(Some(state.revision))
 }
 
 /// Checks a setting, and holds on to it until the commit. Errors: those of the condition.
@@ -256,12 +283,13 @@ async fn lock(tx: &Tx<'_>) -> Result<state::Model> {
     Ok(FIRST)
 }
 
-async fn advance(tx: &Tx<'_>, state: &state::Model, more: i64) -> Result<()> {
-    let branch = branch::enter(tx, branch::SETTINGS, state.revision + 1, state.branch).await?;
+/// Writes the state after changes whose revisions begin with `first_revision`.
+async fn save(tx: &Tx<'_>, state: &state::Model, first_revision: i64) -> Result<()> {
+    let branch = branch::enter(tx, branch::SETTINGS, first_revision, state.branch).await?;
     state::Entity::update_many()
-        .col_expr(state::Column::Revision, Expr::value(state.revision + 1))
+        .col_expr(state::Column::Revision, Expr::value(state.revision))
         .col_expr(state::Column::Branch, Expr::value(branch))
-        .col_expr(state::Column::LiveCount, Expr::value(state.live_count + more))
+        .col_expr(state::Column::LiveCount, Expr::value(state.live_count))
         .filter(state::Column::Id.eq(STATE))
         .exec(&**tx)
         .await?;

@@ -17,7 +17,7 @@ use crate::convert::{Parser, prepared};
 use crate::error::{Error, Result, Violations};
 use crate::status::{Reply, reply};
 use crate::storage::idempotency::{self, RequestKey};
-use crate::storage::{Durability, Operation, RowLock, Tx};
+use crate::storage::{Durability, Operation, RowLock, Tx, check_judged, until_judged};
 
 /// The service's full name.
 pub const NAME: &str = SERVICE_NAME;
@@ -101,6 +101,7 @@ mutations! {
         QueueRetry "queue_retry" => queue.prepare_retry;
         SettingsSet "settings_set" => settings.prepare_set;
         SettingsDelete "settings_delete" => settings.prepare_delete;
+        SettingsBatchSet "settings_batch_set" => settings.prepare_batch_set;
         UploadsCreateSession "uploads_create_session" => uploads.prepare_create_session;
         UploadsUpdateSession "uploads_update_session" => uploads.prepare_update_session;
         UploadsPauseSession "uploads_pause_session" => uploads.prepare_pause_session;
@@ -123,6 +124,7 @@ mutations! {
         RecordsPatch "records_patch" => records.prepare_patch;
         RecordsDelete "records_delete" => records.prepare_delete;
         RecordsBatchDelete "records_batch_delete" => records.prepare_batch_delete;
+        RecordsBatchPatch "records_batch_patch" => records.prepare_batch_patch;
     }
     checks {
         CacheCheck "cache_check" => cache.prepare_check;
@@ -160,7 +162,17 @@ impl Transaction {
         if commit.has_tasks {
             self.services.queue.0.do_what_is_due().await?;
         }
-        self.storage.write(commit.durability, commit, |tx, commit| Box::pin(commit.run(tx))).await
+        let judges: Vec<_> = commit.parts.iter().filter_map(|part| part.operation.judge()).collect();
+        let (durability, commit) = (commit.durability, Arc::new((commit, judges.clone())));
+        let attempt = || {
+            self.storage.write(durability, commit.clone(), |tx, commit| {
+                Box::pin(async move {
+                    let answer = commit.0.run(tx).await?;
+                    check_judged(&commit.1).map(|()| answer)
+                })
+            })
+        };
+        until_judged(&judges, attempt).await
     }
 
     fn parse(&self, mut request: pb::CommitRequest, bytes: usize) -> Result<Commit> {

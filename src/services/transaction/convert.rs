@@ -42,6 +42,7 @@ pub(super) fn steps(what: &What) -> Vec<Step> {
             vec![Step { thing: Thing::Setting(check.key.clone()), needs, leaves: Leaves::AsItIs }]
         }
         What::SettingsSet(set) => vec![set_step(set)],
+        What::SettingsBatchSet(set) => set.items.iter().map(set_item_step).collect(),
         What::SettingsDelete(delete) => {
             let needs = match delete.if_revision {
                 0 => Needs::Nothing,
@@ -84,11 +85,10 @@ pub(super) fn steps(what: &What) -> Vec<Step> {
             steps.flatten().collect()
         }
         What::RecordsPatch(patch) => {
-            let needs = match patch.if_revision {
-                0 => Needs::Present,
-                revision => Needs::Version(revision.to_string()),
-            };
-            vec![record(&patch.collection, &patch.key, needs, Leaves::There)]
+            patch.item.iter().map(|item| patch_record(&patch.collection, item)).collect()
+        }
+        What::RecordsBatchPatch(patch) => {
+            patch.items.iter().map(|item| patch_record(&patch.collection, item)).collect()
         }
         What::RecordsDelete(delete) => {
             delete.item.iter().map(|item| delete_record(&delete.collection, item)).collect()
@@ -142,6 +142,14 @@ fn put_record(collection: &str, item: &records::PutItem, of_batch: i32) -> Optio
     (!item.key.is_empty()).then(|| record(collection, &item.key, needs, Leaves::There))
 }
 
+fn patch_record(collection: &str, item: &records::PatchItem) -> Step {
+    let needs = match item.if_revision {
+        0 => Needs::Present,
+        revision => Needs::Version(revision.to_string()),
+    };
+    record(collection, &item.key, needs, Leaves::There)
+}
+
 fn delete_record(collection: &str, item: &records::DeleteItem) -> Step {
     let needs = match item.if_revision {
         0 => Needs::Nothing,
@@ -173,6 +181,16 @@ fn set_step(set: &settings::SetRequest) -> Step {
         Some(Condition::IfRevision(revision)) => Needs::Version(revision.to_string()),
     };
     Step { thing: Thing::Setting(set.key.clone()), needs, leaves: Leaves::Changed }
+}
+
+fn set_item_step(item: &settings::SetItem) -> Step {
+    use settings::set_item::Condition;
+    let needs = match item.condition {
+        None => Needs::Nothing,
+        Some(Condition::IfAbsent(_)) => Needs::Absent,
+        Some(Condition::IfRevision(revision)) => Needs::Version(revision.to_string()),
+    };
+    Step { thing: Thing::Setting(item.key.clone()), needs, leaves: Leaves::Changed }
 }
 
 /// A job that is made with an id of the caller's.

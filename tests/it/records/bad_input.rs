@@ -13,7 +13,7 @@ async fn documents_that_cannot_be_are_refused() {
     let pannier = with_collection().await;
     let deep = format!("{}1{}", "{\"a\":".repeat(65), "}".repeat(65));
     let very_deep = "[".repeat(200_000);
-    let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(256 * 1024));
+    let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(1 << 20));
     for document in ["", "{", "1", "[]", "{} {}", r#"{"a":1,"a":2}"#, "{'a':1}", &deep, &very_deep, &long] {
         let refused = pannier.try_put_record("c", item("k", document)).await.unwrap_err();
         assert_eq!(
@@ -27,13 +27,16 @@ async fn documents_that_cannot_be_are_refused() {
     pannier.put_record("k", &deep).await;
     let patch = pb::PatchRequest {
         collection: "c".into(),
-        key: "other".into(),
-        patch_json: "[]".into(),
-        if_revision: -1,
+        item: Some(pb::PatchItem {
+            key: "other".into(),
+            patch_json: "[]".into(),
+            if_revision: -1,
+            ..Default::default()
+        }),
         ..Default::default()
     };
     let refused = pannier.records.clone().patch(patch).await.unwrap_err();
-    assert_eq!(violated_fields(&refused), ["if_revision", "patch_json"]);
+    assert_eq!(violated_fields(&refused), ["item.if_revision", "item.patch_json"]);
 }
 
 #[tokio::test]
@@ -51,6 +54,7 @@ async fn all_that_is_wrong_with_a_batch_is_told_at_once() {
         mode: 7,
         durability: 9,
         request_id: "x".into(),
+        atomic: true,
     };
     let expected = [
         "collection",
@@ -72,6 +76,7 @@ async fn all_that_is_wrong_with_a_batch_is_told_at_once() {
     let request = pb::BatchDeleteRequest {
         collection: "c".into(),
         items: vec![pb::DeleteItem { key: String::new(), if_revision: -1 }],
+        atomic: true,
         ..Default::default()
     };
     let refused = pannier.records.clone().batch_delete(request).await.unwrap_err();

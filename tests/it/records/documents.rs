@@ -92,9 +92,12 @@ async fn a_patch_changes_what_it_names_and_leaves_other_values_byte_for_byte() {
     pannier.put_record("k", r#"{ "z": 1.10, "a": {"x":1 , "y": 2}, "drop":true }"#).await;
     let patch = |patch_json: &str, if_revision| pb::PatchRequest {
         collection: "c".into(),
-        key: "k".into(),
-        patch_json: patch_json.into(),
-        if_revision,
+        item: Some(pb::PatchItem {
+            key: "k".into(),
+            patch_json: patch_json.into(),
+            if_revision,
+            ..Default::default()
+        }),
         ..Default::default()
     };
     let change = patch(r#"{"drop":null,"a":{"y":3}}"#, 1);

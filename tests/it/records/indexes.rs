@@ -30,8 +30,11 @@ async fn values_follow_their_documents() {
     );
     let patch = pb::PatchRequest {
         collection: "docs".into(),
-        key: "k".into(),
-        patch_json: r#"{"a":null,"b":{"c":"y"}}"#.into(),
+        item: Some(pb::PatchItem {
+            key: "k".into(),
+            patch_json: r#"{"a":null,"b":{"c":"y"}}"#.into(),
+            ..Default::default()
+        }),
         ..Default::default()
     };
     pannier.records.clone().patch(patch).await.unwrap();

@@ -297,3 +297,62 @@ async fn a_token_of_another_query_is_refused() {
     request.filter = Some(compare("\"time\"", C::Greater, " 3.0 "));
     assert_eq!(pannier.ask(request).await.0.len(), 5);
 }
+
+#[tokio::test]
+async fn a_page_reads_a_bounded_number_of_bytes_and_goes_on_from_there() {
+    let pannier = pannier_with(|settings| settings.records.query_scan_bytes_max = 25_000).await;
+    pannier.collection_with_indexes("docs", &["n"]).await;
+    let long = "x".repeat(10_000);
+    for n in 0..10 {
+        pannier.store_one("docs", &format!("k{n}"), &format!(r#"{{"n":{n},"long":"{long}"}}"#)).await;
+    }
+    let mut request = query("docs", compare("n", C::Equal, "9"));
+    request.order = Some(by_path("n", true));
+    let page = pannier.try_ask(request).await.unwrap();
+    assert_eq!(page.records.len(), 1);
+    let nothing = query("docs", compare("long", C::Equal, "9"));
+    let page = pannier.try_ask(nothing.clone()).await.unwrap();
+    assert_eq!((page.records.len(), page.plan.unwrap().documents_read), (0, 3));
+    assert!(!page.next_page_token.is_empty());
+    assert!(pannier.ask_all(nothing).await.is_empty());
+    // What has to be sorted is read whole, or not at all.
+    let sorted = pb::QueryRequest { order: Some(by_path("long", false)), ..query("docs", None) };
+    let refused = pannier.try_ask(sorted).await.unwrap_err();
+    assert_status(&refused, Code::ResourceExhausted, ErrorReason::QueryNeedsIndex);
+    assert!(refused.message().contains("25000 bytes"), "{}", refused.message());
+}
+
+/// Condition by condition this would read each document 255 times: minutes.
+#[tokio::test]
+async fn a_filter_of_many_conditions_reads_each_document_once() {
+    let pannier = pannier().await;
+    pannier.collection_with_indexes("docs", &[]).await;
+    let long = "x".repeat(220_000);
+    for n in 0..30 {
+        pannier.store_one("docs", &format!("k{n}"), &format!(r#"{{"long":"{long}","last":{n}}}"#)).await;
+    }
+    let conditions = (0..255).map(|n| compare("last", C::NotEqual, &(n + 1).to_string()));
+    let request = query("docs", all(conditions.collect()));
+    let found = tokio::time::timeout(std::time::Duration::from_secs(30), pannier.ask_all(request));
+    assert_eq!(found.await.expect("it ends in time"), ["k0"]);
+}
+
+/// A query whose caller has left does not go on reading.
+#[tokio::test]
+async fn a_query_ends_at_its_deadline_between_two_documents() {
+    let pannier = pannier_with(|settings| settings.storage.readers = 1).await;
+    pannier.collection_with_indexes("docs", &[]).await;
+    let long = "x".repeat(900_000);
+    for n in 0..60 {
+        pannier.store_one("docs", &format!("k{n}"), &format!(r#"{{"long":"{long}","last":{n}}}"#)).await;
+    }
+    let mut request = tonic::Request::new(query("docs", compare("last", C::Equal, "-1")));
+    request.set_timeout(std::time::Duration::from_millis(50));
+    let late = pannier.records.clone().query(request).await;
+    if let Err(late) = late {
+        assert!(matches!(late.code(), Code::DeadlineExceeded | Code::Cancelled), "{late:?}");
+    }
+    // The only reader is free again.
+    let read = tokio::time::timeout(std::time::Duration::from_secs(10), pannier.collection("docs"));
+    read.await.expect("the reader is free").unwrap();
+}

@@ -34,9 +34,12 @@ async fn repeated_patches_and_deletions_are_done_once() {
     pannier.put_record("k", "{}").await;
     let patch = pb::PatchRequest {
         collection: "c".into(),
-        key: "k".into(),
-        patch_json: r#"{"n":1}"#.into(),
-        if_revision: 1,
+        item: Some(pb::PatchItem {
+            key: "k".into(),
+            patch_json: r#"{"n":1}"#.into(),
+            if_revision: 1,
+            ..Default::default()
+        }),
         request_id: ID.into(),
         ..Default::default()
     };

@@ -31,8 +31,7 @@ async fn put(pannier: &Pannier, key: &str, json: &str) -> Result<pb::PutResult, 
 async fn patch(pannier: &Pannier, key: &str, json: &str) -> Result<pb::Record, Status> {
     let request = pb::PatchRequest {
         collection: "docs".into(),
-        key: key.into(),
-        patch_json: json.into(),
+        item: Some(pb::PatchItem { key: key.into(), patch_json: json.into(), ..Default::default() }),
         ..Default::default()
     };
     Ok(pannier.records.clone().patch(request).await?.into_inner().record.unwrap())

@@ -5,9 +5,9 @@ use pannier_proto::settings::v1 as pb;
 use pannier_proto::settings::v1::set_request::Condition;
 use tonic::Code;
 
-use super::calls::set_request;
+use super::calls::{next, set_request};
 use crate::cache::items::us;
-use crate::harness::{START_US, assert_status, pannier, pannier_with};
+use crate::harness::{START_US, assert_status, pannier, pannier_with, violated_fields};
 
 #[tokio::test]
 async fn a_setting_is_kept_as_it_was_given_and_survives_a_restart() {
@@ -182,4 +182,60 @@ async fn counters_kept_by_revision_lose_no_step() {
     };
     tokio::join!(steps(), steps(), steps(), steps());
     assert_eq!(pannier.setting("counter").await, "80");
+}
+
+#[tokio::test]
+async fn items_of_a_batch_are_set_in_their_order_and_a_wrong_one_fails_alone() {
+    use pb::batch_set_result::Outcome;
+    use pb::set_item::Condition as Of;
+    let pannier = pannier().await;
+    let first = pannier.set("a", "1").await;
+    let item = |key: &str, value: &str, condition| pb::SetItem {
+        key: key.into(),
+        value_json: value.into(),
+        condition,
+    };
+    let items = vec![
+        item("a", "2", Some(Of::IfRevision(first))),
+        item("a", "3", Some(Of::IfRevision(first))),
+        item("b", "{", None),
+        item("c", "1", Some(Of::IfAbsent(true))),
+        item("a", "4", Some(Of::IfAbsent(true))),
+        item("c", "2", None),
+    ];
+    let request = pb::BatchSetRequest { items, ..Default::default() };
+    let mut watch = pannier.watch_settings("", "").await;
+    next(&mut watch).await;
+    let results = pannier.settings.clone().batch_set(request.clone()).await.unwrap().into_inner().results;
+    let told: Vec<_> = results
+        .into_iter()
+        .map(|result| match result.outcome.unwrap() {
+            Outcome::Set(set) => Ok((set.key, set.revision - first, set.created)),
+            Outcome::Error(error) => Err(error.reason()),
+        })
+        .collect();
+    let expected = [
+        Ok(("a".to_owned(), 1, false)),
+        Err(ErrorReason::SettingChanged),
+        Err(ErrorReason::InvalidArgument),
+        Ok(("c".to_owned(), 2, true)),
+        Err(ErrorReason::SettingExists),
+        Ok(("c".to_owned(), 3, false)),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(next(&mut watch).await.changes.len(), 2);
+    let refused = pannier
+        .settings
+        .clone()
+        .batch_set(pb::BatchSetRequest { atomic: true, ..request })
+        .await
+        .unwrap_err();
+    assert_eq!(violated_fields(&refused), ["items[2].value_json"]);
+    let items = vec![item("d", "1", None), item("a", "5", Some(Of::IfRevision(first)))];
+    let request = pb::BatchSetRequest { items, atomic: true, ..Default::default() };
+    let refused = pannier.settings.clone().batch_set(request).await.unwrap_err();
+    assert_status(&refused, Code::Aborted, ErrorReason::SettingChanged);
+    assert_eq!(pannier.setting_keys("").await, ["a", "c"], "all or none");
+    let empty = pannier.settings.clone().batch_set(pb::BatchSetRequest::default()).await.unwrap_err();
+    assert_eq!(violated_fields(&empty), ["items"]);
 }

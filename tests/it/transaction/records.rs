@@ -29,9 +29,12 @@ pub fn patch(key: &str, patch_json: &str) -> What {
 pub fn patch_if(key: &str, patch_json: &str, if_revision: i64) -> What {
     What::RecordsPatch(records::PatchRequest {
         collection: "c".into(),
-        key: key.into(),
-        patch_json: patch_json.into(),
-        if_revision,
+        item: Some(records::PatchItem {
+            key: key.into(),
+            patch_json: patch_json.into(),
+            if_revision,
+            ..Default::default()
+        }),
         ..Default::default()
     })
 }
@@ -143,4 +146,83 @@ async fn contradictions_and_bad_fields_are_told_before_anything_is_done() {
         "mutations[5].records_check.present",
     ];
     assert_eq!(violated_fields(&refused), expected);
+}
+
+#[tokio::test]
+async fn batches_of_patches_and_of_settings_are_mutations_that_are_done_whole() {
+    let pannier = pannier().await;
+    pannier.make_collection("c").await;
+    for key in ["a", "b"] {
+        pannier.put_record(key, r#"{"o":{"x":1}}"#).await;
+    }
+    let item = |key: &str| records::PatchItem {
+        key: key.into(),
+        patch_json: r#"{"o":{}}"#.into(),
+        mode: records::PatchMode::Replace.into(),
+        ..Default::default()
+    };
+    let patches = |items, atomic| {
+        What::RecordsBatchPatch(records::BatchPatchRequest {
+            collection: "c".into(),
+            items,
+            atomic,
+            ..Default::default()
+        })
+    };
+    let setting = |key: &str, condition| pannier_proto::settings::v1::SetItem {
+        key: key.into(),
+        value_json: "1".into(),
+        condition,
+    };
+    let sets = |items| {
+        What::SettingsBatchSet(pannier_proto::settings::v1::BatchSetRequest { items, ..Default::default() })
+    };
+    let refused = pannier
+        .try_commit(vec![sets(vec![setting("s", None)]), patches(vec![item("a"), item("none")], false)])
+        .await
+        .unwrap_err();
+    let field = "mutations[1].records_batch_patch.items[1]";
+    assert_failed(&refused, field, Code::NotFound, ErrorReason::RecordNotFound);
+    assert!(pannier.setting_keys("").await.is_empty());
+    let results = pannier
+        .commit(vec![
+            patches(vec![item("a"), item("b")], false),
+            sets(vec![setting("s", None), setting("t", None)]),
+        ])
+        .await;
+    let Outcome::RecordsBatchPatch(patched) = &results[0] else { panic!("{results:?}") };
+    let Outcome::SettingsBatchSet(set) = &results[1] else { panic!("{results:?}") };
+    assert_eq!((patched.results.len(), set.results.len()), (2, 2));
+    assert_eq!(pannier.document("b").await.as_deref(), Some(r#"{"o":{}}"#));
+    assert_eq!(pannier.setting_keys("").await, ["s", "t"]);
+    // What cannot succeed is told beforehand.
+    let absent = pannier_proto::settings::v1::set_item::Condition::IfAbsent(true);
+    let refused = pannier
+        .try_commit(vec![
+            delete("a", 0),
+            patches(vec![item("a")], true),
+            sets(vec![setting("u", None), setting("u", Some(absent))]),
+        ])
+        .await
+        .unwrap_err();
+    let expected = ["mutations[1]", "mutations[1].records_batch_patch.atomic", "mutations[2]"];
+    assert_eq!(violated_fields(&refused), expected);
+}
+
+#[tokio::test]
+async fn documents_of_a_commit_are_judged_together() {
+    let pannier = pannier().await;
+    let schema_json = r#"{"properties":{"n":{"type":"integer"}}}"#.to_owned();
+    let request = records::CreateCollectionRequest { name: "c".into(), schema_json, ..Default::default() };
+    pannier.try_make_collection(request).await.unwrap();
+    // More mutations than attempts: each patch changes what those before it have made.
+    let mut mutations = vec![put("c", item("k", "{}"))];
+    mutations.extend((0..40).map(|n| patch("k", &format!(r#"{{"n":{n}}}"#))));
+    mutations.extend((0..40).map(|n| put("c", item(&format!("k{n}"), &format!(r#"{{"n":{n}}}"#)))));
+    pannier.commit(mutations).await;
+    assert_eq!(pannier.document("k").await.as_deref(), Some(r#"{"n":39}"#));
+    let wrong = vec![put("c", item("new", "{}")), patch("k", r#"{"n":"x"}"#)];
+    let refused = pannier.try_commit(wrong).await.unwrap_err();
+    assert_failed(&refused, "mutations[1].records_patch", Code::InvalidArgument, ErrorReason::SchemaViolated);
+    assert_eq!(pannier.document("new").await, None);
 }

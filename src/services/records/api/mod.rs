@@ -34,9 +34,10 @@ pub fn server(records: RecordsService) -> RecordsServiceServer<RecordsService> {
 }
 
 /// The methods that take a request and give an answer are all alike: mutations are prepared and run in a transaction of their own,
-/// which is durable in full unless the request says otherwise; the others are functions of that name.
+/// which is durable in full unless the request says otherwise; the others are functions of that name. A weight is the work that a byte of
+/// the request makes, beside that of a document: schemas are compiled on a thread of their own.
 macro_rules! calls {
-    (mutations { $($mutation:ident $method:literal: $prepare:ident($asks:ident) => $answers:ident;)* }
+    (mutations { $($mutation:ident $method:literal, weight $weight:literal: $prepare:ident($asks:ident) => $answers:ident;)* }
      others { $($other:ident: $asked:ident => $answered:ident;)* }) => {
         #[tonic::async_trait]
         impl Rpc for RecordsService {
@@ -44,7 +45,7 @@ macro_rules! calls {
 
             $(async fn $mutation(&self, request: Request<pb::$asks>) -> Reply<pb::$answers> {
                 let mut request = request.into_inner();
-                let bytes = prost::Message::encoded_len(&request);
+                let bytes = prost::Message::encoded_len(&request).saturating_mul($weight);
                 let records = self.0.clone();
                 let prepared = crate::convert::prepared(bytes, move || {
                     let mut parser = Parser::new(&records.settings.records);
@@ -69,14 +70,15 @@ macro_rules! calls {
 
 calls! {
     mutations {
-        create_collection "CreateCollection": prepare_create_collection(CreateCollectionRequest) => CreateCollectionResponse;
-        update_collection "UpdateCollection": prepare_update_collection(UpdateCollectionRequest) => UpdateCollectionResponse;
-        delete_collection "DeleteCollection": prepare_delete_collection(DeleteCollectionRequest) => DeleteCollectionResponse;
-        put "Put": prepare_put(PutRequest) => PutResponse;
-        batch_put "BatchPut": prepare_batch_put(BatchPutRequest) => BatchPutResponse;
-        patch "Patch": prepare_patch(PatchRequest) => PatchResponse;
-        delete "Delete": prepare_delete(DeleteRequest) => DeleteResponse;
-        batch_delete "BatchDelete": prepare_batch_delete(BatchDeleteRequest) => BatchDeleteResponse;
+        create_collection "CreateCollection", weight 4_096: prepare_create_collection(CreateCollectionRequest) => CreateCollectionResponse;
+        update_collection "UpdateCollection", weight 4_096: prepare_update_collection(UpdateCollectionRequest) => UpdateCollectionResponse;
+        delete_collection "DeleteCollection", weight 1: prepare_delete_collection(DeleteCollectionRequest) => DeleteCollectionResponse;
+        put "Put", weight 1: prepare_put(PutRequest) => PutResponse;
+        batch_put "BatchPut", weight 1: prepare_batch_put(BatchPutRequest) => BatchPutResponse;
+        patch "Patch", weight 1: prepare_patch(PatchRequest) => PatchResponse;
+        batch_patch "BatchPatch", weight 1: prepare_batch_patch(BatchPatchRequest) => BatchPatchResponse;
+        delete "Delete", weight 1: prepare_delete(DeleteRequest) => DeleteResponse;
+        batch_delete "BatchDelete", weight 1: prepare_batch_delete(BatchDeleteRequest) => BatchDeleteResponse;
     }
     others {
         get_collection: GetCollectionRequest => GetCollectionResponse;

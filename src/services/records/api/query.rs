@@ -7,7 +7,7 @@ use super::super::convert::{self, Parser};
 use super::super::query::Place;
 use super::super::store::{self, Wanted};
 use crate::error::{Error, Result};
-use crate::page;
+use crate::{deadline, page};
 
 impl Records {
     pub(super) async fn query(&self, request: pb::QueryRequest) -> Result<pb::QueryResponse> {
@@ -24,6 +24,8 @@ impl Records {
             page: self.page(after, rows_max),
             scan_rows_max: self.settings.records.query_scan_rows_max,
             sort_rows_max: self.settings.records.query_sort_rows_max,
+            scan_bytes_max: self.settings.records.query_scan_bytes_max,
+            deadline: deadline::current(),
         };
         let found = self
             .storage

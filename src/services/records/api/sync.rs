@@ -8,7 +8,7 @@ use super::super::domain::SyncOutcome;
 use super::super::store::{self, Pull, Push, Start};
 use crate::convert::prepared;
 use crate::error::Result;
-use crate::storage::Durability;
+use crate::storage::{Durability, check_judged, until_judged};
 
 use std::sync::Arc;
 
@@ -20,12 +20,19 @@ impl Records {
         let (client, now_us) = (push.client, self.clock.now_us());
         let pushed: Vec<_> =
             push.mutations.iter().map(|one| (one.id, one.collection.clone(), one.key.clone())).collect();
-        let settled = self
-            .storage
-            .write(Durability::Full, (self.context.clone(), push), move |tx, (context, push)| {
-                Box::pin(store::push(tx, context, push, now_us))
+        let (context, judge) = self.context_of_write();
+        let judges = [judge];
+        let shared = Arc::new((context, push, judges.clone()));
+        let attempt = || {
+            self.storage.write(Durability::Full, shared.clone(), move |tx, shared| {
+                Box::pin(async move {
+                    let (context, push, judges) = &**shared;
+                    let settled = store::push(tx, context, push, now_us).await?;
+                    check_judged(judges).map(|()| settled)
+                })
             })
-            .await?;
+        };
+        let settled = until_judged(&judges, attempt).await?;
         let is_conflict = |settled: &store::Settled| settled.outcome == SyncOutcome::Conflict;
         let conflicts = pushed.iter().zip(&settled.settled).filter(|(_, settled)| is_conflict(settled));
         pull.conflicts =

@@ -6,7 +6,7 @@ use super::requests::Parser;
 use crate::convert::{duration, timestamp};
 use crate::json::Path;
 use crate::services::records::domain::{Declaration, Declared, Limits};
-use crate::services::records::schema::Schema;
+use crate::services::records::schema::{Bounds, Schema};
 use crate::settings::TTL_MS_MAX;
 
 impl Parser<'_> {
@@ -64,7 +64,7 @@ impl Parser<'_> {
         if schema_json.len() as u64 > max {
             self.text("schema_json", &schema_json, 0, max, "records.schema_bytes_max");
         } else if !schema_json.is_empty()
-            && let Err(problem) = Schema::compile(&schema_json)
+            && let Err(problem) = Schema::compile(&schema_json, Bounds::new(self.settings))
         {
             self.violations.add("schema_json", problem);
         } else if schema_json.contains('\0') {

@@ -7,7 +7,7 @@ use crate::convert::timestamp;
 use crate::error::{Error, Result};
 use crate::services::records::domain::{PutOutcome, Record};
 use crate::services::records::store::Put;
-use crate::status;
+use crate::status::{self, ItemErrors};
 
 /// A record or a tombstone.
 pub(in super::super) fn record(record: Record) -> pb::Record {
@@ -33,13 +33,23 @@ pub(in super::super) fn stored(key: String, put: Put) -> pb::PutResult {
 }
 
 /// What became of a document of a batch.
-pub(in super::super) fn put_result(result: Result<pb::PutResult>) -> pb::BatchPutResult {
+pub(in super::super) fn put_result(
+    result: Result<pb::PutResult>,
+    errors: &mut ItemErrors,
+) -> pb::BatchPutResult {
     use pb::batch_put_result::Outcome;
-    let outcome = match result {
-        Ok(result) => Outcome::Put(result),
-        Err(error) => Outcome::Error(item_error(&error)),
-    };
+    let outcome = result.map_or_else(|error| Outcome::Error(errors.of(&error)), Outcome::Put);
     pb::BatchPutResult { outcome: Some(outcome) }
+}
+
+/// What became of a document of a batch that was to be changed.
+pub(in super::super) fn patch_result(
+    result: Result<pb::PatchResult>,
+    errors: &mut ItemErrors,
+) -> pb::BatchPatchResult {
+    use pb::batch_patch_result::Outcome;
+    let outcome = result.map_or_else(|error| Outcome::Error(errors.of(&error)), Outcome::Patch);
+    pb::BatchPatchResult { outcome: Some(outcome) }
 }
 
 /// What became of a record that was to be deleted.
@@ -48,12 +58,12 @@ pub(in super::super) fn deletion(revision: Option<i64>) -> pb::DeleteResult {
 }
 
 /// The same of a batch.
-pub(in super::super) fn delete_result(result: Result<pb::DeleteResult>) -> pb::BatchDeleteResult {
+pub(in super::super) fn delete_result(
+    result: Result<pb::DeleteResult>,
+    errors: &mut ItemErrors,
+) -> pb::BatchDeleteResult {
     use pb::batch_delete_result::Outcome;
-    let outcome = match result {
-        Ok(result) => Outcome::Deletion(result),
-        Err(error) => Outcome::Error(item_error(&error)),
-    };
+    let outcome = result.map_or_else(|error| Outcome::Error(errors.of(&error)), Outcome::Deletion);
     pb::BatchDeleteResult { outcome: Some(outcome) }
 }
 

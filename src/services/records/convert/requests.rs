@@ -4,7 +4,7 @@ use pannier_proto::records::v1 as pb;
 
 use crate::json::{self, Limits};
 use crate::services::records::document::Document;
-use crate::services::records::domain::{Condition, Existing};
+use crate::services::records::domain::{Change, Condition, Existing};
 use crate::settings::RecordsSettings;
 
 /// Requests of the records, checked against their settings.
@@ -21,6 +21,19 @@ pub(in super::super) struct Storing {
     pub(in super::super) condition: Condition,
     /// What is to be done with a record that is there.
     pub(in super::super) existing: Existing,
+    /// Members that keep the values of the record that is there.
+    pub(in super::super) keep_members: Vec<String>,
+}
+
+/// A document to be changed.
+#[derive(Debug)]
+pub(in super::super) struct Patching {
+    /// The key.
+    pub(in super::super) key: String,
+    /// How.
+    pub(in super::super) change: Change,
+    /// What must hold.
+    pub(in super::super) condition: Condition,
 }
 
 /// A record to be deleted.
@@ -81,12 +94,8 @@ impl Parser<'_> {
     }
 
     /// A document to be stored; `of_batch` is the mode of those that say none.
-    pub(in super::super) fn storing(
-        &mut self,
-        at: &dyn Fn(&str) -> String,
-        item: pb::PutItem,
-        of_batch: i32,
-    ) -> Storing {
+    pub(in super::super) fn storing(&mut self, item: pb::PutItem, of_batch: i32) -> Storing {
+        let at = |name: &str| name.to_owned();
         if !item.key.is_empty() {
             self.key(&|| at("key"), &item.key);
         }
@@ -109,17 +118,49 @@ impl Parser<'_> {
         if item.if_revision > 0 && item.key.is_empty() {
             self.violations.add(at("key"), "must be given with if_revision");
         }
-        Storing { key: item.key, document, condition, existing }
+        if !item.keep_members.is_empty() && (condition == Condition::IfAbsent || existing == Existing::Kept) {
+            self.violations.add("keep_members", "goes with REPLACE only");
+        }
+        self.member_names("keep_members", &item.keep_members);
+        Storing { key: item.key, document, condition, existing, keep_members: item.keep_members }
+    }
+
+    fn member_names(&mut self, field: &str, names: &[String]) {
+        let max = self.settings.keep_members_max;
+        if names.len() as u64 > max {
+            let message = format!("must be at most {max} (records.keep_members_max), are {}", names.len());
+            self.violations.add(field, message);
+        }
+    }
+
+    /// A document to be changed.
+    pub(in super::super) fn patching(&mut self, item: pb::PatchItem) -> Patching {
+        self.key(&|| "key".to_owned(), &item.key);
+        self.object(&|| "patch_json".to_owned(), &item.patch_json);
+        let condition = self.if_revision(&|| "if_revision".to_owned(), item.if_revision);
+        self.member_names("remove_members", &item.remove_members);
+        let is_replacing = match pb::PatchMode::try_from(item.mode) {
+            Ok(pb::PatchMode::Unspecified | pb::PatchMode::Merge) => false,
+            Ok(pb::PatchMode::Replace) => true,
+            Err(_) => {
+                self.violations.add("mode", format!("unknown PatchMode {}", item.mode));
+                false
+            }
+        };
+        if !is_replacing && !item.remove_members.is_empty() {
+            self.violations.add("remove_members", "goes with REPLACE only: null removes with MERGE");
+        }
+        let change = match is_replacing {
+            true => Change::Replace { members: item.patch_json, removed: item.remove_members },
+            false => Change::Merge(item.patch_json),
+        };
+        Patching { key: item.key, change, condition }
     }
 
     /// A record to be deleted.
-    pub(in super::super) fn deleting(
-        &mut self,
-        at: &dyn Fn(&str) -> String,
-        item: pb::DeleteItem,
-    ) -> Deleting {
-        self.key(&|| at("key"), &item.key);
-        let condition = self.if_revision(&|| at("if_revision"), item.if_revision);
+    pub(in super::super) fn deleting(&mut self, item: pb::DeleteItem) -> Deleting {
+        self.key(&|| "key".to_owned(), &item.key);
+        let condition = self.if_revision(&|| "if_revision".to_owned(), item.if_revision);
         Deleting { key: item.key, condition }
     }
 }

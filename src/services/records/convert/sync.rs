@@ -11,7 +11,7 @@ use super::cursors::{cursor, position};
 use super::replies::{item_error, record};
 use super::requests::Parser;
 use crate::error::{Error, Result};
-use crate::services::records::domain::{Base, Record, SyncOutcome};
+use crate::services::records::domain::{Base, Change, Record, SyncOutcome};
 use crate::services::records::store::{Changes, Mutation, Settled, Start, What};
 
 impl Parser<'_> {
@@ -74,7 +74,11 @@ impl Parser<'_> {
             Some(PbWhat::PutJson(text)) => Some(What::Put(alone.document(&|| "put_json".to_owned(), text))),
             Some(PbWhat::PatchJson(text)) => {
                 alone.object(&|| "patch_json".to_owned(), &text);
-                Some(What::Patch(text))
+                Some(What::Patch(Change::Merge(text)))
+            }
+            Some(PbWhat::ReplaceJson(text)) => {
+                alone.object(&|| "replace_json".to_owned(), &text);
+                Some(What::Patch(Change::Replace { members: text, removed: Vec::new() }))
             }
             Some(PbWhat::Delete(said)) => Some(self.expects(&field("delete"), said, What::Delete)),
             None => None,

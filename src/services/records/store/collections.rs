@@ -170,8 +170,12 @@ async fn save(tx: &Tx<'_>, collection: &Collection) -> Result<()> {
     Ok(())
 }
 
-/// The schema of a collection, if it has one.
-pub async fn schema_of(db: &Db<'_>, collection_id: i64) -> Result<Option<String>> {
+/// The schema of that revision of a collection; none: it has another by now.
+pub async fn schema_of(db: &Db<'_>, collection_id: i64, schema_revision: i64) -> Result<Option<String>> {
+    let collection = collections::Entity::find_by_id(collection_id).one(db).await?;
+    if collection.is_none_or(|collection| collection.schema_revision != schema_revision) {
+        return Ok(None);
+    }
     Ok(schemas::Entity::find_by_id(collection_id).one(db).await?.map(|schema| schema.schema_json))
 }
 

@@ -19,7 +19,9 @@ mod values;
 mod write;
 
 pub use changes::{Changes, Start, changes, end, page_of_changes};
-pub use collections::{create, declared, delete, list as list_collections, lock_of, update, watched};
+pub use collections::{
+    create, declared, delete, list as list_collections, lock_of, schema_of, update, watched,
+};
 pub use indexes::build as build_index;
 pub use query::{Found, Wanted, query};
 pub use read::{Page, check, find_record, find_records, list};

@@ -44,7 +44,7 @@ async fn storage() -> (Storage, tempfile::TempDir) {
         format!(
             r#"{numbers} INSERT INTO "records" ("id", "collection_id", "seq", "create_time", "update_time",
             "size_bytes", "key", "is_compressed", "document")
-            SELECT n, n % 20, n, 1, 0, 0, 2, CAST(n AS text), false, {value} FROM "n""#
+            SELECT n, n % 20, n, 0, 0, 2, CAST(n AS text), false, {value} FROM "n""#
         ),
         format!(
             r#"{numbers} INSERT INTO "record_values" ("index_id", "value", "record_id") SELECT n % 20, {value}, n FROM "n""#

@@ -1,6 +1,7 @@
 //! Finding records by what their documents hold.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use sea_orm::Value;
 
@@ -8,8 +9,9 @@ use super::candidates::{Candidate, Walk};
 use super::read::{Gathering, PIECE_ROWS, Page};
 use super::rows::{COLUMNS, Row};
 use super::{collections, indexes};
-use crate::error::{RecordsError, Result};
-use crate::json::{Range, order_key};
+use crate::clock;
+use crate::error::{Error, RecordsError, Result};
+use crate::json::{Matcher, Range, order_key};
 use crate::services::records::domain::{Collection, Record};
 use crate::services::records::query::{Along, Amounts, Order, Place, Plan, Query, Usable, plan};
 use crate::storage::{Db, chunks, places, row};
@@ -23,6 +25,20 @@ pub struct Wanted {
     pub scan_rows_max: u64,
     /// At most so many documents are sorted.
     pub sort_rows_max: u64,
+    /// No further document is read once those read have so many bytes.
+    pub scan_bytes_max: u64,
+    /// When the caller has left.
+    pub deadline: Option<Instant>,
+}
+
+impl Wanted {
+    /// Looks at the clock. Error: DeadlineExceeded.
+    fn check_time(&self) -> Result<()> {
+        match self.deadline {
+            Some(deadline) if deadline <= clock::instant() => Err(Error::DeadlineExceeded),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A page of what was found.
@@ -74,7 +90,8 @@ async fn planned(db: &Db<'_>, collection: &Collection, query: &Query, wanted: &W
         Order::Path(path) => path.to_string(),
         Order::Key | Order::Change => String::new(),
     };
-    let needs_index = RecordsError::QueryNeedsIndex { path, rows_max: wanted.sort_rows_max };
+    let (rows_max, bytes_max) = (wanted.sort_rows_max, wanted.scan_bytes_max);
+    let needs_index = RecordsError::QueryNeedsIndex { path, rows_max, bytes_max };
     Ok(plan(query, &usable, amounts).ok_or(needs_index)?)
 }
 
@@ -125,18 +142,21 @@ impl Search<'_> {
         let mut walk =
             Walk::new(self.collection_id, self.along, self.query.is_descending, page.after.clone());
         let mut gathering = Gathering::new(page.rows_max, page.bytes_max);
-        let (mut read, mut seen) = (0, page.after.clone());
+        let (mut read, mut bytes, mut seen) = (0, 0, page.after.clone());
+        let matcher = Matcher::new(&self.query.filter, None);
         loop {
             let missing = page.rows_max.saturating_sub(gathering.records.len());
             let piece = walk.piece(self.db, missing.saturating_add(1)).await?;
             for Candidate { place, row } in piece {
-                if read == self.wanted.scan_rows_max || gathering.records.len() == page.rows_max {
+                self.wanted.check_time()?;
+                let is_enough = read == self.wanted.scan_rows_max || bytes >= self.wanted.scan_bytes_max;
+                if is_enough || gathering.records.len() == page.rows_max {
                     return Ok(Self::found(gathering.records, seen, read, false));
                 }
                 read += 1;
+                bytes += row.size_bytes.unsigned_abs();
                 let record = row.record()?;
-                let is_taken =
-                    record.document.as_ref().is_some_and(|document| self.query.filter.takes(document));
+                let is_taken = record.document.as_ref().is_some_and(|document| matcher.takes(document));
                 if is_taken && !gathering.take(record) {
                     return Ok(Self::found(gathering.records, seen, read, false));
                 }
@@ -173,19 +193,40 @@ impl Search<'_> {
         Ok(Self::found(gathering.records, seen.filter(|_| is_more), read, true))
     }
 
+    /// Why what is found cannot be sorted.
+    fn too_much(&self) -> RecordsError {
+        let path = match &self.query.order {
+            Order::Path(path) => path.to_string(),
+            Order::Key | Order::Change => String::new(),
+        };
+        let (rows_max, bytes_max) = (self.wanted.sort_rows_max, self.wanted.scan_bytes_max);
+        RecordsError::QueryNeedsIndex { path, rows_max, bytes_max }
+    }
+
     /// Places and numbers of all records that are taken and come after the page before; and how many were looked at.
     async fn taken(&self) -> Result<(Vec<(Place, i64)>, u64)> {
         let mut walk = Walk::new(self.collection_id, self.along, false, None);
-        let (mut taken, mut read) = (Vec::new(), 0);
+        let (mut taken, mut read, mut bytes) = (Vec::new(), 0, 0);
+        let path = match &self.query.order {
+            Order::Path(path) => Some(path),
+            Order::Key | Order::Change => None,
+        };
+        let matcher = Matcher::new(&self.query.filter, path);
         while !walk.is_over() {
             for Candidate { mut row, .. } in walk.piece(self.db, PIECE_ROWS).await? {
+                self.wanted.check_time()?;
                 read += 1;
+                bytes += row.size_bytes.unsigned_abs();
+                if bytes > self.wanted.scan_bytes_max {
+                    return Err(self.too_much().into());
+                }
                 let Some(document) = row.document()? else { continue };
-                let place = place_of(&row, &document, &self.query.order);
+                let (is_taken, value) = matcher.look(&document);
+                let place = place_of(&row, value, &self.query.order);
                 let is_after = self.wanted.page.after.as_ref().is_none_or(|after| {
                     if self.query.is_descending { place < *after } else { place > *after }
                 });
-                if is_after && self.query.filter.takes(&document) {
+                if is_after && is_taken {
                     taken.push((place, row.id));
                 }
             }
@@ -194,11 +235,11 @@ impl Search<'_> {
     }
 }
 
-fn place_of(row: &Row, document: &str, order: &Order) -> Place {
+fn place_of(row: &Row, value: Option<&str>, order: &Order) -> Place {
     match order {
         Order::Key => Place::Key(row.key.clone()),
         Order::Change => Place::Change(row.seq),
-        Order::Path(path) => Place::Value(order_key(path.find(document)), row.id),
+        Order::Path(_) => Place::Value(order_key(value), row.id),
     }
 }
 

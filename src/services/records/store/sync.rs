@@ -19,7 +19,7 @@ use super::rows::Row;
 use super::write::{Context, Writer, current};
 use crate::error::{Error, RecordsError, Result};
 use crate::services::records::document::Document;
-use crate::services::records::domain::{Base, Condition, Origin, Position, Record, SyncOutcome};
+use crate::services::records::domain::{Base, Change, Condition, Origin, Position, Record, SyncOutcome};
 use crate::services::records::entity::{clients, mutations};
 use crate::storage::{Db, Tx};
 
@@ -28,8 +28,8 @@ use crate::storage::{Db, Tx};
 pub enum What {
     /// It stored a document.
     Put(Document),
-    /// It changed a document by a merge patch.
-    Patch(String),
+    /// It changed a document.
+    Patch(Change),
     /// It deleted a record.
     Delete,
 }

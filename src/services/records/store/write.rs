@@ -9,8 +9,10 @@ use super::values::Values;
 use crate::error::{Error, RecordsError, Result, Violation};
 use crate::json;
 use crate::services::records::document::Document;
-use crate::services::records::domain::{Bounds, Collection, Condition, Existing, Origin, PutOutcome, Record};
-use crate::services::records::schema::{Schema, Schemas};
+use crate::services::records::domain::{
+    Bounds, Change, Collection, Condition, Existing, Origin, PutOutcome, Record,
+};
+use crate::services::records::verdicts::Verdicts;
 use crate::services::records::wake_topic;
 use crate::storage::{Db, Tx, branch};
 
@@ -28,13 +30,16 @@ const SAVE: &str = r#"UPDATE "record_collections" SET "last_seq" = $1, "record_c
 /// The largest number of a change: readers of JSON hold whole numbers below 2^53.
 const SEQ_MAX: i64 = (1 << 53) - 1;
 
+/// Bytes of documents without a verdict with which a write stops at once.
+const UNJUDGED_BYTES_MAX: usize = 64 << 20;
+
 /// What every writer needs.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// Limits.
     pub bounds: Bounds,
-    /// Compiled schemas.
-    pub schemas: Schemas,
+    /// What schemas say of the documents of this write.
+    pub verdicts: Verdicts,
     /// Whether other sidecars may have to be told.
     pub is_shared: bool,
 }
@@ -44,7 +49,6 @@ pub struct Writer<'w> {
     tx: &'w Tx<'w>,
     context: &'w Context,
     collection: Collection,
-    schema: Option<Schema>,
     values: Values,
     now_us: i64,
     first_seq: i64,
@@ -68,9 +72,8 @@ impl<'w> Writer<'w> {
     /// Takes hold of a collection. Error: CollectionNotFound.
     pub async fn begin(tx: &'w Tx<'w>, context: &'w Context, name: &str, now_us: i64) -> Result<Self> {
         let collection = collections::lock(tx, name).await?;
-        let schema = schema(tx, context, &collection).await?;
         let values = Values::of(tx, collection.id).await?;
-        Ok(Self { tx, context, schema, values, now_us, first_seq: collection.last_seq, collection })
+        Ok(Self { tx, context, values, now_us, first_seq: collection.last_seq, collection })
     }
 
     /// Stores a document. Errors, with nothing changed: those of the condition; SchemaViolated, DocumentTooLarge, CollectionFull.
@@ -80,6 +83,7 @@ impl<'w> Writer<'w> {
         document: &Document,
         condition: Condition,
         existing: Existing,
+        keep_members: &[String],
     ) -> Result<Put> {
         let row = current(self.tx, self.collection.id, key).await?;
         let standing = row.as_ref().map(Row::standing);
@@ -87,6 +91,8 @@ impl<'w> Writer<'w> {
             return Ok(Put { revision: live.revision, outcome: PutOutcome::Kept });
         }
         condition.check(standing).map_err(refused)?;
+        let kept = self.with_kept(document, row.as_ref(), keep_members)?;
+        let document = kept.as_ref().unwrap_or(document);
         if let Some(standing) = standing
             && row.as_ref().is_some_and(|row| row.holds(document))
         {
@@ -108,12 +114,25 @@ impl<'w> Writer<'w> {
         Ok(self.store(key, document, row, Some(origin)).await?.revision)
     }
 
-    /// Changes a document by a merge patch. Errors: RecordNotFound; Invalid for what it makes of the document; as [`Self::put`].
+    /// The document with the values that the record that is there has under `keep_members`; none: it is as it was given.
+    fn with_kept(
+        &self,
+        document: &Document,
+        row: Option<&Row>,
+        keep_members: &[String],
+    ) -> Result<Option<Document>> {
+        let Some(mut row) = row.filter(|_| !keep_members.is_empty()).cloned() else { return Ok(None) };
+        let Some(stored) = row.document()? else { return Ok(None) };
+        let kept = json::keep_members(document.json(), &stored, keep_members);
+        self.made(kept, "keep_members").map(Some)
+    }
+
+    /// Changes a document. Errors: RecordNotFound; Invalid for what it makes of the document; as [`Self::put`].
     pub async fn patch(
         &mut self,
         origin: Option<Origin>,
         key: &str,
-        patch: &str,
+        change: &Change,
         condition: Condition,
     ) -> Result<Record> {
         let row = current(self.tx, self.collection.id, key).await?;
@@ -121,24 +140,32 @@ impl<'w> Writer<'w> {
         let Some(row) = row else { return Err(RecordsError::RecordNotFound.into()) };
         let former = row.clone().record()?;
         let Some(former_json) = &former.document else { return Err(RecordsError::RecordNotFound.into()) };
-        let merged = json::merge_patch(former_json, patch);
-        if origin.is_none() && merged == *former_json {
+        let changed = match change {
+            Change::Merge(patch) => json::merge_patch(former_json, patch),
+            Change::Replace { members, removed } => json::replace_members(former_json, members, removed),
+        };
+        if origin.is_none() && changed == *former_json {
             return Ok(former);
         }
+        let document = self.made(changed, "patch_json")?;
+        let put = self.store(key, &document, Some(row), origin).await?;
+        let document = Some(document.into_json());
+        Ok(Record { seq: put.revision, document, update_us: self.now_us, ..former })
+    }
+
+    /// A document that was made of a record. Error: Invalid, for the field that makes it so.
+    fn made(&self, json: String, field: &str) -> Result<Document> {
         let bounds = &self.context.bounds;
         let limits = json::Limits {
             bytes_max: usize::try_from(bounds.document_bytes_max).unwrap_or(usize::MAX),
             depth_max: usize::try_from(bounds.depth_max).unwrap_or(usize::MAX),
             is_object: true,
         };
-        json::check(&merged, limits).map_err(|fault| {
+        json::check(&json, limits).map_err(|fault| {
             let description = format!("makes a document of the record that {fault}");
-            Error::Invalid(vec![Violation { field: "patch_json".into(), description }])
+            Error::Invalid(vec![Violation { field: field.into(), description }])
         })?;
-        let document = Document::new(merged, self.context.bounds.compress_bytes_min);
-        let put = self.store(key, &document, Some(row), origin).await?;
-        let document = Some(document.into_json());
-        Ok(Record { seq: put.revision, document, update_us: self.now_us, ..former })
+        Ok(Document::new(json, bounds.compress_bytes_min))
     }
 
     /// Deletes a record; answers with the deletion's revision, or none if there is no record. Errors: those of the condition.
@@ -246,6 +273,27 @@ impl<'w> Writer<'w> {
         }
     }
 
+    /// The number of the collection's last change so far.
+    pub fn last_seq(&self) -> i64 {
+        self.collection.last_seq
+    }
+
+    /// Notes which of these documents lack a verdict. Error: Unjudged, if one does. Nothing is written for nothing then.
+    pub fn note<'d>(&self, documents: impl IntoIterator<Item = &'d Document>) -> Result<()> {
+        for document in documents {
+            self.verdict(document.json());
+        }
+        if self.context.verdicts.waiting_bytes() > 0 { Err(Error::Unjudged) } else { Ok(()) }
+    }
+
+    /// What the schema says of a document. None: nothing yet; it is taken for right, and the write is not committed.
+    fn verdict(&self, document: &str) -> Option<Result<()>> {
+        match self.collection.schema_revision {
+            0 => Some(Ok(())),
+            revision => self.context.verdicts.of((self.collection.id, revision), document),
+        }
+    }
+
     /// Whether the collection takes a document.
     fn allow(&self, document: &Document, is_new: bool, more_bytes: i64) -> Result<()> {
         let (collection, bounds) = (&self.collection, &self.context.bounds);
@@ -253,10 +301,10 @@ impl<'w> Writer<'w> {
         if document.size_bytes() > bytes_max {
             return Err(RecordsError::DocumentTooLarge { bytes: document.size_bytes(), bytes_max }.into());
         }
-        let breaches =
-            self.schema.as_ref().map(|schema| schema.breaches(document.json())).unwrap_or_default();
-        if !breaches.is_empty() {
-            return Err(RecordsError::SchemaViolated(breaches).into());
+        if let Some(verdict) = self.verdict(document.json()) {
+            verdict?;
+        } else if self.context.verdicts.waiting_bytes() > UNJUDGED_BYTES_MAX {
+            return Err(Error::Unjudged);
         }
         let full = |what, max| Err(RecordsError::CollectionFull { what, max }.into());
         let records_max = collection.limits.records_max.unwrap_or(bounds.records_max);
@@ -270,7 +318,7 @@ impl<'w> Writer<'w> {
         Ok(())
     }
 
-    /// Writes what has become of the collection, and has those woken that watch it.
+    /// Writes what has become of the collection, and wakes its watchers.
     pub async fn finish(self) -> Result<Collection> {
         let mut collection = self.collection;
         if collection.last_seq == self.first_seq {
@@ -299,22 +347,4 @@ impl<'w> Writer<'w> {
 /// What a record is charged.
 fn charge(key: &str, document_bytes: i64) -> i64 {
     i64::try_from(key.len()).unwrap_or(i64::MAX).saturating_add(document_bytes)
-}
-
-/// The schema that a collection holds its documents to.
-async fn schema(tx: &Tx<'_>, context: &Context, collection: &Collection) -> Result<Option<Schema>> {
-    let (id, revision) = (collection.id, collection.schema_revision);
-    if revision == 0 {
-        return Ok(None);
-    }
-    if let Some(known) = context.schemas.get(id, revision) {
-        return Ok(Some(known));
-    }
-    let corrupt =
-        |cause: String| Error::CorruptRow { table: "record_schemas", column: "schema_json", row: id, cause };
-    let text = collections::schema_of(tx, id).await?.ok_or_else(|| corrupt("is missing".into()))?;
-    let schema = Schema::compile(&text).map_err(corrupt)?;
-    let (schemas, kept) = (context.schemas.clone(), schema.clone());
-    tx.after_commit(move || schemas.keep(id, revision, kept));
-    Ok(Some(schema))
 }

@@ -40,6 +40,10 @@ impl Rpc for SettingsService {
         reply(self.0.set(request.into_inner()).await)
     }
 
+    async fn batch_set(&self, request: Request<pb::BatchSetRequest>) -> Reply<pb::BatchSetResponse> {
+        reply(self.0.batch_set(request.into_inner()).await)
+    }
+
     async fn delete(&self, request: Request<pb::DeleteRequest>) -> Reply<pb::DeleteResponse> {
         reply(self.0.delete(request.into_inner()).await)
     }
@@ -67,6 +71,15 @@ impl Settings {
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_keys.key(id, "Set", &request);
         let operation = self.prepare_set(&mut parser, request);
+        parser.violations.check()?;
+        self.storage.write_once(Durability::Full, key, operation).await
+    }
+
+    async fn batch_set(&self, mut request: pb::BatchSetRequest) -> Result<pb::BatchSetResponse> {
+        let mut parser = Parser::new(&self.configuration.settings);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
+        let key = self.request_keys.key(id, "BatchSet", &request);
+        let operation = self.prepare_batch_set(&mut parser, request);
         parser.violations.check()?;
         self.storage.write_once(Durability::Full, key, operation).await
     }

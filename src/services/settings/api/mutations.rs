@@ -1,12 +1,22 @@
-//! What changes settings, prepared for a call of its own or for a commit: Set, Delete; and the check of a commit.
+//! What changes settings, prepared for a call of its own or for a commit: Set, BatchSet, Delete; and the check of a commit.
 
 use pannier_proto::settings::v1 as pb;
 use pannier_proto::transaction::v1::{CheckResult, SettingsCheck, settings_check::Expected};
 
 use super::super::convert::{self, Parser};
-use super::super::domain::Condition;
+use super::super::domain::{self, Condition};
 use super::super::{Settings, WAKE_TOPIC, store};
+use crate::batch::{Batch, Failing, only};
+use crate::error::{Error, Result};
+use crate::status::ItemErrors;
 use crate::storage::Operation;
+
+/// A setting to be made or replaced.
+struct Setting {
+    key: String,
+    value_json: String,
+    condition: Condition,
+}
 
 impl Settings {
     pub(in crate::services) fn prepare_set(
@@ -14,21 +24,58 @@ impl Settings {
         parser: &mut Parser<'_>,
         request: pb::SetRequest,
     ) -> Operation<pb::SetResponse> {
+        let durability = parser.durability("durability", request.durability);
+        let condition = parser.condition(request.condition);
         parser.key(&request.key);
         parser.value(&request.value_json);
-        let condition = parser.condition(request.condition);
+        let mut batch = Batch::new("items", Failing::Single, 1);
+        batch.accept(Setting { key: request.key, value_json: request.value_json, condition });
+        self.setting(batch).surviving(durability).try_map(|results| {
+            let (setting, created) = only(results).and_then(|result| result)?;
+            Ok(pb::SetResponse { setting: Some(convert::setting(setting)), created })
+        })
+    }
+
+    pub(in crate::services) fn prepare_batch_set(
+        &self,
+        parser: &mut Parser<'_>,
+        request: pb::BatchSetRequest,
+    ) -> Operation<pb::BatchSetResponse> {
         let durability = parser.durability("durability", request.durability);
+        let failing = parser.failing(request.atomic);
+        let max = (parser.settings.batch_items_max, "settings.batch_items_max");
+        let batch = parser.items("items", request.items, max, failing, |parser, item| {
+            parser.key(&item.key);
+            parser.value(&item.value_json);
+            let condition = parser.condition(item.condition.map(convert::condition_of_item));
+            Setting { key: item.key, value_json: item.value_json, condition }
+        });
+        self.setting(batch).surviving(durability).map(|results| {
+            let mut errors = ItemErrors::default();
+            let result = |result| convert::set_result(result, &mut errors);
+            pb::BatchSetResponse { results: results.into_iter().map(result).collect() }
+        })
+    }
+
+    /// The one way to set: the results are the settings, and whether they were made.
+    fn setting(&self, batch: Batch<Setting>) -> Operation<Vec<Result<(domain::Setting, bool)>>> {
         let now_us = self.clock.now_us();
         let settings_max = i64::try_from(self.configuration.settings.settings_max).unwrap_or(i64::MAX);
-        let operation = Operation::new(request, move |tx, request| {
+        let items = batch.count();
+        let operation = Operation::new(batch, move |tx, batch| {
             Box::pin(async move {
-                let (key, value) = (&request.key, &request.value_json);
-                let (setting, created) = store::set(tx, key, value, condition, settings_max, now_us).await?;
-                tx.wake(WAKE_TOPIC.to_owned());
-                Ok(pb::SetResponse { setting: Some(convert::setting(setting)), created })
+                let mut writer = store::Writer::begin(tx, settings_max, now_us).await?;
+                let mut results = Vec::with_capacity(batch.items.len());
+                for Setting { key, value_json, condition } in &batch.items {
+                    results.push(alone(writer.set(key, value_json, *condition).await)?);
+                }
+                if writer.finish().await? {
+                    tx.wake(WAKE_TOPIC.to_owned());
+                }
+                batch.results(results)
             })
         });
-        operation.surviving(durability).locking([store::lock_of_state()])
+        operation.of_items(items).locking([store::lock_of_state()])
     }
 
     pub(in crate::services) fn prepare_delete(
@@ -82,5 +129,19 @@ impl Settings {
             })
         });
         operation.locking([store::lock_of_state()])
+    }
+}
+
+/// What is wrong with one item alone; the errors are the database's, after which nothing goes on.
+fn alone<T>(result: Result<T>) -> Result<Result<T>> {
+    match result {
+        Err(
+            error @ (Error::SettingNotFound
+            | Error::SettingExists
+            | Error::SettingChanged
+            | Error::TooManySettings { .. }),
+        ) => Ok(Err(error)),
+        Err(error) => Err(error),
+        Ok(done) => Ok(Ok(done)),
     }
 }

@@ -114,8 +114,11 @@ impl Writer {
     async fn patch(&mut self, collection: &str) -> Result<(), Status> {
         let request = pb::PatchRequest {
             collection: collection.to_owned(),
-            key: self.contested(),
-            patch_json: patch(self.ticket()),
+            item: Some(pb::PatchItem {
+                key: self.contested(),
+                patch_json: patch(self.ticket()),
+                ..Default::default()
+            }),
             ..Default::default()
         };
         let record = self.client.patch(request).await?.into_inner().record.expect("a record");

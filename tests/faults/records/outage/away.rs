@@ -119,6 +119,7 @@ impl Away {
                 self.patched.insert(key.to_owned());
                 Some(merged(value(&text.expect("it patches what is there")), &value(patch)).to_string())
             }
+            What::ReplaceJson(_) => unreachable!("no chain has one"),
             What::Delete(_) => None,
         };
         let version = Version { revision: revision + 1, text };

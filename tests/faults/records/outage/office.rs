@@ -150,8 +150,11 @@ impl Office {
         let patch_json = patch(self.tickets);
         let request = pb::PatchRequest {
             collection: COLLECTION.to_owned(),
-            key: key.to_owned(),
-            patch_json: patch_json.clone(),
+            item: Some(pb::PatchItem {
+                key: key.to_owned(),
+                patch_json: patch_json.clone(),
+                ..Default::default()
+            }),
             ..Default::default()
         };
         let record = client.patch(request).await.expect("a patch").into_inner().record.expect("the record");

@@ -103,7 +103,13 @@ impl Writer {
             if_revision = self.get(&name).await.map_or(0, |record| record.revision);
         }
         let key = name.1.clone();
-        let item = pb::PutItem { key, document_json: document_json.clone(), mode: mode.into(), if_revision };
+        let item = pb::PutItem {
+            key,
+            document_json: document_json.clone(),
+            mode: mode.into(),
+            if_revision,
+            ..Default::default()
+        };
         let request = pb::PutRequest {
             collection: name.0.clone(),
             item: Some(item),
@@ -162,8 +168,11 @@ impl Writer {
         let patch_json = patch(self.ground.books.ticket());
         let request = pb::PatchRequest {
             collection: name.0.clone(),
-            key: name.1.clone(),
-            patch_json: patch_json.clone(),
+            item: Some(pb::PatchItem {
+                key: name.1.clone(),
+                patch_json: patch_json.clone(),
+                ..Default::default()
+            }),
             request_id: self.request_id(),
             ..Default::default()
         };
