@@ -6,6 +6,7 @@ use pannier_proto::durability::v1::Durability as PbDurability;
 use prost_types::{Duration, Timestamp};
 use uuid::Uuid;
 
+use crate::answer;
 use crate::batch::{Batch, Failing};
 use crate::error::{Error, Result, Violations};
 use crate::settings::{Durability, ServerSettings};
@@ -281,7 +282,10 @@ pub async fn prepared<T: Send + 'static>(
     if bytes <= PREPARE_HERE_BYTES_MAX {
         return prepare();
     }
-    tokio::task::spawn_blocking(prepare).await.map_err(|error| Error::internal(error.to_string()))?
+    let bytes_max = answer::bytes_max();
+    tokio::task::spawn_blocking(move || answer::sync_scope(bytes_max, prepare))
+        .await
+        .map_err(|error| Error::internal(error.to_string()))?
 }
 
 /// A time as the wire has it.

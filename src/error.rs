@@ -245,9 +245,15 @@ pub enum Error {
         /// Where it stands.
         is: &'static str,
     },
-    /// The answer of a commit would be too large.
-    #[error("the answer would be larger than {bytes_max} bytes")]
+    /// An answer, or one row of it, is larger than the caller accepts.
+    #[error("{what} takes {bytes} bytes, and the caller accepts {bytes_max}")]
     AnswerTooLarge {
+        /// The key of the row; empty: the whole answer.
+        key: String,
+        /// The row or the answer, as the message names it.
+        what: String,
+        /// Its size.
+        bytes: u64,
         /// The limit.
         bytes_max: u64,
     },
@@ -332,6 +338,13 @@ impl Error {
             Self::At { cause, .. } => cause.is_unjudged(),
             error => matches!(error, Self::Unjudged),
         }
+    }
+
+    /// The row of that name is larger than an answer may be. An empty name: the answer is.
+    pub fn answer_too_large(key: String, bytes: usize, bytes_max: usize) -> Self {
+        let key = cut(key);
+        let what = if key.is_empty() { "the answer".to_owned() } else { format!("{key:?}") };
+        Self::AnswerTooLarge { key, what, bytes: bytes as u64, bytes_max: bytes_max as u64 }
     }
 
     /// `cause`, at a place of the request: one within the place that it has, if it has one. What the database said is left as it

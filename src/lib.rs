@@ -1,5 +1,6 @@
 //! Pannier: a persistence sidecar. `docs/architecture.md` is the guide to this crate.
 
+pub mod answer;
 mod batch;
 pub mod cli;
 pub mod clock;

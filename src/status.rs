@@ -12,6 +12,7 @@ use pannier_proto::errors::v1::{ErrorReason, ItemError};
 use tonic::{Code, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use crate::answer;
 use crate::error::{Error, RecordsError, Result};
 
 pub use details::ItemErrors;
@@ -60,10 +61,24 @@ fn place(error: &Error) -> HashMap<String, String> {
     if let Error::Records(RecordsError::SyncOutOfOrder { expected_mutation_id }) = error {
         return [("expected_mutation_id".to_owned(), expected_mutation_id.to_string())].into();
     }
+    if let Error::AnswerTooLarge { key, bytes, bytes_max, .. } = root(error) {
+        return too_large(key, *bytes, *bytes_max);
+    }
     let Error::At { place, .. } = error else { return HashMap::new() };
     let index = place.strip_prefix("mutations[").and_then(|rest| rest.split(']').next());
     let index = index.map(|index| ("mutation".to_owned(), index.to_owned()));
     index.into_iter().chain([("field".to_owned(), place.clone())]).collect()
+}
+
+/// The size of an answer and its limit, as ErrorInfo carries them; the key of the row, if it is one row.
+fn too_large(key: &str, bytes: u64, bytes_max: u64) -> HashMap<String, String> {
+    let key = (!key.is_empty()).then(|| ("key".to_owned(), key.to_owned()));
+    let metadata = [
+        ("metadata".to_owned(), answer::METADATA.to_owned()),
+        ("bytes".to_owned(), bytes.to_string()),
+        ("bytes_max".to_owned(), bytes_max.to_string()),
+    ];
+    metadata.into_iter().chain(key).collect()
 }
 
 /// The error of one item, with a budget of its own.
@@ -312,9 +327,7 @@ fn describe(error: &Error) -> Description {
         Error::AnswerTooLarge { .. } => tell(
             Code::ResourceExhausted,
             R::AnswerTooLarge,
-            &format!(
-                "{error} (server.message_bytes_max), and nothing was changed: make several commits of it"
-            ),
+            &format!("{error}: send the metadata {} with a higher limit, or ask for less", answer::METADATA),
         ),
         Error::At { place, cause } => {
             let inner = describe(cause);

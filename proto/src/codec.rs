@@ -5,12 +5,23 @@
 use std::marker::PhantomData;
 
 use prost::Message;
-use tonic::codec::{BufferSettings, Codec as TonicCodec, DecodeBuf, Decoder as TonicDecoder};
+use tonic::codec::{
+    BufferSettings, Codec as TonicCodec, DecodeBuf, Decoder as TonicDecoder, EncodeBuf,
+    Encoder as TonicEncoder,
+};
 use tonic::{Code, Status};
 use tonic_prost::{ProstDecoder, ProstEncoder};
 
 /// What a message that does not decode is answered with; the sidecar adds error details to it.
 pub const MALFORMED: &str = "the bytes are not the protobuf message that this method takes";
+
+/// The status message for a message above the limit; the sidecar replaces it.
+pub const TOO_LARGE: &str = "message too large: ";
+
+tokio::task_local! {
+    /// The largest message that may be encoded, in bytes; unset, as in clients: any.
+    pub static ENCODED_BYTES_MAX: usize;
+}
 
 /// Encodes `T`, decodes `U`.
 pub struct Codec<T, U>(PhantomData<(T, U)>);
@@ -28,15 +39,33 @@ where
 {
     type Encode = T;
     type Decode = U;
-    type Encoder = ProstEncoder<T>;
+    type Encoder = Encoder<T>;
     type Decoder = Decoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstEncoder::new(BufferSettings::default())
+        Encoder(ProstEncoder::new(BufferSettings::default()))
     }
 
     fn decoder(&mut self) -> Self::Decoder {
         Decoder(ProstDecoder::new(BufferSettings::default()))
+    }
+}
+
+/// Encodes `T`, unless it is larger than [`ENCODED_BYTES_MAX`].
+pub struct Encoder<T>(ProstEncoder<T>);
+
+impl<T: Message> TonicEncoder for Encoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, message: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        if let Ok(bytes_max) = ENCODED_BYTES_MAX.try_with(|bytes_max| *bytes_max) {
+            let bytes = message.encoded_len();
+            if bytes > bytes_max {
+                return Err(Status::out_of_range(format!("{TOO_LARGE}{bytes}")));
+            }
+        }
+        self.0.encode(message, buffer)
     }
 }
 

@@ -5,9 +5,12 @@ use clap::Args;
 use prost_reflect::prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, SerializeOptions};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 use tonic_types::StatusExt as _;
+
+use crate::answer;
 
 use super::{Failure, error, print, progress, runtime};
 
@@ -114,7 +117,10 @@ async fn call(
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
     let path = path.parse().map_err(|_| Status::internal("the method's name is no path"))?;
     let codec = DynamicCodec(method.output());
-    Ok(grpc.server_streaming(Request::new(request), path, codec).await?.into_inner())
+    let mut request = Request::new(request);
+    // As much as the sidecar allows.
+    request.metadata_mut().insert(answer::METADATA, MetadataValue::from_static("4294967295"));
+    Ok(grpc.server_streaming(request, path, codec).await?.into_inner())
 }
 
 /// An error as a person reads it.

@@ -16,12 +16,14 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use super::body::Limited;
 use super::metrics::Metrics;
 use super::stream::{Measured, Streams};
+use crate::answer;
 use crate::clock;
 use crate::deadline;
 use crate::error::Error;
-use crate::settings::ServerSettings;
+use crate::settings::{RESPONSE_BYTES_MIN, ServerSettings};
 use crate::status;
 
 /// Lets calls in, and at the stop sees them out.
@@ -32,6 +34,7 @@ pub(super) struct Gate {
     deadline: Duration,
     deadline_max: Duration,
     message_bytes_max: u64,
+    response_bytes_max: u64,
     /// No new calls are let in.
     draining: Arc<AtomicBool>,
     /// Running calls are cut off.
@@ -59,6 +62,7 @@ impl Gate {
             deadline: Duration::from_millis(settings.deadline_ms),
             deadline_max: Duration::from_millis(settings.deadline_ms_max),
             message_bytes_max: settings.message_bytes_max,
+            response_bytes_max: settings.response_bytes_max,
             draining: Arc::default(),
             closed: Arc::new(watch::Sender::new(false)),
             streams: Arc::new(Streams::new()),
@@ -101,6 +105,22 @@ impl Gate {
         permit.map_err(|_| status::of(Error::Overloaded { setting: "server.calls_max" }))
     }
 
+    fn asked(&self, headers: &HeaderMap, now: Instant) -> Result<Asked, Status> {
+        Ok(Asked { until: self.until(headers, now)?, answer_bytes_max: self.answer_bytes_max(headers)? })
+    }
+
+    /// The largest message that the caller accepts.
+    fn answer_bytes_max(&self, headers: &HeaderMap) -> Result<usize, Status> {
+        let bytes = match headers.get(answer::METADATA) {
+            None => self.response_bytes_max,
+            Some(value) => parse_bytes(value.to_str().unwrap_or_default()).ok_or_else(|| {
+                let message = format!("{} must be {RESPONSE_BYTES_MIN} or more, in digits", answer::METADATA);
+                status::transport(Code::InvalidArgument, ErrorReason::InvalidArgument, message)
+            })?,
+        };
+        Ok(usize::try_from(bytes.min(self.message_bytes_max)).unwrap_or(usize::MAX))
+    }
+
     /// When a call that begins now must end, from its `grpc-timeout`.
     fn until(&self, headers: &HeaderMap, now: Instant) -> Result<Until, Status> {
         let asked = match headers.get("grpc-timeout") {
@@ -114,6 +134,12 @@ impl Gate {
         // A deadline beyond what the clock can tell is none.
         Ok(Until { answered, asked: asked.and_then(|asked| now.checked_add(asked)) })
     }
+}
+
+/// What the metadata of a call says.
+struct Asked {
+    until: Until,
+    answer_bytes_max: usize,
 }
 
 /// A `grpc-timeout`, as the gRPC specification of HTTP/2 has it.
@@ -132,6 +158,13 @@ fn parse_timeout(text: &str) -> Option<Duration> {
         "n" => Duration::from_nanos(amount),
         _ => return None,
     })
+}
+
+/// A number of bytes; too many digits are a large number.
+fn parse_bytes(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let bytes = if is_number { text.parse().unwrap_or(u64::MAX) } else { 0 };
+    (bytes >= RESPONSE_BYTES_MIN).then_some(bytes)
 }
 
 #[derive(Clone)]
@@ -179,16 +212,18 @@ where
         let method = self.metrics.method(request.uri().path());
         let (gate, metrics) = (self.gate.clone(), self.metrics.clone());
         let admitted = gate
-            .until(request.headers(), started)
-            .and_then(|until| gate.admit().map(|permit| (until, permit)));
+            .asked(request.headers(), started)
+            .and_then(|asked| gate.admit().map(|permit| (asked, permit)));
         let call = match admitted {
-            Ok((until, permit)) => Ok((until, permit, self.inner.call(request))),
+            Ok((asked, permit)) => Ok((asked, permit, self.inner.call(request))),
             Err(status) => Err(status),
         };
         Box::pin(async move {
             let response = match call {
-                Ok((until, permit, call)) => {
+                Ok((Asked { until, answer_bytes_max }, permit, call)) => {
+                    let call = answer::scope(answer_bytes_max, call);
                     let response = run(&gate, until.answered, call).await;
+                    let response = response.map(|body| Body::new(Limited::new(body, answer_bytes_max)));
                     if method.is_stream && !response.headers().contains_key(Status::GRPC_STATUS) {
                         let measured = Measured { metrics, method, started };
                         return Ok(gate.streams.see_to(response, until.asked, measured));

@@ -3,6 +3,7 @@
 //! Start: NOT_SERVING, lock and look at the data, migrate, SERVING. Stop: NOT_SERVING, stop accepting, let running calls
 //! end for `server.drain_ms`, answer the others, end streams at once, flush, checkpoint, close. Idle peers are not waited for.
 
+mod body;
 mod call;
 mod listen;
 mod metrics;

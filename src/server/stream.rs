@@ -130,7 +130,7 @@ impl Drop for Stream {
     }
 }
 
-fn trailers(status: Status) -> HeaderMap {
+pub(super) fn trailers(status: Status) -> HeaderMap {
     let (mut parts, ()) = status.into_http::<()>().into_parts();
     parts.headers.remove(CONTENT_TYPE);
     parts.headers

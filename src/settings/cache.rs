@@ -18,8 +18,6 @@ pub struct CacheSettings {
     pub tags_max: u64,
     /// Items of one call.
     pub batch_items_max: u64,
-    /// Bytes of values in one answer; what does not fit is deferred, or left to the next page.
-    pub response_bytes_max: u64,
     /// Rows that one deleting or evicting call may take.
     pub delete_rows_max: u64,
     /// Namespaces.
@@ -87,7 +85,6 @@ impl Default for CacheSettings {
             metadata_bytes_max: 64 * 1024,
             tags_max: 32,
             batch_items_max: 5_000,
-            response_bytes_max: 16 * 1024 * 1024,
             delete_rows_max: 10_000,
             namespaces_max: 1_000,
             memory_bytes_max: 64 * 1024 * 1024,
@@ -121,7 +118,6 @@ impl CacheSettings {
         within(found, "cache.metadata_bytes_max", self.metadata_bytes_max, 2..=GIB / 64);
         within(found, "cache.tags_max", self.tags_max, 0..=1_000);
         within(found, "cache.batch_items_max", self.batch_items_max, 1..=100_000);
-        within(found, "cache.response_bytes_max", self.response_bytes_max, self.value_bytes_max..=GIB / 2);
         within(found, "cache.delete_rows_max", self.delete_rows_max, 1..=1_000_000);
         within(found, "cache.namespaces_max", self.namespaces_max, 1..=100_000);
         within(found, "cache.memory_bytes_max", self.memory_bytes_max, 0..=64 * GIB);

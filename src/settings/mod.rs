@@ -26,6 +26,7 @@ pub use prompts::PromptsSettings;
 pub use queue::QueueSettings;
 pub(crate) use queue::{BACKOFF_MS_MAX, RETRIES_MAX, TIME_MS_MAX};
 pub use records::RecordsSettings;
+pub(crate) use server::RESPONSE_BYTES_MIN;
 pub use server::ServerSettings;
 pub use settings_service::SettingsServiceSettings;
 pub use storage::{DatabaseUrl, StorageSettings};
@@ -132,11 +133,11 @@ impl Settings {
                 format!("must be above cache.value_bytes_max + cache.metadata_bytes_max ({smallest})"),
             ));
         }
-        if self.queue.response_bytes_max >= self.server.message_bytes_max {
-            let most = self.server.message_bytes_max;
+        let largest = self.queue.parameters_bytes_max.saturating_add(self.queue.result_bytes_max);
+        if largest >= self.server.message_bytes_max {
             found.push((
-                "queue.response_bytes_max",
-                format!("must be below server.message_bytes_max ({most})"),
+                "server.message_bytes_max",
+                format!("must be above queue.parameters_bytes_max + queue.result_bytes_max ({largest})"),
             ));
         }
         found

@@ -25,8 +25,6 @@ pub struct QueueSettings {
     pub batch_items_max: u64,
     /// Tasks of one claim, and the most credit of a stream.
     pub claim_tasks_max: u64,
-    /// Bytes of parameters and results in one answer; what does not fit stays queued, or is left to the next page.
-    pub response_bytes_max: u64,
     /// The longest wait of a claim.
     pub claim_wait_ms_max: u64,
     /// Claims that wait at once; further ones are refused with OVERLOADED.
@@ -91,7 +89,6 @@ impl Default for QueueSettings {
             result_bytes_max: 1024 * 1024,
             batch_items_max: 10_000,
             claim_tasks_max: 1_000,
-            response_bytes_max: 16 * 1024 * 1024,
             claim_wait_ms_max: 60_000,
             claims_waiting_max: 2_048,
             streams_max: 1_024,
@@ -130,8 +127,6 @@ impl QueueSettings {
         within(found, "queue.result_bytes_max", self.result_bytes_max, 2..=GIB / 8);
         within(found, "queue.batch_items_max", self.batch_items_max, 1..=100_000);
         within(found, "queue.claim_tasks_max", self.claim_tasks_max, 1..=10_000);
-        let largest = self.parameters_bytes_max.saturating_add(self.result_bytes_max);
-        within(found, "queue.response_bytes_max", self.response_bytes_max, largest..=GIB / 2);
         within(found, "queue.claim_wait_ms_max", self.claim_wait_ms_max, 0..=3_600_000);
         within(found, "queue.claims_waiting_max", self.claims_waiting_max, 1..=1_000_000);
         within(found, "queue.streams_max", self.streams_max, 1..=1_000_000);

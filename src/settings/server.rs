@@ -5,6 +5,10 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::within;
+use crate::answer;
+
+/// The smallest limit on answers: an error and a small row fit.
+pub(crate) const RESPONSE_BYTES_MIN: u64 = 4_096;
 
 /// Where the sidecar listens and how much it takes on at once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +36,8 @@ pub struct ServerSettings {
     pub calls_max: u64,
     /// The largest message, either way.
     pub message_bytes_max: u64,
+    /// The largest answer to a caller that sends no metadata `pannier-response-bytes-max`.
+    pub response_bytes_max: u64,
     /// Rows of a page that asks for no size.
     pub page_size: u64,
     /// Rows of the largest page.
@@ -52,6 +58,7 @@ impl Default for ServerSettings {
             streams_max: 128,
             calls_max: 4_096,
             message_bytes_max: 32 * 1024 * 1024,
+            response_bytes_max: answer::DEFAULT_BYTES_MAX,
             page_size: 100,
             page_size_max: 1_000,
         }
@@ -62,11 +69,6 @@ impl ServerSettings {
     /// The largest message in bytes, as sizes in memory are counted.
     pub fn message_bytes_max(&self) -> usize {
         usize::try_from(self.message_bytes_max).unwrap_or(usize::MAX)
-    }
-
-    /// Bytes of rows in one answer: half a message, so that what stands around them has room.
-    pub fn answer_bytes_max(&self) -> usize {
-        self.message_bytes_max() / 2
     }
 
     pub(super) fn check(&self, found: &mut Vec<(&'static str, String)>) {
@@ -85,6 +87,13 @@ impl ServerSettings {
         within(found, "server.streams_max", self.streams_max.into(), 1..=10_000);
         within(found, "server.calls_max", self.calls_max, 1..=65_536);
         within(found, "server.message_bytes_max", self.message_bytes_max, 65_536..=512 * 1024 * 1024);
+        let response_bytes_max = self.response_bytes_max;
+        within(
+            found,
+            "server.response_bytes_max",
+            response_bytes_max,
+            RESPONSE_BYTES_MIN..=self.message_bytes_max,
+        );
         within(found, "server.page_size_max", self.page_size_max, 1..=100_000);
         within(found, "server.page_size", self.page_size, 1..=self.page_size_max);
     }

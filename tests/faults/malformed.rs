@@ -133,9 +133,8 @@ async fn a_message_that_is_too_large_names_the_limit() {
     let place = Place::new();
     let launch = Launch::new(&place)
         .set("cache.value_bytes_max", 100_000)
-        .set("cache.response_bytes_max", 100_000)
+        .set("server.response_bytes_max", 100_000)
         .set("settings.value_bytes_max", 10_000)
-        .set("queue.response_bytes_max", 1_310_720)
         .set("server.message_bytes_max", 2_000_000);
     let (sidecar, channel, mut client) = served(launch).await;
     let large = pb::PutItem {

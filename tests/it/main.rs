@@ -9,6 +9,7 @@ mod jobs;
 mod prompts;
 mod queue;
 mod records;
+mod server;
 mod settings;
 mod storage;
 mod tables;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::settings::{Durability, Eviction};
 
 /// Times, counts and framing of an entry in an answer.
-const ENTRY_OVERHEAD_BYTES: i64 = 100;
+const ENTRY_OVERHEAD_BYTES: usize = 100;
 
 /// What an entry holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,14 +70,14 @@ pub struct Entry {
 
 impl Entry {
     /// What it takes in an answer, about.
-    pub fn answer_bytes(&self) -> i64 {
+    pub fn answer_bytes(&self) -> usize {
         let value = match &self.content {
             Content::Value(value) => value.len(),
             Content::Negative { code, message } => code.len() + message.len(),
         };
         let tags: usize = self.tags.iter().map(|tag| tag.len() + 2).sum();
         let texts = self.key.len() + self.content_type.len() + self.metadata_json.len();
-        i64::try_from(value + texts + tags).unwrap_or(i64::MAX).saturating_add(ENTRY_OVERHEAD_BYTES)
+        value + texts + tags + ENTRY_OVERHEAD_BYTES
     }
 
     /// Whether it has not expired.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::domain::{Change, Condition, News, Position, Refusal, Setting};
 use super::entity::{settings, state};
+use crate::answer::Budget;
 use crate::error::{Error, Result};
 use crate::storage::{Db, Rank, RowLock, Tx, branch};
 
@@ -20,13 +21,16 @@ const STATE: i64 = 1;
 /// Rows read at once, so that a page of the largest values is not held whole.
 const ROWS_AT_ONCE: u64 = 64;
 
+/// Times, revisions and framing of a setting in an answer.
+const ROW_OVERHEAD_BYTES: usize = 100;
+
 /// How much to read.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
     /// At most so many rows.
     pub rows_max: u64,
-    /// No further row once the values come to so many bytes.
-    pub bytes_max: usize,
+    /// At most this many bytes.
+    pub budget: Budget,
 }
 
 /// The setting of that key. Error: SettingNotFound.
@@ -154,7 +158,7 @@ pub async fn list(
         }
         let rows = query.all(db).await?;
         after = rows.last().map(|last| last.key.clone());
-        reading.take(rows, rows_max);
+        reading.take(rows, rows_max)?;
     }
     let found = reading.rows.into_iter().filter_map(setting).collect();
     Ok((found, reading.more, end(db).await?))
@@ -179,7 +183,7 @@ pub async fn changes(db: &Db<'_>, prefix: &str, start: Position, page: Page) -> 
             .all(db)
             .await?;
         last = rows.last().map_or(last, |row| row.revision);
-        reading.take(rows, rows_max);
+        reading.take(rows, rows_max)?;
     }
     let revision = match reading.rows.last() {
         Some(last) if reading.more => last.revision,
@@ -224,14 +228,13 @@ pub async fn forget(tx: &Tx<'_>, until_us: i64, rows_max: u64) -> Result<u64> {
 struct Reading {
     page: Page,
     rows: Vec<settings::Model>,
-    bytes: usize,
     more: bool,
     is_over: bool,
 }
 
 impl Reading {
     fn new(page: Page) -> Self {
-        Self { page, rows: Vec::new(), bytes: 0, more: false, is_over: false }
+        Self { page, rows: Vec::new(), more: false, is_over: false }
     }
 
     /// How many rows to read next: one more than wanted, to know whether there are more.
@@ -240,18 +243,18 @@ impl Reading {
         (!self.is_over).then_some(missing.min(ROWS_AT_ONCE))
     }
 
-    fn take(&mut self, rows: Vec<settings::Model>, rows_max: u64) {
+    fn take(&mut self, rows: Vec<settings::Model>, rows_max: u64) -> Result<()> {
         self.is_over = (rows.len() as u64) < rows_max;
         for row in rows {
-            self.bytes += row.key.len() + row.value_json.as_ref().map_or(0, String::len);
+            let texts = row.key.len() * 2 + row.value_json.as_ref().map_or(0, String::len);
             let is_full = self.rows.len() as u64 == self.page.rows_max;
-            // A page has at least one row, however large.
-            if is_full || (self.bytes > self.page.bytes_max && !self.rows.is_empty()) {
+            if is_full || !self.page.budget.take(texts + ROW_OVERHEAD_BYTES, || row.key.clone())? {
                 (self.more, self.is_over) = (true, true);
-                return;
+                return Ok(());
             }
             self.rows.push(row);
         }
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ use tonic::Request;
 
 use super::domain::Sequence;
 use super::{Transaction, TransactionService, convert};
+use crate::answer;
 use crate::convert::{Parser, prepared};
 use crate::error::{Error, Result, Violations};
 use crate::status::{Reply, reply};
@@ -149,7 +150,7 @@ struct Commit {
     locks: Vec<RowLock>,
     durability: Durability,
     request: Option<RequestKey>,
-    answer_bytes_max: u64,
+    answer_bytes_max: usize,
     /// Whether any of it looks at tasks: what is due in the queue is done first.
     has_tasks: bool,
 }
@@ -197,7 +198,7 @@ impl Transaction {
         let mut parts = self.parts(request.mutations, id.is_some(), parser.violations)?;
         let locks = parts.iter_mut().flat_map(|part| std::mem::take(&mut part.operation.locks));
         let locks = RowLock::in_order(locks.collect());
-        let answer_bytes_max = self.configuration.server.message_bytes_max;
+        let answer_bytes_max = answer::bytes_max();
         Ok(Commit { parts, locks, durability, request: key, answer_bytes_max, has_tasks })
     }
 
@@ -257,16 +258,16 @@ impl Commit {
             }
         }
         let mut answer = pb::CommitResponse::default();
-        let mut bytes: u64 = 0;
+        let mut bytes = 0;
         for part in &self.parts {
             let outcome = part.operation.run(tx).await;
             let outcome = outcome.map_err(|error| Error::at(part.place.clone(), error))?;
             let result = pb::MutationResult { result: Some(outcome) };
             // With its tag and its length.
-            bytes += result.encoded_len() as u64 + 11;
+            bytes += result.encoded_len() + 11;
             answer.results.push(result);
             if bytes > self.answer_bytes_max {
-                return Err(Error::AnswerTooLarge { bytes_max: self.answer_bytes_max });
+                return Err(Error::answer_too_large(String::new(), bytes, self.answer_bytes_max));
             }
         }
         Ok(answer)

@@ -22,7 +22,6 @@ use crate::storage::idempotency::RequestKeys;
 pub use api::{NAME, server};
 pub use upkeep::run as upkeep;
 
-use api::Context;
 use domain::NameKind;
 use store::Names;
 
@@ -36,7 +35,7 @@ pub(super) struct Uploads {
     clock: Clock,
     request_keys: RequestKeys,
     settings: Settings,
-    context: Context,
+    names: Names,
     /// One permit for each export.
     exports: ConcurrencyLimit,
 }
@@ -51,7 +50,7 @@ impl UploadsService {
         ]);
         Self(Arc::new(Uploads {
             request_keys: RequestKeys::new(api::NAME, &clock, &settings.idempotency),
-            context: Context::new(names, settings.server.answer_bytes_max()),
+            names,
             exports: ConcurrencyLimit::new("uploads.exports_max", settings.uploads.exports_max),
             settings: settings.clone(),
             storage,

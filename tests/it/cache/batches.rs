@@ -146,7 +146,7 @@ async fn a_batch_of_the_largest_size_is_put_and_got() {
 async fn what_does_not_fit_into_the_answer_is_deferred_and_got_when_asked_again() {
     let pannier = pannier_with(|settings| {
         settings.cache.value_bytes_max = 4_000;
-        settings.cache.response_bytes_max = 10_000;
+        settings.server.response_bytes_max = 11_000;
     })
     .await;
     let keys: Vec<String> = (0..10).map(|i| format!("k{i}")).collect();
@@ -177,7 +177,7 @@ async fn repeated_keys_and_metadata_do_not_make_an_answer_larger_than_the_settin
     let pannier = pannier_with(|settings| {
         settings.cache.value_bytes_max = 4_000;
         settings.cache.metadata_bytes_max = 4_000;
-        settings.cache.response_bytes_max = 10_000;
+        settings.server.response_bytes_max = 11_000;
     })
     .await;
     let metadata_json = format!("{{\"a\":\"{}\"}}", "m".repeat(3_000));

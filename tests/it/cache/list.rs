@@ -175,7 +175,7 @@ async fn keys_that_come_and_go_between_pages_disturb_no_other() {
 async fn a_page_of_values_ends_before_it_is_larger_than_the_setting() {
     let pannier = pannier_with(|settings| {
         settings.cache.value_bytes_max = 4_000;
-        settings.cache.response_bytes_max = 10_000;
+        settings.server.response_bytes_max = 11_000;
     })
     .await;
     let items = (0..20).map(|i| value_item(format!("k{i:02}"), noise(3_000, i))).collect();
@@ -193,7 +193,7 @@ async fn a_page_of_metadata_ends_before_it_is_larger_than_the_setting() {
     let pannier = pannier_with(|settings| {
         settings.cache.value_bytes_max = 4_000;
         settings.cache.metadata_bytes_max = 4_000;
-        settings.cache.response_bytes_max = 10_000;
+        settings.server.response_bytes_max = 11_000;
     })
     .await;
     let metadata_json = format!("{{\"a\":\"{}\"}}", "m".repeat(3_000));

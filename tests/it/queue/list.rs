@@ -141,7 +141,7 @@ async fn a_page_ends_where_its_answer_would_be_too_large() {
     let pannier = pannier_with(|settings| {
         settings.queue.parameters_bytes_max = 1_000;
         settings.queue.result_bytes_max = 1_000;
-        settings.queue.response_bytes_max = 2_500;
+        settings.server.response_bytes_max = 4_000;
     })
     .await;
     let large = pb::EnqueueItem { parameters_json: format!("\"{}\"", "x".repeat(998)), ..item("a") };

@@ -116,7 +116,7 @@ async fn a_page_is_bounded_in_bytes_and_has_at_least_one_setting() {
     let pannier = pannier_with(|settings| {
         settings.settings.value_bytes_max = 4 << 20;
         settings.cache.value_bytes_max = 1 << 20;
-        settings.cache.response_bytes_max = 2 << 20;
+        settings.server.response_bytes_max = 5 << 20;
         settings.server.message_bytes_max = 16 << 20;
     })
     .await;

@@ -225,7 +225,7 @@ async fn an_answer_that_would_be_too_large_is_told_before_anything_is_changed() 
         settings.server.message_bytes_max = 300_000;
         settings.transaction.bytes_max = 300_000;
         settings.cache.value_bytes_max = 100_000;
-        settings.queue.response_bytes_max = 200_000;
+        settings.server.response_bytes_max = 200_000;
     })
     .await;
     let metadata_json = format!(r#"{{"a":"{}"}}"#, "x".repeat(60_000));

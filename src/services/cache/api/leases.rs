@@ -11,6 +11,7 @@ use super::super::domain::Entry;
 use super::super::memory::Held;
 use super::super::registry::Live;
 use super::super::store::{self, Claim};
+use super::reads::fits;
 use crate::clock::ms_to_us;
 use crate::convert::timestamp;
 use crate::error::{Error, Result};
@@ -99,6 +100,7 @@ impl Cache {
         let held = self.lookup(live.namespace.id, &ask.key).await?;
         let now_us = self.clock.now_us();
         let Some(held) = held.filter(|held| held.entry.is_live(now_us)) else { return Ok(None) };
+        fits(&held.entry.key, Some(&held))?;
         let entry = self.hit_or_miss(&live, Some(&held));
         Ok(Some(pb::GetOrLeaseResponse { entry, ..Default::default() }))
     }

@@ -11,6 +11,7 @@ use super::super::domain::Entry;
 use super::super::memory::Held;
 use super::super::registry::Live;
 use super::super::store;
+use crate::answer::Budget;
 use crate::error::Result;
 use crate::page::Query;
 
@@ -26,6 +27,7 @@ impl Cache {
 
         let Some(live) = self.live(&request.namespace).await? else { return Ok(pb::GetResponse::default()) };
         let held = self.lookup(live.namespace.id, &request.key).await?;
+        fits(&request.key, held.as_deref())?;
         Ok(pb::GetResponse { entry: self.hit_or_miss(&live, held.as_deref()) })
     }
 
@@ -41,17 +43,14 @@ impl Cache {
             return Ok(pb::BatchGetResponse { results });
         };
         let (found, unread) = self.lookup_many(live.namespace.id, &results).await?;
-        let mut left = self.response_bytes_max();
-        let mut is_first = true;
+        let mut budget = Budget::of_call();
         for result in &mut results {
             let held = found.get(&result.key);
             let bytes = held.map_or(0, |held| held.entry.answer_bytes());
-            if unread.contains(&result.key) || (bytes > left && !is_first) {
+            if unread.contains(&result.key) || !budget.take(bytes, || result.key.clone())? {
                 result.deferred = true;
                 continue;
             }
-            left -= bytes;
-            is_first = false;
             result.entry = self.hit_or_miss(&live, held.map(Arc::as_ref));
         }
         Ok(pb::BatchGetResponse { results })
@@ -97,7 +96,7 @@ impl Cache {
         let now_us = self.clock.now_us();
         let filter =
             store::Filter { prefix: request.prefix, tag: request.tag, after, rows_max: rows_max + 1 };
-        let (with_values, bytes_max) = (request.include_values, self.response_bytes_max());
+        let (with_values, budget) = (request.include_values, Budget::of_call());
         let input = Arc::new((live.namespace.id, filter));
         let read = || {
             self.storage.read(input.clone(), move |db, input| {
@@ -105,7 +104,7 @@ impl Cache {
                     let (namespace_id, filter) = &**input;
                     let rows = store::list(db, *namespace_id, filter, now_us).await?;
                     if with_values {
-                        store::add_values(db, *namespace_id, rows, bytes_max).await
+                        store::add_values(db, *namespace_id, rows, budget).await
                     } else {
                         Ok((rows, false))
                     }
@@ -117,13 +116,7 @@ impl Cache {
             pending.map(Option::unwrap_or_default).collect::<Vec<_>>()
         };
         let ((mut rows, cut_short), pending) = self.with_pending(read, pending).await?;
-        let mut left = self.response_bytes_max();
-        let fitting = rows.iter().take_while(|entry| {
-            left -= entry.answer_bytes();
-            left >= 0
-        });
-        // A page has at least one entry, however large.
-        let fitting = fitting.count().max(1);
+        let fitting = fitting(&rows, budget)?;
         let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX).min(fitting);
         let more = cut_short || rows.len() > rows_max;
         rows.truncate(rows_max);
@@ -215,11 +208,11 @@ impl Cache {
         if missing.is_empty() {
             return Ok((found, missing));
         }
-        let (bytes_max, now_us) = (self.response_bytes_max(), self.clock.now_us());
+        let (budget, now_us) = (Budget::of_call(), self.clock.now_us());
         let missing = Arc::new(missing);
         let read = || {
             self.storage.read((namespace_id, missing.clone()), move |db, (namespace_id, keys)| {
-                Box::pin(store::get_many(db, *namespace_id, keys, bytes_max))
+                Box::pin(store::get_many(db, *namespace_id, keys, budget))
             })
         };
         let pending = |(entries, _): &(Vec<Entry>, Vec<String>)| {
@@ -253,8 +246,20 @@ impl Cache {
         self.accesses.note(namespace_id, held.entry.id, now_us);
         convert::entry(&held.entry, held.access(now_us), now_us, now_us)
     }
+}
 
-    fn response_bytes_max(&self) -> i64 {
-        i64::try_from(self.settings.cache.response_bytes_max).unwrap_or(i64::MAX)
+/// Number of entries that fit into an answer. Error: AnswerTooLarge.
+fn fitting(entries: &[Entry], mut budget: Budget) -> Result<usize> {
+    for (index, entry) in entries.iter().enumerate() {
+        if !budget.take(entry.answer_bytes(), || entry.key.clone())? {
+            return Ok(index);
+        }
     }
+    Ok(entries.len())
+}
+
+/// Error: AnswerTooLarge, if the answer of a single call cannot hold the entry.
+pub(super) fn fits(key: &str, held: Option<&Held>) -> Result<()> {
+    let bytes = held.map_or(0, |held| held.entry.answer_bytes());
+    Budget::of_call().take(bytes, || key.to_owned()).map(|_| ())
 }

@@ -6,7 +6,8 @@ use sea_orm::{
     QuerySelect as _,
 };
 
-use super::{KIND_PLACE, is_live, rows};
+use super::{KIND_PLACE, is_live, rows, size};
+use crate::answer::Budget;
 use crate::error::Result;
 use crate::page::after_prefix;
 use crate::services::cache::domain::Entry;
@@ -62,22 +63,22 @@ pub async fn list(db: &Db<'_>, namespace_id: i64, filter: &Filter, now_us: i64) 
     rows.into_iter().map(rows::entry_without_value).collect()
 }
 
-/// `listed` with values, as far as they come to at most `bytes_max`; and whether the list was cut short by that.
+/// `listed` with values, as many as the budget allows but one at least; and whether the list was cut short by that.
 pub async fn add_values(
     db: &Db<'_>,
     namespace_id: i64,
     listed: Vec<Entry>,
-    bytes_max: i64,
+    budget: Budget,
 ) -> Result<(Vec<Entry>, bool)> {
-    let mut left = bytes_max;
+    let mut left = size(budget);
     let fitting = listed.iter().take_while(|entry| {
         left -= entry.size_bytes;
         left >= 0
     });
-    // A page has at least one entry: no value is larger than an answer may be.
+    // The first entry is read whatever its size: the answer is refused if it does not fit.
     let count = fitting.count().max(1).min(listed.len());
     let keys: Vec<String> = listed[..count].iter().map(|entry| entry.key.clone()).collect();
-    let (mut filled, _) = super::get_many(db, namespace_id, &keys, bytes_max).await?;
+    let (mut filled, _) = super::get_many(db, namespace_id, &keys, budget).await?;
     filled.sort_by(|a, b| a.key.as_bytes().cmp(b.key.as_bytes()));
     let cut_short = filled.len() < listed.len();
     Ok((filled, cut_short))

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::domain::{Entry, Usage};
 use super::entity::entries;
+use crate::answer::Budget;
 use crate::error::Result;
 use crate::storage::{Db, Tx, chunks};
 
@@ -74,16 +75,16 @@ pub async fn get(db: &Db<'_>, namespace_id: i64, key: &str) -> Result<Option<Ent
     row.map(rows::entry).transpose()
 }
 
-/// The entries of `keys`, live or not, in no order, until their values come to `bytes_max`; and the keys that were not
-/// looked at any more.
+/// The entries of `keys`, live or not, in no order, as many as the budget allows but one at least; and the keys that were
+/// not read any more.
 pub async fn get_many(
     db: &Db<'_>,
     namespace_id: i64,
     keys: &[String],
-    bytes_max: i64,
+    budget: Budget,
 ) -> Result<(Vec<Entry>, Vec<String>)> {
     let mut found = Vec::with_capacity(keys.len());
-    let mut left = bytes_max;
+    let mut left = size(budget);
     let mut queue: Vec<&[String]> = chunks(keys).collect();
     queue.reverse();
     while let Some(chunk) = queue.pop() {
@@ -105,6 +106,11 @@ pub async fn get_many(
         }
     }
     Ok((found, queue.into_iter().rev().flatten().cloned().collect()))
+}
+
+/// The bytes of a budget, as the database counts sizes.
+fn size(budget: Budget) -> i64 {
+    i64::try_from(budget.bytes_left()).unwrap_or(i64::MAX)
 }
 
 async fn value_bytes(db: &Db<'_>, namespace_id: i64, keys: &[String]) -> Result<i64> {

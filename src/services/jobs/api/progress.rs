@@ -5,6 +5,7 @@ use pannier_proto::jobs::v1 as pb;
 use super::super::Jobs;
 use super::super::convert::{self, Parser};
 use super::super::store::{self, Metadata, Page};
+use crate::answer::Budget;
 use crate::error::{Error, Result};
 use crate::page::Query;
 use crate::storage::Durability;
@@ -102,7 +103,7 @@ impl Jobs {
         let page = Page {
             after,
             rows_max: usize::try_from(rows_max).unwrap_or(usize::MAX),
-            bytes_max: self.settings.server.answer_bytes_max(),
+            budget: Budget::of_call(),
         };
         let failed_only = request.failed_only;
         let (results, more) = self

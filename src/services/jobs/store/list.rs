@@ -8,6 +8,7 @@ use sea_orm::{
 };
 
 use super::rows;
+use crate::answer::Budget;
 use crate::error::Result;
 use crate::services::jobs::domain::{Job, JobResult, Status};
 use crate::services::jobs::entity::{jobs, results};
@@ -41,8 +42,8 @@ pub struct Page<K> {
     pub after: Option<K>,
     /// At most so many.
     pub rows_max: usize,
-    /// At most about so many bytes, but one row at least.
-    pub bytes_max: usize,
+    /// At most this many bytes.
+    pub budget: Budget,
 }
 
 /// Where a job stands in a list: when it was made, and its row.
@@ -59,7 +60,7 @@ pub async fn list(db: &Db<'_>, filter: &Filter, page: Page<JobKey>) -> Result<(V
         for job in piece {
             let texts = job.job_type.len() + job.metadata_json.len();
             let error = job.error.as_ref().map_or(0, |error| error.code.len() + error.message.len());
-            if !found.take(job, texts + error) {
+            if !found.take(job, texts + error, |job| job.id.to_string())? {
                 return Ok((found.rows, true));
             }
         }
@@ -147,7 +148,7 @@ pub async fn list_results(
             let key_bytes = result.item_key.as_ref().map_or(0, String::len);
             let texts = key_bytes + result.url.len() + result.data_json.len();
             let error = result.error.as_ref().map_or(0, |error| error.code.len() + error.message.len());
-            if !found.take(recorded, texts + error) {
+            if !found.take(recorded, texts + error, |recorded| recorded.result.item_key.clone())? {
                 return Ok((found.rows, true));
             }
         }
@@ -172,22 +173,21 @@ pub(super) fn results_of(job_row_id: i64, failed_only: bool, after: i64) -> Sele
 struct Found<T> {
     rows: Vec<T>,
     rows_max: usize,
-    bytes_left: usize,
+    budget: Budget,
 }
 
 impl<T> Found<T> {
     fn new<K>(page: &Page<K>) -> Self {
-        Self { rows: Vec::new(), rows_max: page.rows_max, bytes_left: page.bytes_max }
+        Self { rows: Vec::new(), rows_max: page.rows_max, budget: page.budget }
     }
 
-    /// Takes a row unless the page is full.
-    fn take(&mut self, row: T, text_bytes: usize) -> bool {
+    /// Takes a row unless the page is full. Error: AnswerTooLarge.
+    fn take(&mut self, row: T, text_bytes: usize, name: impl FnOnce(&T) -> String) -> Result<bool> {
         let bytes = text_bytes + ROW_OVERHEAD_BYTES;
-        if self.rows.len() >= self.rows_max || (bytes > self.bytes_left && !self.rows.is_empty()) {
-            return false;
+        if self.rows.len() >= self.rows_max || !self.budget.take(bytes, || name(&row))? {
+            return Ok(false);
         }
-        self.bytes_left = self.bytes_left.saturating_sub(bytes);
         self.rows.push(row);
-        true
+        Ok(true)
     }
 }

@@ -12,6 +12,7 @@ use super::super::Prompts;
 use super::super::convert::{self, Parser};
 use super::super::filter::{Filter, Order};
 use super::super::store::{Bodies, Page};
+use crate::answer::Budget;
 use crate::deadline;
 use crate::error::Result;
 use crate::page::Query;
@@ -23,7 +24,7 @@ pub(super) type Messages = BoxStream<'static, std::result::Result<pb::ExportResp
 /// Prompts of one message.
 const ROWS_MAX: usize = 1_000;
 
-/// Bytes of one message, about, if `server.message_bytes_max` allows that.
+/// Bytes of one message, if the caller accepts that.
 const BYTES_MAX: usize = 1024 * 1024;
 
 /// An export that runs. It holds no transaction: each message is a read of its own, from where the last one ended.
@@ -46,7 +47,7 @@ impl Prompts {
         let page = Page {
             after: convert::key_of(query, &request.page_token, order)?,
             rows_max: ROWS_MAX,
-            bytes_max: BYTES_MAX.min(self.settings.server.answer_bytes_max()),
+            budget: Budget::of_call().at_most(BYTES_MAX),
             bodies: if request.without_bodies { Bodies::Left } else { Bodies::Read },
             ..self.page()
         };

@@ -7,6 +7,7 @@ use super::super::convert::{self, Parser};
 use super::super::domain::Prompt;
 use super::super::filter::{Filter, Key, Order};
 use super::super::store::{self, Bodies, Page};
+use crate::answer::Budget;
 use crate::error::{Error, Result};
 use crate::page::Query;
 
@@ -31,8 +32,8 @@ impl Prompts {
     }
 
     async fn find(&self, ids: Vec<i64>, bodies: Bodies) -> Result<(Vec<Prompt>, Vec<i64>)> {
-        let bytes_max = self.settings.server.answer_bytes_max();
-        self.storage.read(ids, move |db, ids| Box::pin(store::find(db, ids, bodies, bytes_max))).await
+        let budget = Budget::of_call();
+        self.storage.read(ids, move |db, ids| Box::pin(store::find(db, ids, bodies, budget))).await
     }
 
     pub(super) async fn list(&self, request: pb::ListRequest) -> Result<pb::ListResponse> {
@@ -60,7 +61,7 @@ impl Prompts {
         Page {
             after: None,
             rows_max: usize::try_from(self.settings.server.page_size_max).unwrap_or(usize::MAX),
-            bytes_max: self.settings.server.answer_bytes_max(),
+            budget: Budget::of_call(),
             scan_rows_max: usize::try_from(self.settings.prompts.scan_rows_max).unwrap_or(usize::MAX),
             bodies: Bodies::Left,
         }

@@ -5,8 +5,9 @@ use pannier_proto::prompts::v1 as pb;
 use super::super::Prompts;
 use super::super::convert::{self, Parser};
 use super::super::store::{self, SearchPage};
+use crate::answer::Budget;
 use crate::convert::prepared;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 impl Prompts {
     pub(super) async fn search(&self, request: pb::SearchRequest) -> Result<pb::SearchResponse> {
@@ -18,11 +19,11 @@ impl Prompts {
         let rows_max = parser.page_rows(&self.settings.server, request.page_size);
         parser.violations.check()?;
         let bound = |bound: u64| usize::try_from(bound).unwrap_or(usize::MAX);
-        let bytes_max = self.settings.server.answer_bytes_max();
+        let budget = Budget::of_call();
         let page = SearchPage {
             from: convert::place_of(query, &request.page_token)?,
             rows_max: bound(rows_max),
-            bytes_max,
+            budget,
             scan_rows_max: bound(self.settings.prompts.scan_rows_max),
             ranked_max: bound(self.settings.prompts.search_ranked_max),
         };
@@ -34,7 +35,7 @@ impl Prompts {
         let bytes =
             found.hits.iter().filter_map(|hit| hit.prompt.body.as_ref()).map(|body| body.bytes()).sum();
         let (hits, with_bodies) = (found.hits, request.with_bodies);
-        let cut = move || Ok::<_, Error>(convert::hits(hits, &wanted, &markers, with_bodies, bytes_max));
+        let cut = move || convert::hits(hits, &wanted, &markers, with_bodies, budget);
         let (hits, left) = prepared(bytes, cut).await?;
         let next = left.or(found.next);
         Ok(pb::SearchResponse {

@@ -9,6 +9,7 @@ use super::super::search::snippets::{Snippet, snippet};
 use super::super::store::{Hit, Place};
 use super::replies::prompt;
 use super::requests::Parser;
+use crate::answer::Budget;
 use crate::error::{Error, Result};
 use crate::page::Query;
 use crate::storage::text_index::Wanted;
@@ -68,30 +69,28 @@ pub(in super::super) fn search_token(query: Query, place: Place) -> String {
     query.token(&format!("{}:{}", place.until_id, place.position))
 }
 
-/// Hits as the wire has them, as many as `bytes_max` allows but one at least; and the place of the first that is left out.
+/// Hits as the wire has them, as many as the budget allows; and the place of the first that is left out.
 pub(in super::super) fn hits(
     hits: Vec<Hit>,
     wanted: &Wanted,
     markers: &Markers,
     with_bodies: bool,
-    bytes_max: usize,
-) -> (Vec<pb::PromptHit>, Option<Place>) {
+    mut budget: Budget,
+) -> Result<(Vec<pb::PromptHit>, Option<Place>)> {
     let mut found = Vec::with_capacity(hits.len());
-    let mut bytes_left = bytes_max;
     for Hit { prompt: mut of, rank, place } in hits {
         let snippets = snippets(&of, wanted, markers);
         if !with_bodies {
             of.body = None;
         }
         let hit = pb::PromptHit { prompt: Some(prompt(of)), rank, snippets };
-        let bytes = hit.encoded_len();
-        if bytes > bytes_left && !found.is_empty() {
-            return (found, Some(place));
+        let name = || hit.prompt.as_ref().map(|prompt| prompt.id.to_string()).unwrap_or_default();
+        if !budget.take(hit.encoded_len(), name)? {
+            return Ok((found, Some(place)));
         }
-        bytes_left = bytes_left.saturating_sub(bytes);
         found.push(hit);
     }
-    (found, None)
+    Ok((found, None))
 }
 
 fn snippets(prompt: &Prompt, wanted: &Wanted, markers: &Markers) -> Vec<pb::PromptSnippet> {

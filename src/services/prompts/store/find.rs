@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::names::Texts;
 use super::rows::{BODY_COLUMNS, BodyRow, PROMPT_COLUMNS, PromptRow};
 use super::{conversations, marks, sql};
+use crate::answer::Budget;
 use crate::error::Result;
 use crate::services::prompts::domain::{NameKind, Prompt, ScoreValue};
 use crate::storage::{Db, places};
@@ -29,17 +30,17 @@ pub async fn find(
     db: &Db<'_>,
     ids: &[i64],
     bodies: Bodies,
-    bytes_max: usize,
+    budget: Budget,
 ) -> Result<(Vec<Prompt>, Vec<i64>)> {
     let rows: Vec<PromptRow> = sql::all_of_ids(db, rows_query, ids).await?;
     let mut by_id: HashMap<i64, PromptRow> = rows.into_iter().map(|row| (row.id, row)).collect();
     // Each once: it is taken out of the map.
     let rows: Vec<PromptRow> = ids.iter().filter_map(|id| by_id.remove(id)).collect();
-    let mut found = Found::new(usize::MAX, bytes_max);
+    let mut found = Found::new(usize::MAX, budget);
     let mut rest = rows.as_slice();
     while let Some((fitting, after)) = found.fitting(rest, bodies) {
         for prompt in complete(db, fitting, bodies).await? {
-            if !found.take(prompt) {
+            if !found.take(prompt)? {
                 break;
             }
         }
@@ -101,13 +102,13 @@ pub(super) async fn complete(db: &Db<'_>, rows: &[PromptRow], bodies: Bodies) ->
 pub(super) struct Found {
     pub(super) prompts: Vec<Prompt>,
     rows_max: usize,
-    bytes_left: usize,
+    budget: Budget,
     is_full: bool,
 }
 
 impl Found {
-    pub(super) fn new(rows_max: usize, bytes_max: usize) -> Self {
-        Self { prompts: Vec::new(), rows_max, bytes_left: bytes_max, is_full: false }
+    pub(super) fn new(rows_max: usize, budget: Budget) -> Self {
+        Self { prompts: Vec::new(), rows_max, budget, is_full: false }
     }
 
     /// The first of some rows, as many as there may be room for, and the others; none if there are no rows or there is no room.
@@ -120,7 +121,7 @@ impl Found {
         if self.is_full || rows.is_empty() {
             return None;
         }
-        let mut bytes_left = self.bytes_left;
+        let mut bytes_left = self.budget.bytes_left();
         let fits = |row: &&PromptRow| {
             let body = if bodies == Bodies::Read {
                 usize::try_from(row.body_bytes).unwrap_or(usize::MAX)
@@ -137,17 +138,15 @@ impl Found {
         rows.split_at_checked(count)
     }
 
-    /// Takes a prompt unless there is no room for it.
-    pub(super) fn take(&mut self, prompt: Prompt) -> bool {
-        let bytes = bytes(&prompt);
-        let no_room = bytes > self.bytes_left && !self.prompts.is_empty();
-        if self.is_full || self.prompts.len() >= self.rows_max || no_room {
+    /// Takes a prompt unless the page is full. Error: AnswerTooLarge.
+    pub(super) fn take(&mut self, prompt: Prompt) -> Result<bool> {
+        let has_row = !self.is_full && self.prompts.len() < self.rows_max;
+        if !has_row || !self.budget.take(bytes(&prompt), || prompt.id.to_string())? {
             self.is_full = true;
-            return false;
+            return Ok(false);
         }
-        self.bytes_left = self.bytes_left.saturating_sub(bytes);
         self.prompts.push(prompt);
-        true
+        Ok(true)
     }
 }
 

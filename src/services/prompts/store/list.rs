@@ -11,6 +11,7 @@ use super::find::{Bodies, Found, complete};
 use super::names;
 use super::rows::{self, PROMPT_COLUMNS, PromptRow};
 use super::{conversations, marks, sql};
+use crate::answer::Budget;
 use crate::error::Result;
 use crate::services::prompts::domain::{NameKind, OTHER_NAME, Prompt};
 use crate::services::prompts::filter::{Filter, Key, KeyValue, Order, OrderBy};
@@ -30,7 +31,7 @@ pub struct Page {
     /// At most so many.
     pub rows_max: usize,
     /// At most about so many bytes, but one prompt at least.
-    pub bytes_max: usize,
+    pub budget: Budget,
     /// Rows that are looked at.
     pub scan_rows_max: usize,
     /// Whether bodies are read.
@@ -46,7 +47,7 @@ pub async fn list(
 ) -> Result<(Vec<Prompt>, Option<Key>)> {
     let Some(wanted) = Wanted::of(db, filter).await? else { return Ok((Vec::new(), None)) };
     let walk = wanted.walk(filter, order);
-    let mut found = Found::new(page.rows_max, page.bytes_max);
+    let mut found = Found::new(page.rows_max, page.budget);
     let mut after = page.after;
     let mut position = page.after.map_or(Position::Start, Position::Ties);
     let mut looked_at = 0;
@@ -62,7 +63,7 @@ pub async fn list(
             let mut rest = rows.as_slice();
             while let Some((fitting, behind)) = found.fitting(rest, page.bodies) {
                 for (row, prompt) in fitting.iter().zip(complete(db, fitting, page.bodies).await?) {
-                    if !found.take(prompt) {
+                    if !found.take(prompt)? {
                         return Ok((found.prompts, after));
                     }
                     after = row.key(order.by());

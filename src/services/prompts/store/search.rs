@@ -10,6 +10,7 @@ use super::index::{INDEX, NEWEST, is_filling};
 use super::list::{Walk, Wanted, with_metadata, with_tags};
 use super::rows::PromptRow;
 use super::sql;
+use crate::answer::Budget;
 use crate::error::Result;
 use crate::services::prompts::domain::Prompt;
 use crate::services::prompts::filter::Filter;
@@ -36,7 +37,7 @@ pub struct SearchPage {
     /// Prompts at most.
     pub rows_max: usize,
     /// Bytes of them at most, about, their bodies among them; but one prompt at least.
-    pub bytes_max: usize,
+    pub budget: Budget,
     /// Matches that are looked at.
     pub scan_rows_max: usize,
     /// Matches that are ranked.
@@ -92,7 +93,7 @@ pub async fn search(
     let ranked;
     (ranked, answer.is_truncated) = ranked_matches(db, wanted, until_id, page.ranked_max).await?;
     let end = ranked.len().min(position.saturating_add(page.scan_rows_max));
-    let mut found = Found::new(page.rows_max, page.bytes_max);
+    let mut found = Found::new(page.rows_max, page.budget);
     let mut places = Vec::new();
     'page: while position < end {
         let piece = &ranked[position..end.min(position + PIECE_ROWS)];
@@ -104,7 +105,7 @@ pub async fn search(
         while let Some((fitting, behind)) = found.fitting(rest, Bodies::Read) {
             for prompt in complete(db, fitting, Bodies::Read).await? {
                 let at = piece.iter().position(|of| of.id == prompt.id).unwrap_or(0);
-                if !found.take(prompt) {
+                if !found.take(prompt)? {
                     position += at;
                     break 'page;
                 }

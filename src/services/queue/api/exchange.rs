@@ -10,6 +10,7 @@ use super::super::convert::{self, Parser};
 use super::super::domain::{Claiming, Outcome, State, What};
 use super::super::order::Order;
 use super::super::{Core, store};
+use crate::answer::Budget;
 use crate::clock;
 use crate::deadline;
 use crate::error::{Error, Result};
@@ -29,6 +30,7 @@ pub(super) struct Exchange {
 
 /// One transaction of an exchange.
 struct Attempt {
+    budget: Budget,
     core: Arc<Core>,
     outcomes: Vec<Outcome>,
     claiming: Option<Claiming>,
@@ -81,10 +83,12 @@ impl Core {
             _ => None,
         };
         let until_us = self.until_us(claiming.as_ref().map_or(0, |claiming| claiming.wait_us));
+        let budget = Budget::of_call();
         let guard = Guard { core: self.clone(), taken: Arc::default(), is_armed: true };
         let mut recorded: Option<Arc<Vec<pb::OutcomeResult>>> = None;
         loop {
             let attempt = Attempt {
+                budget,
                 core: self.clone(),
                 outcomes: std::mem::take(&mut outcomes),
                 claiming: claiming.clone(),
@@ -228,14 +232,13 @@ impl Attempt {
         let order = queue.as_ref().map_or(Order::OF_INDEX, |queue| Order::of(&queue.rules, claiming.order));
         let is_unknown = type_ids.is_empty() && !claiming.types.is_empty();
         let queue_id = queue.filter(|_| !is_unknown).map(|queue| queue.id);
-        let settings = &self.core.settings.queue;
         let claim = store::Claim {
             // No queue has this id: nothing is found, and a worker that is not alive is told so.
             queue_id: queue_id.unwrap_or(-1),
             type_ids,
             order,
             tasks_max: claiming.tasks_max,
-            bytes_max: i64::try_from(settings.response_bytes_max).unwrap_or(i64::MAX),
+            budget: self.budget,
             holder: claiming.holder,
             state: if claiming.is_start { State::Running } else { State::Claimed },
         };

@@ -10,6 +10,7 @@ use super::super::effects::Tally;
 use super::super::order::{Order, Requested};
 use super::super::store::{self, Filter, Place, TypeNumbers};
 use super::super::{Core, MINUTE_US};
+use crate::answer::Budget;
 use crate::error::{Error, Result};
 use crate::page::Query;
 
@@ -44,12 +45,7 @@ impl Core {
         let after = query.key_of(&request.page_token)?.map(|key| place(&key)).transpose()?;
         self.do_what_is_due().await?;
 
-        let filter = Filter {
-            after,
-            rows_max: self.count(rows_max),
-            bytes_max: self.count(self.settings.queue.response_bytes_max),
-            ..listed
-        };
+        let filter = Filter { after, rows_max: self.count(rows_max), budget: Budget::of_call(), ..listed };
         let (tasks, next) = self
             .storage
             .read((self.clone(), queue.clone(), types.clone(), filter), |db, (core, queue, types, filter)| {

@@ -14,6 +14,7 @@ use super::super::convert::{self, Parser};
 use super::super::domain::{Claiming, Holder, Outcome, What};
 use super::super::waiting::Ticket;
 use super::exchange::Exchange;
+use crate::answer;
 use crate::error::{Error, Result};
 use crate::status;
 
@@ -54,10 +55,11 @@ impl Core {
         let first = messages.message().await.ok().flatten().unwrap_or_default();
         let (sender, answers) = mpsc::channel(UNREAD_MAX);
         let mut work = self.open(&first, sender).await?;
-        tokio::spawn(async move {
+        let serve = async move {
             let _permit = permit;
             work.serve(first, messages).await;
-        });
+        };
+        tokio::spawn(answer::scope(answer::bytes_max(), serve));
         Ok(ReceiverStream::new(answers).boxed())
     }
 

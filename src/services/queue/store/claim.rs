@@ -10,7 +10,9 @@ use uuid::Uuid;
 use super::ends::Step;
 use super::keys::{self, KeyRow};
 use super::lanes::{self, Lane};
+use super::list::TASK_OVERHEAD_BYTES;
 use super::{rows, sql};
+use crate::answer::Budget;
 use crate::error::{Error, Result};
 use crate::services::queue::domain::{Holder, KeyLimits, State, Task};
 use crate::services::queue::order::Order;
@@ -53,8 +55,8 @@ pub struct Claim {
     pub order: Order,
     /// At most so many.
     pub tasks_max: i64,
-    /// At most so many bytes of parameters, but for the first task.
-    pub bytes_max: i64,
+    /// At most this many bytes.
+    pub budget: Budget,
     /// Who holds them.
     pub holder: Holder,
     /// CLAIMED or RUNNING.
@@ -103,9 +105,9 @@ struct Keys {
 pub async fn claim(step: &mut Step<'_>, claim: &Claim) -> Result<Claimed> {
     let mut claimed = Claimed::default();
     let mut keys = Keys::default();
-    let (mut left, mut bytes_left, mut blocked_left) = (claim.tasks_max, claim.bytes_max, BLOCKED_MAX);
+    let (mut left, mut budget, mut blocked_left) = (claim.tasks_max, claim.budget, BLOCKED_MAX);
     while left > 0 {
-        let mut round = Round { bytes_left, is_first: claimed.tasks.is_empty(), ..Round::default() };
+        let mut round = Round::new(budget);
         let plan = lanes::plan(step.tx, claim, left.min(ROUND_MAX)).await?;
         for (lane, count) in plan.iter().filter(|(_, count)| *count > 0) {
             round.look(step, claim, *lane, *count, &mut keys).await?;
@@ -123,7 +125,7 @@ pub async fn claim(step: &mut Step<'_>, claim: &Claim) -> Result<Claimed> {
         let found_nothing = round.taken.is_empty() && round.blocked.is_empty();
         let has_left = round.has_left;
         left -= i64::try_from(round.taken.len()).unwrap_or(left);
-        bytes_left = round.bytes_left;
+        budget = round.budget;
         claimed.tasks.extend(take(step, claim, round.taken, &mut keys).await?);
         if has_left {
             claimed.is_cut_short = claimed.tasks.is_empty();
@@ -145,20 +147,21 @@ pub async fn claim(step: &mut Step<'_>, claim: &Claim) -> Result<Claimed> {
 }
 
 /// What one look at the line gives.
-#[derive(Default)]
 struct Round {
     taken: Vec<Candidate>,
     /// Tasks whose key has no room, by type.
     blocked: HashMap<i64, Vec<i64>>,
-    bytes_left: i64,
-    /// Whether nothing was taken before: one task is given, however large.
-    is_first: bool,
+    budget: Budget,
     is_full: bool,
     /// Whether a task was left in line because its key is locked by another transaction.
     has_left: bool,
 }
 
 impl Round {
+    fn new(budget: Budget) -> Self {
+        Self { taken: Vec::new(), blocked: HashMap::new(), budget, is_full: false, has_left: false }
+    }
+
     fn is_empty(&self) -> bool {
         self.taken.is_empty() && self.blocked.is_empty() && !self.has_left && !self.is_full
     }
@@ -174,15 +177,14 @@ impl Round {
         let line = line(step, claim, lane, count).await?;
         keys.lock(step, &line).await?;
         for found in line {
-            let bytes = found.parameters.as_ref().map_or(0, String::len);
-            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-            if self.is_full || (bytes > self.bytes_left && !(self.is_first && self.taken.is_empty())) {
+            let mut budget = self.budget;
+            if self.is_full || !budget.take(found.answer_bytes(), || found.id.to_string())? {
                 self.is_full = true;
                 break;
             }
             match keys.admit(&found, step.now.us) {
                 Admission::Taken => {
-                    self.bytes_left = self.bytes_left.saturating_sub(bytes);
+                    self.budget = budget;
                     self.taken.push(found);
                 }
                 Admission::Blocked => self.blocked.entry(lane.type_id).or_default().push(found.id),
@@ -190,6 +192,14 @@ impl Round {
             }
         }
         Ok(())
+    }
+}
+
+impl Candidate {
+    /// Its size in an answer.
+    fn answer_bytes(&self) -> usize {
+        let error = self.error.as_ref().map_or(0, |error| error.len());
+        TASK_OVERHEAD_BYTES + self.parameters.as_ref().map_or(0, String::len) + error
     }
 }
 

@@ -8,6 +8,7 @@ use sea_orm::{
 
 use super::rows::{self, TaskRow};
 use super::sql;
+use crate::answer::Budget;
 use crate::error::Result;
 use crate::services::queue::domain::{Event, EventKind, PRIORITY_MAX, State, Task};
 use crate::services::queue::entity::task_logs;
@@ -16,8 +17,10 @@ use crate::storage::{Db, row};
 /// Rows that a list without an index of its own looks at for one page.
 const LOOKED_AT_MAX: i64 = 10_000;
 
-const BYTES: &str =
-    r#"coalesce(octet_length("parameters"), 0) + coalesce(octet_length("result"), 0) AS "bytes""#;
+const BYTES: &str = r#"coalesce(octet_length("parameters"), 0) + coalesce(octet_length("result"), 0) + coalesce(octet_length("error"), 0) AS "bytes""#;
+
+/// Names, numbers, times and framing of a task in an answer.
+pub(super) const TASK_OVERHEAD_BYTES: usize = 512;
 
 /// Which tasks to list.
 #[derive(Clone, Debug)]
@@ -38,8 +41,8 @@ pub struct Filter {
     pub after: Option<Place>,
     /// At most so many.
     pub rows_max: i64,
-    /// At most so many bytes of parameters and results, but for the first task.
-    pub bytes_max: i64,
+    /// At most this many bytes.
+    pub budget: Budget,
 }
 
 /// A task's place in a list.
@@ -88,13 +91,14 @@ pub async fn list(db: &Db<'_>, filter: &Filter) -> Result<Page> {
         _ => by_id(db, filter).await?,
     };
     let rows_max = usize::try_from(filter.rows_max).unwrap_or(usize::MAX);
-    let mut bytes_left = filter.bytes_max;
-    let fitting = found.iter().take(rows_max).take_while(|row| {
-        bytes_left -= row.bytes;
-        bytes_left >= 0
-    });
-    // A page has at least one task, however large.
-    let count = fitting.count().max(1).min(found.len());
+    let (mut budget, mut count) = (filter.budget, 0);
+    for row in found.iter().take(rows_max) {
+        let bytes = usize::try_from(row.bytes).unwrap_or(usize::MAX);
+        if !budget.take(bytes.saturating_add(TASK_OVERHEAD_BYTES), || row.id.to_string())? {
+            break;
+        }
+        count += 1;
+    }
     let next = match found.get(count) {
         Some(_) => found.get(count - 1).map(Found::place),
         None => rest,

@@ -5,6 +5,7 @@ use pannier_proto::records::v1 as pb;
 use super::super::Records;
 use super::super::convert::{self, Parser};
 use super::super::store;
+use crate::answer::Budget;
 use crate::error::Result;
 
 impl Records {
@@ -15,12 +16,12 @@ impl Records {
         parser.violations.check()?;
         let start = convert::position(&request.collection, &request.cursor)?;
         let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX);
-        let bytes_max = self.settings.server.answer_bytes_max();
+        let budget = Budget::of_call();
         let collection = request.collection.clone();
         let changes = self
             .storage
             .read(request, move |db, request| {
-                Box::pin(store::changes(db, &request.collection, start, rows_max, bytes_max))
+                Box::pin(store::changes(db, &request.collection, start, rows_max, budget))
             })
             .await?;
         Ok(pb::ChangesResponse {

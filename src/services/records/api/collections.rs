@@ -5,6 +5,7 @@ use pannier_proto::records::v1 as pb;
 use super::super::Records;
 use super::super::convert::{self, Parser};
 use super::super::store;
+use crate::answer::Budget;
 use crate::error::Result;
 use crate::page::Query;
 use crate::storage::Operation;
@@ -96,11 +97,11 @@ impl Records {
         parser.violations.check()?;
         let query = Query::of("records.ListCollections", &[&request.prefix]);
         let after = query.key_of(&request.page_token)?;
-        let bytes_max = self.settings.server.answer_bytes_max();
+        let budget = Budget::of_call();
         let (found, more) = self
             .storage
             .read((request.prefix, after), move |db, (prefix, after)| {
-                Box::pin(store::list_collections(db, prefix, after.as_deref(), rows_max, bytes_max))
+                Box::pin(store::list_collections(db, prefix, after.as_deref(), rows_max, budget))
             })
             .await?;
         let next_page_token = match found.last() {

@@ -17,6 +17,7 @@ use tonic::Request;
 use super::convert::Parser;
 use super::store::Page;
 use super::{Records, RecordsService};
+use crate::answer::Budget;
 use crate::error::Result;
 use crate::status::{Reply, reply};
 use crate::storage::idempotency::RequestKey;
@@ -105,6 +106,6 @@ impl Records {
     /// A page of a list.
     fn page<K>(&self, after: Option<K>, rows_max: u64) -> Page<K> {
         let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX);
-        Page { after, rows_max, bytes_max: self.settings.server.answer_bytes_max() }
+        Page { after, rows_max, budget: Budget::of_call() }
     }
 }

@@ -5,6 +5,7 @@ use pannier_proto::records::v1 as pb;
 use super::super::Records;
 use super::super::convert::{self, Parser};
 use super::super::store;
+use crate::answer::Budget;
 use crate::error::{Error, Result};
 use crate::page::Query;
 
@@ -18,6 +19,7 @@ impl Records {
             .storage
             .read(request, |db, request| Box::pin(store::find_record(db, &request.collection, &request.key)))
             .await?;
+        Budget::of_call().take(store::record_bytes(&record), || record.key.clone())?;
         Ok(pb::GetResponse { record: Some(convert::record(record)) })
     }
 
@@ -32,11 +34,11 @@ impl Records {
         }
         parser.violations.check()?;
         let keys = request.keys.clone();
-        let bytes_max = self.settings.server.answer_bytes_max();
+        let budget = Budget::of_call();
         let found = self
             .storage
             .read(request, move |db, request| {
-                Box::pin(store::find_records(db, &request.collection, &request.keys, bytes_max))
+                Box::pin(store::find_records(db, &request.collection, &request.keys, budget))
             })
             .await?;
         let left_off_count = i32::try_from(keys.len() - found.len()).unwrap_or(i32::MAX);

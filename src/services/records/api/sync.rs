@@ -6,6 +6,7 @@ use super::super::Records;
 use super::super::convert::{self, Parser};
 use super::super::domain::SyncOutcome;
 use super::super::store::{self, Pull, Push, Start};
+use crate::answer::Budget;
 use crate::convert::prepared;
 use crate::error::Result;
 use crate::storage::{Durability, check_judged, until_judged};
@@ -89,7 +90,7 @@ impl Records {
             conflicts: Vec::new(),
             starts,
             rows_max: usize::try_from(rows_max).unwrap_or(usize::MAX),
-            bytes_max: self.settings.server.answer_bytes_max(),
+            budget: Budget::of_call(),
         };
         Ok((push, pull))
     }

@@ -15,6 +15,7 @@ use tonic::Status;
 use super::super::convert::{self, Parser};
 use super::super::store::{self, Changes, Start};
 use super::super::{Records, wake_topic};
+use crate::answer::Budget;
 use crate::clock::{self, ms_to_us};
 use crate::error::Result;
 use crate::storage::{Durability, Wakened};
@@ -80,9 +81,9 @@ impl Records {
     async fn news(&self, collection: &str, start: Start) -> Result<Changes> {
         let until = clock::instant() + Duration::from_millis(self.settings.server.deadline_ms);
         let rows_max = usize::try_from(self.settings.records.watch_changes_max).unwrap_or(usize::MAX);
-        let bytes_max = self.settings.server.answer_bytes_max();
+        let budget = Budget::of_call();
         let read = self.storage.read(collection.to_owned(), move |db, collection| {
-            Box::pin(store::changes(db, collection, start, rows_max, bytes_max))
+            Box::pin(store::changes(db, collection, start, rows_max, budget))
         });
         deadline::scope(until, read).await
     }

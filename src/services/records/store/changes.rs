@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::collections;
 use super::read::{Gathering, PIECE_ROWS, Page};
 use super::rows::{COLUMNS, Row};
+use crate::answer::Budget;
 use crate::error::{RecordsError, Result};
 use crate::services::records::domain::{Collection, Position, Record};
 use crate::storage::{Db, branch};
@@ -42,20 +43,20 @@ pub async fn changes(
     collection: &str,
     start: Start,
     rows_max: usize,
-    bytes_max: usize,
+    budget: Budget,
 ) -> Result<Changes> {
     let collection = collections::find(db, collection).await?;
-    changes_of(db, &collection, start, rows_max, bytes_max).await.map(|(changes, _)| changes)
+    changes_of(db, &collection, start, rows_max, budget).await.map(|(changes, _)| changes)
 }
 
-/// The same of a collection that is read already; and for how many bytes there is room yet.
+/// The same of a collection that is read already; and the rest of the budget.
 pub(super) async fn changes_of(
     db: &Db<'_>,
     collection: &Collection,
     start: Start,
     rows_max: usize,
-    bytes_max: usize,
-) -> Result<(Changes, usize)> {
+    budget: Budget,
+) -> Result<(Changes, Budget)> {
     let mut position = match start {
         Start::Beginning => Position::beginning(collection),
         Start::At(position) => position,
@@ -64,25 +65,25 @@ pub(super) async fn changes_of(
         return Err(RecordsError::CursorReset.into());
     }
     let start = position;
-    let mut gathering = Gathering::new(rows_max, bytes_max);
+    let mut gathering = Gathering::new(rows_max, budget);
     loop {
         let values: Vec<Value> = vec![collection.id.into(), position.seq.into(), position.scan_head.into()];
         let piece: Vec<Row> = db.rows(&CHANGES, values).await?;
         let is_last = piece.len() < PIECE_ROWS;
         for row in piece {
             let seq = row.seq;
-            if !gathering.take(row.record()?) {
-                let bytes_left = gathering.bytes_left();
+            if !gathering.take(row.record()?)? {
+                let budget = gathering.budget();
                 position.branch = branch_of(db, collection, &start, &position).await?;
-                return Ok((Changes { records: gathering.records, position, more: true }, bytes_left));
+                return Ok((Changes { records: gathering.records, position, more: true }, budget));
             }
             position.seq = seq;
         }
         if is_last {
             position.seq = collection.last_seq;
             position.branch = branch_of(db, collection, &start, &position).await?;
-            let bytes_left = gathering.bytes_left();
-            return Ok((Changes { records: gathering.records, position, more: false }, bytes_left));
+            let budget = gathering.budget();
+            return Ok((Changes { records: gathering.records, position, more: false }, budget));
         }
     }
 }
@@ -121,14 +122,14 @@ pub async fn page_of_changes(
     page: &Page<i64>,
 ) -> Result<(Vec<Record>, Option<i64>)> {
     let id = collections::find(db, collection).await?.id;
-    let mut gathering = Gathering::new(page.rows_max, page.bytes_max);
+    let mut gathering = Gathering::new(page.rows_max, page.budget);
     let mut before = page.after.unwrap_or(i64::MAX);
     loop {
         let piece: Vec<Row> = db.rows(&NEWEST, vec![id.into(), before.into()]).await?;
         let is_last = piece.len() < PIECE_ROWS;
         for row in piece {
             let seq = row.seq;
-            if !gathering.take(row.record()?) {
+            if !gathering.take(row.record()?)? {
                 return Ok((gathering.records, Some(before)));
             }
             before = seq;

@@ -9,6 +9,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use super::{heights, indexes, rows};
+use crate::answer::Budget;
 use crate::error::{RecordsError, Result};
 use crate::page::after_prefix;
 use crate::services::records::domain::{Collection, Declaration, Declared};
@@ -67,7 +68,7 @@ pub async fn list(
     prefix: &str,
     after: Option<&str>,
     rows_max: u64,
-    bytes_max: usize,
+    mut budget: Budget,
 ) -> Result<(Vec<Declared>, bool)> {
     use collections::Column as C;
     let mut query = collections::Entity::find().filter(C::Name.gte(prefix)).order_by_asc(C::Name);
@@ -77,13 +78,13 @@ pub async fn list(
     if let Some(after) = after {
         query = query.filter(C::Name.gt(after));
     }
-    let (mut found, mut bytes) = (Vec::new(), 0);
+    let mut found = Vec::new();
     for row in query.limit(rows_max + 1).all(db).await? {
         let declared = declaration_of(db, rows::collection(row)).await?;
         let paths: usize = declared.indexes.iter().map(|index| index.path.len()).sum();
-        bytes += declared.schema_json.len() + paths + COLLECTION_OVERHEAD_BYTES;
-        let is_full = found.len() as u64 == rows_max || (bytes > bytes_max && !found.is_empty());
-        if is_full {
+        let bytes = declared.schema_json.len() + paths + COLLECTION_OVERHEAD_BYTES;
+        let name = || declared.collection.name.clone();
+        if found.len() as u64 == rows_max || !budget.take(bytes, name)? {
             return Ok((found, true));
         }
         found.push(declared);

@@ -24,7 +24,7 @@ pub use collections::{
 };
 pub use indexes::build as build_index;
 pub use query::{Found, Wanted, query};
-pub use read::{Page, check, find_record, find_records, list};
+pub use read::{Page, check, find_record, find_records, list, record_bytes};
 pub use remove::{due, forget_client, purge, remove_remains};
 pub use sync::{Mutation, Pull, Push, Settled, What, pull, push};
 pub use write::{Context, Put, Writer};

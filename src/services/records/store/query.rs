@@ -141,7 +141,7 @@ impl Search<'_> {
         let page = &self.wanted.page;
         let mut walk =
             Walk::new(self.collection_id, self.along, self.query.is_descending, page.after.clone());
-        let mut gathering = Gathering::new(page.rows_max, page.bytes_max);
+        let mut gathering = Gathering::new(page.rows_max, page.budget);
         let (mut read, mut bytes, mut seen) = (0, 0, page.after.clone());
         let matcher = Matcher::new(&self.query.filter, None);
         loop {
@@ -157,7 +157,7 @@ impl Search<'_> {
                 bytes += row.size_bytes.unsigned_abs();
                 let record = row.record()?;
                 let is_taken = record.document.as_ref().is_some_and(|document| matcher.takes(document));
-                if is_taken && !gathering.take(record) {
+                if is_taken && !gathering.take(record)? {
                     return Ok(Self::found(gathering.records, seen, read, false));
                 }
                 seen = Some(place);
@@ -178,13 +178,13 @@ impl Search<'_> {
         }
         let is_more = taken.len() > page.rows_max;
         taken.truncate(page.rows_max);
-        let mut gathering = Gathering::new(page.rows_max, page.bytes_max);
+        let mut gathering = Gathering::new(page.rows_max, page.budget);
         let mut seen = page.after.clone();
         for few in taken.chunks(PIECE_ROWS).flat_map(chunks) {
             let mut records = by_ids(self.db, few).await?;
             for (place, id) in few {
                 let Some(record) = records.remove(id) else { continue };
-                if !gathering.take(record) {
+                if !gathering.take(record)? {
                     return Ok(Self::found(gathering.records, seen, read, true));
                 }
                 seen = Some(place.clone());

@@ -5,6 +5,7 @@ use sea_orm::Value;
 use super::collections;
 use super::rows::{COLUMNS, Row, refused};
 use super::write::current;
+use crate::answer::Budget;
 use crate::error::{RecordsError, Result};
 use crate::page::after_prefix;
 use crate::services::records::domain::{Condition, Record};
@@ -23,42 +24,40 @@ pub struct Page<K> {
     pub after: Option<K>,
     /// At most so many.
     pub rows_max: usize,
-    /// At most about so many bytes, but one record at least.
-    pub bytes_max: usize,
+    /// At most this many bytes.
+    pub budget: Budget,
 }
 
 /// Records that are gathered until there are enough.
 pub(super) struct Gathering {
     rows_max: usize,
-    bytes_left: usize,
+    budget: Budget,
     pub(super) records: Vec<Record>,
 }
 
 impl Gathering {
-    pub(super) fn new(rows_max: usize, bytes_max: usize) -> Self {
-        Self { rows_max, bytes_left: bytes_max, records: Vec::new() }
+    pub(super) fn new(rows_max: usize, budget: Budget) -> Self {
+        Self { rows_max, budget, records: Vec::new() }
     }
 
-    /// Whether the record was taken; one at least is.
-    pub(super) fn take(&mut self, record: Record) -> bool {
-        let bytes = record_bytes(&record);
+    /// Takes a record unless the page is full. Error: AnswerTooLarge.
+    pub(super) fn take(&mut self, record: Record) -> Result<bool> {
         let is_full = self.records.len() >= self.rows_max;
-        if is_full || (bytes > self.bytes_left && !self.records.is_empty()) {
-            return false;
+        if is_full || !self.budget.take(record_bytes(&record), || record.key.clone())? {
+            return Ok(false);
         }
-        self.bytes_left = self.bytes_left.saturating_sub(bytes);
         self.records.push(record);
-        true
+        Ok(true)
     }
 
-    /// Bytes that there is room for yet.
-    pub(super) fn bytes_left(&self) -> usize {
-        self.bytes_left
+    /// The rest of the budget.
+    pub(super) fn budget(&self) -> Budget {
+        self.budget
     }
 }
 
 /// Bytes of a record in an answer.
-pub(super) fn record_bytes(record: &Record) -> usize {
+pub fn record_bytes(record: &Record) -> usize {
     record.key.len() + record.document.as_ref().map_or(0, String::len) + RECORD_OVERHEAD_BYTES
 }
 
@@ -75,15 +74,15 @@ pub async fn find_records(
     db: &Db<'_>,
     collection: &str,
     keys: &[String],
-    bytes_max: usize,
+    mut budget: Budget,
 ) -> Result<Vec<Option<Record>>> {
     let collection = collections::find(db, collection).await?;
-    let (mut found, mut bytes) = (Vec::with_capacity(keys.len()), 0);
+    let mut found = Vec::with_capacity(keys.len());
     for key in keys {
         let row = current(db, collection.id, key).await?;
         let record = row.map(Row::record).transpose()?.filter(|record| record.document.is_some());
-        bytes += key.len() + record.as_ref().map_or(RECORD_OVERHEAD_BYTES, record_bytes);
-        if bytes > bytes_max && !found.is_empty() {
+        let bytes = key.len() + record.as_ref().map_or(RECORD_OVERHEAD_BYTES, record_bytes);
+        if !budget.take(bytes, || key.clone())? {
             break;
         }
         found.push(record);
@@ -99,7 +98,7 @@ pub async fn list(
     page: &Page<String>,
 ) -> Result<(Vec<Record>, bool)> {
     let id = collections::find(db, collection).await?.id;
-    let mut gathering = Gathering::new(page.rows_max, page.bytes_max);
+    let mut gathering = Gathering::new(page.rows_max, page.budget);
     let (mut from, mut is_after) = match &page.after {
         Some(after) => (after.clone(), true),
         None => (prefix.to_owned(), false),
@@ -112,7 +111,7 @@ pub async fn list(
         let is_last = piece.len() < PIECE_ROWS;
         for row in piece {
             from.clone_from(&row.key);
-            if !gathering.take(row.record()?) {
+            if !gathering.take(row.record()?)? {
                 return Ok((gathering.records, true));
             }
         }

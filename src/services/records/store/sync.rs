@@ -17,6 +17,7 @@ use super::collections;
 use super::read::record_bytes;
 use super::rows::Row;
 use super::write::{Context, Writer, current};
+use crate::answer::Budget;
 use crate::error::{Error, RecordsError, Result};
 use crate::services::records::document::Document;
 use crate::services::records::domain::{Base, Change, Condition, Origin, Position, Record, SyncOutcome};
@@ -363,8 +364,8 @@ pub struct Pull {
     pub starts: Vec<(String, Result<Start>)>,
     /// Changes at most.
     pub rows_max: usize,
-    /// Bytes of all of it, about.
-    pub bytes_max: usize,
+    /// Bytes of all of it.
+    pub budget: Budget,
 }
 
 /// What a client is told after its push.
@@ -378,7 +379,7 @@ pub struct Pulled {
 
 /// Reads what others did.
 pub async fn pull(db: &Db<'_>, pull: &Pull) -> Result<Pulled> {
-    let mut bytes_left = pull.bytes_max;
+    let mut budget = pull.budget;
     let mut conflicts = Vec::with_capacity(pull.conflicts.len());
     for (collection, key) in &pull.conflicts {
         let row = match collections::find(db, collection).await {
@@ -387,20 +388,20 @@ pub async fn pull(db: &Db<'_>, pull: &Pull) -> Result<Pulled> {
             Err(error) => return Err(error),
         };
         let record = row.map(Row::record).transpose()?;
-        let Some(left) = bytes_left.checked_sub(record.as_ref().map_or(0, record_bytes)) else {
-            bytes_left = 0;
+        // The outcome counts; a record that is larger than any answer can be read by Get.
+        let bytes = record.as_ref().map_or(0, record_bytes);
+        if !budget.take(bytes, String::new).unwrap_or(false) {
             break;
-        };
-        bytes_left = left;
+        }
         conflicts.push(record);
     }
     let mut changes = Vec::with_capacity(pull.starts.len());
     let mut rows_left = pull.rows_max;
     for (collection, start) in &pull.starts {
-        let told = told(db, collection, start, rows_left, bytes_left).await;
+        let told = told(db, collection, start, rows_left, budget).await;
         changes.push(match told {
             Ok((told, left)) => {
-                (rows_left, bytes_left) = (rows_left - told.records.len(), left);
+                (rows_left, budget) = (rows_left - told.records.len(), left);
                 Ok(told)
             }
             Err(error @ Error::Records(_)) => Err(error),
@@ -415,9 +416,9 @@ async fn told(
     collection: &str,
     start: &Result<Start>,
     rows_max: usize,
-    bytes_max: usize,
-) -> Result<(Changes, usize)> {
+    budget: Budget,
+) -> Result<(Changes, Budget)> {
     let Ok(start) = start else { return Err(RecordsError::CursorInvalid.into()) };
     let collection = collections::find(db, collection).await?;
-    changes_of(db, &collection, *start, rows_max, bytes_max).await
+    changes_of(db, &collection, *start, rows_max, budget).await
 }

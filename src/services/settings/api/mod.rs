@@ -12,6 +12,7 @@ use tonic::Request;
 use super::convert::{self, Parser};
 use super::store::{self, Page};
 use super::{Settings, SettingsService};
+use crate::answer::Budget;
 use crate::error::Result;
 use crate::page::Query;
 use crate::status::{Reply, reply};
@@ -100,7 +101,7 @@ impl Settings {
         parser.violations.check()?;
         let query = Query::of("settings.List", &[&request.prefix]);
         let after = query.key_of(&request.page_token)?;
-        let page = Page { rows_max, bytes_max: self.configuration.server.answer_bytes_max() };
+        let page = Page { rows_max, budget: Budget::of_call() };
         let (found, more, end) = self
             .storage
             .read((request.prefix, after), move |db, (prefix, after)| {

@@ -15,6 +15,7 @@ use super::super::convert::{self, Parser};
 use super::super::domain::{News, Position};
 use super::super::store::{self, Page};
 use super::super::{Settings, WAKE_TOPIC};
+use crate::answer::Budget;
 use crate::clock::{self, ms_to_us};
 use crate::deadline;
 use crate::error::Result;
@@ -67,10 +68,8 @@ impl Settings {
     /// What happened after `seen`, read within the time that a call has.
     async fn news(&self, prefix: &str, seen: Position) -> Result<News> {
         let until = clock::instant() + Duration::from_millis(self.configuration.server.deadline_ms);
-        let page = Page {
-            rows_max: self.configuration.settings.watch_changes_max,
-            bytes_max: self.configuration.server.answer_bytes_max(),
-        };
+        let page =
+            Page { rows_max: self.configuration.settings.watch_changes_max, budget: Budget::of_call() };
         let read = self
             .storage
             .read(prefix.to_owned(), move |db, prefix| Box::pin(store::changes(db, prefix, seen, page)));

@@ -65,7 +65,7 @@ impl Uploads {
         page_token: &str,
     ) -> Result<(Vec<UploadError>, String)> {
         let page = self.page(query.key_of(page_token)?, asked.rows_max);
-        let input = (self.context.names.reading(), asked, page);
+        let input = (self.names.reading(), asked, page);
         let (errors, next) = self
             .storage
             .read(input, |db, (names, asked, page)| {

@@ -5,6 +5,7 @@ use pannier_proto::uploads::v1 as pb;
 use super::super::Uploads;
 use super::super::convert::{self, Parser};
 use super::super::store::{self, FileFilter};
+use crate::answer::Budget;
 use crate::error::Result;
 use crate::page::Query;
 
@@ -17,15 +18,15 @@ impl Uploads {
         parser.violations.check()?;
 
         let (states_only, now_us) = (request.states_only, self.clock.now_us());
-        let input = (self.context.names.reading(), request.service, hashes);
+        let input = (self.names.reading(), request.service, hashes);
         let states = self
             .storage
             .read(input, move |db, (names, service, hashes)| {
                 Box::pin(store::check(db, names, service, hashes, states_only, now_us))
             })
             .await?;
-        let mut room = self.context.room();
-        let results = states.into_iter().map(|state| convert::check_result(state, &mut room)).collect();
+        let mut budget = Budget::of_call();
+        let results = states.into_iter().map(|state| convert::check_result(state, &mut budget)).collect();
         Ok(pb::CheckFilesResponse { results })
     }
 
@@ -50,7 +51,7 @@ impl Uploads {
             service: request.service,
             oldest_first: request.oldest_first,
         };
-        let input = (self.context.names.reading(), filter, page);
+        let input = (self.names.reading(), filter, page);
         let (files, next) = self
             .storage
             .read(input, |db, (names, filter, page)| Box::pin(store::list_files(db, names, filter, page)))
@@ -68,7 +69,7 @@ impl Uploads {
         let now_us = self.clock.now_us();
         let stats = self
             .storage
-            .read(self.context.names.reading(), move |db, names| {
+            .read(self.names.reading(), move |db, names| {
                 Box::pin(store::stats(db, names, files_max, sessions_max, now_us))
             })
             .await?;

@@ -14,6 +14,7 @@ use super::super::Uploads;
 use super::super::convert::{self, Parser};
 use super::super::file::{File, NewFile, Outcome, Sha256};
 use super::super::store::{self, Page};
+use crate::answer::{self, Budget};
 use crate::clock;
 use crate::deadline;
 use crate::error::{Error, Result};
@@ -61,10 +62,10 @@ impl Uploads {
     async fn index_page(&self, service: String, after: Option<Sha256>) -> Result<(Vec<File>, bool)> {
         let until = clock::instant() + Duration::from_millis(self.settings.server.deadline_ms);
         // As text a file takes some times its bytes.
-        let bytes_max = self.settings.uploads.index_bytes_max.min(self.settings.server.message_bytes_max / 8);
-        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-        let page = Page { after, rows_max: usize::MAX, bytes_max };
-        let input = (self.context.names.reading(), service, page);
+        let bytes_max = usize::try_from(self.settings.uploads.index_bytes_max).unwrap_or(usize::MAX);
+        let budget = Budget::of_call().at_most(bytes_max.min(answer::bytes_max() / 8));
+        let page = Page { after, rows_max: usize::MAX, budget };
+        let input = (self.names.reading(), service, page);
         let read = self
             .storage
             .read(input, |db, (names, service, page)| Box::pin(store::index(db, names, service, page)));
@@ -106,7 +107,7 @@ impl Uploads {
     /// Registers files of an index; tells how many were added and how many were known.
     async fn import(&self, files: Vec<NewFile>) -> Result<(i64, i64)> {
         let now_us = self.clock.now_us();
-        let input = (self.context.names.clone(), files);
+        let input = (self.names.clone(), files);
         self.storage
             .write(Durability::Full, input, move |tx, (names, files)| {
                 Box::pin(async move {

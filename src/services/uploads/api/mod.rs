@@ -13,9 +13,10 @@ use pannier_proto::uploads::v1::uploads_service_server::{
 };
 use tonic::{Request, Response, Streaming};
 
-use super::convert::{Parser, Room};
-use super::store::{Names, Page};
+use super::convert::Parser;
+use super::store::Page;
 use super::{Uploads, UploadsService};
+use crate::answer::Budget;
 use crate::error::{Error, Result};
 use crate::page::Query;
 use crate::status::{Reply, reply};
@@ -101,24 +102,6 @@ calls! {
     }
 }
 
-/// What every mutation needs to run.
-#[derive(Clone, Debug)]
-pub(super) struct Context {
-    pub(super) names: Names,
-    answer_bytes_max: usize,
-}
-
-impl Context {
-    pub(super) fn new(names: Names, answer_bytes_max: usize) -> Self {
-        Self { names, answer_bytes_max }
-    }
-
-    /// Room for the files of one answer.
-    fn room(&self) -> Room {
-        Room::new(self.answer_bytes_max)
-    }
-}
-
 impl Uploads {
     /// Runs a mutation in a transaction of its own, unless something is wrong with it.
     async fn run<A: prost::Message + Default + 'static>(
@@ -134,11 +117,7 @@ impl Uploads {
 
     /// A page of a list.
     fn page<K>(&self, after: Option<K>, rows_max: u64) -> Page<K> {
-        Page {
-            after,
-            rows_max: usize::try_from(rows_max).unwrap_or(usize::MAX),
-            bytes_max: self.settings.server.answer_bytes_max(),
-        }
+        Page { after, rows_max: usize::try_from(rows_max).unwrap_or(usize::MAX), budget: Budget::of_call() }
     }
 }
 

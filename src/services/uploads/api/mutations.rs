@@ -9,6 +9,7 @@ use super::super::convert::{self, Parser};
 use super::super::domain::{Change, NewSession, Status, Update};
 use super::super::file::NewFile;
 use super::super::store::{self, NewError};
+use crate::answer::Budget;
 use crate::batch::Failing;
 use crate::convert::ERROR_MESSAGE_BYTES_MAX;
 use crate::error::Error;
@@ -41,9 +42,9 @@ impl Uploads {
             metadata_json: request.metadata_json,
         };
         let now_us = self.clock.now_us();
-        let operation = Operation::new((self.context.clone(), new), move |tx, (context, new)| {
+        let operation = Operation::new((self.names.clone(), new), move |tx, (names, new)| {
             Box::pin(async move {
-                let session = store::create(tx, &context.names, new, now_us).await?;
+                let session = store::create(tx, names, new, now_us).await?;
                 Ok(pb::CreateSessionResponse { session: Some(convert::session(session)) })
             })
         });
@@ -119,10 +120,8 @@ impl Uploads {
     /// A change of a session, which answers with what became of it.
     fn prepare_change(&self, id: Uuid, change: Change) -> Operation<pb::UploadSession> {
         let now_us = self.clock.now_us();
-        let operation = Operation::new((self.context.clone(), change), move |tx, (context, change)| {
-            Box::pin(async move {
-                Ok(convert::session(store::change(tx, &context.names, id, change, now_us).await?))
-            })
+        let operation = Operation::new((self.names.clone(), change), move |tx, (names, change)| {
+            Box::pin(async move { Ok(convert::session(store::change(tx, names, id, change, now_us).await?)) })
         });
         operation.locking([store::lock_of(id)])
     }
@@ -134,9 +133,9 @@ impl Uploads {
     ) -> Operation<pb::DeleteSessionResponse> {
         let id = parser.uuid("session_id", &request.session_id);
         let durability = parser.durability("durability", request.durability);
-        let operation = Operation::new(self.context.clone(), move |tx, context| {
+        let operation = Operation::new(self.names.clone(), move |tx, names| {
             Box::pin(async move {
-                let deleted = store::delete_session(tx, &context.names, id).await?;
+                let deleted = store::delete_session(tx, names, id).await?;
                 Ok(pb::DeleteSessionResponse { deleted })
             })
         });
@@ -191,17 +190,16 @@ impl Uploads {
     ) -> Operation<pb::BatchRegisterFilesResponse> {
         let now_us = self.clock.now_us();
         let (items, session_id) = (registering.files.len(), registering.session_id);
-        let input = (self.context.clone(), registering);
-        let operation = Operation::new(input, move |tx, (context, registering)| {
+        let (input, budget) = ((self.names.clone(), registering), Budget::of_call());
+        let operation = Operation::new(input, move |tx, (names, registering)| {
             Box::pin(async move {
                 let Registering { session_id, files, resume_at } = registering;
                 let resume_at = resume_at.as_deref();
-                let registered =
-                    store::register(tx, &context.names, *session_id, files, resume_at, now_us).await?;
-                let mut room = context.room();
+                let registered = store::register(tx, names, *session_id, files, resume_at, now_us).await?;
+                let mut budget = budget;
                 let result = |outcome| match outcome {
                     Ok(outcome) => {
-                        let (outcome, known) = convert::outcome(outcome, &mut room);
+                        let (outcome, known) = convert::outcome(outcome, &mut budget);
                         pb::BatchRegisterFilesResult { outcome: outcome.into(), known, error: None }
                     }
                     Err(error) => {
@@ -229,10 +227,10 @@ impl Uploads {
         let hashes = parser.hashes(&request.sha256, max, "uploads.batch_files_max");
         let durability = parser.durability("durability", request.durability);
         let items = hashes.len();
-        let input = (self.context.clone(), request.service, hashes);
-        let operation = Operation::new(input, |tx, (context, service, hashes)| {
+        let input = (self.names.clone(), request.service, hashes);
+        let operation = Operation::new(input, |tx, (names, service, hashes)| {
             Box::pin(async move {
-                let forgotten_count = store::forget(tx, &context.names, service, hashes).await?;
+                let forgotten_count = store::forget(tx, names, service, hashes).await?;
                 Ok(pb::ForgetResponse { forgotten_count })
             })
         });
@@ -252,12 +250,11 @@ impl Uploads {
         let durability = parser.durability("durability", request.durability);
         let new = NewError { path: request.path, error_type: request.r#type, message: request.message };
         let now_us = self.clock.now_us();
-        let input = (self.context.clone(), new, request.last_processed_file);
-        let operation = Operation::new(input, move |tx, (context, new, resume_at)| {
+        let input = (self.names.clone(), new, request.last_processed_file);
+        let operation = Operation::new(input, move |tx, (names, new, resume_at)| {
             Box::pin(async move {
                 let resume_at = resume_at.as_deref();
-                let (error, session) =
-                    store::record_error(tx, &context.names, id, new, resume_at, now_us).await?;
+                let (error, session) = store::record_error(tx, names, id, new, resume_at, now_us).await?;
                 let (error, session) = (Some(convert::error(error)), Some(convert::session(session)));
                 Ok(pb::RecordErrorResponse { error, session })
             })
@@ -283,9 +280,9 @@ impl Uploads {
                 None => {}
             }
         }
-        let operation = Operation::new((self.context.clone(), statuses), move |tx, (context, statuses)| {
+        let operation = Operation::new((self.names.clone(), statuses), move |tx, (names, statuses)| {
             Box::pin(async move {
-                let status = store::locked_status(tx, &context.names, id).await?;
+                let status = store::locked_status(tx, names, id).await?;
                 if !statuses.contains(&status) {
                     return Err(Error::CheckFailed { thing: "session", is: status.name() });
                 }

@@ -7,6 +7,7 @@ use super::super::Uploads;
 use super::super::convert::{self, Parser};
 use super::super::file::Sha256;
 use super::super::store;
+use crate::answer::Budget;
 use crate::convert::timestamp;
 use crate::error::Error;
 use crate::status;
@@ -57,13 +58,14 @@ impl Uploads {
 
     fn prepare_reserving(&self, reserving: Reserving) -> Operation<Vec<pb::ReserveFileResult>> {
         let now_us = self.clock.now_us();
-        Operation::new((self.context.clone(), reserving), move |tx, (context, reserving)| {
+        let budget = Budget::of_call();
+        Operation::new((self.names.clone(), reserving), move |tx, (names, reserving)| {
             Box::pin(async move {
                 let Reserving { service, hashes, ttl_us } = reserving;
                 let until_us = now_us.saturating_add(*ttl_us);
-                let wishes = store::reserve(tx, &context.names, service, hashes, until_us, now_us).await?;
-                let mut room = context.room();
-                let result = |wish| convert::reservation_result(wish, until_us, &mut room);
+                let wishes = store::reserve(tx, names, service, hashes, until_us, now_us).await?;
+                let mut budget = budget;
+                let result = |wish| convert::reservation_result(wish, until_us, &mut budget);
                 Ok(wishes.into_iter().map(result).collect())
             })
         })
@@ -80,7 +82,7 @@ impl Uploads {
         let now_us = self.clock.now_us();
         let until_us = now_us.saturating_add(parser.ttl_us(request.ttl.as_ref()));
         let durability = parser.durability("durability", request.durability);
-        let input = (self.context.names.clone(), request.service, reservations);
+        let input = (self.names.clone(), request.service, reservations);
         let operation = Operation::new(input, move |tx, (names, service, reservations)| {
             Box::pin(async move {
                 let held = store::extend(tx, names, service, reservations, until_us, now_us).await?;
@@ -104,7 +106,7 @@ impl Uploads {
         let reservations = parser.reservations(&request.reservations);
         let durability = parser.durability("durability", request.durability);
         let now_us = self.clock.now_us();
-        let input = (self.context.names.clone(), request.service, reservations);
+        let input = (self.names.clone(), request.service, reservations);
         let operation = Operation::new(input, move |tx, (names, service, reservations)| {
             Box::pin(async move {
                 let released = store::release(tx, names, service, reservations, now_us).await?;

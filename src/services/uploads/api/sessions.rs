@@ -20,7 +20,7 @@ impl Uploads {
     }
 
     async fn session(&self, id: Uuid) -> Result<Session> {
-        let input = (self.context.names.reading(), id);
+        let input = (self.names.reading(), id);
         let read =
             self.storage.read(input, |db, (names, id)| Box::pin(store::find(db, names, *id, Metadata::Read)));
         read.await
@@ -40,7 +40,7 @@ impl Uploads {
         let page = self.page(super::number_key(query, &request.page_token)?, rows_max);
 
         let filter = SessionFilter { status, source_id: request.source_id };
-        let input = (self.context.names.reading(), filter, page);
+        let input = (self.names.reading(), filter, page);
         let (sessions, next) = self
             .storage
             .read(input, |db, (names, filter, page)| Box::pin(store::list_sessions(db, names, filter, page)))

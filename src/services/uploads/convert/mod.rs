@@ -5,7 +5,5 @@ mod replies;
 mod requests;
 
 pub(super) use index::{line, lines};
-pub(super) use replies::{
-    Room, check_result, error, outcome, reservation_result, session, stats, uploaded_file,
-};
+pub(super) use replies::{check_result, error, outcome, reservation_result, session, stats, uploaded_file};
 pub use requests::Parser;

@@ -4,31 +4,19 @@ use pannier_proto::uploads::v1 as pb;
 
 use super::super::domain::{Session, Stats, Status, UploadError};
 use super::super::file::{File, FileState, Outcome, Wish};
+use crate::answer::Budget;
 use crate::convert::timestamp;
 
 /// Bytes of framing, times and numbers of a file in an answer, with its hash.
 const FILE_OVERHEAD_BYTES: usize = 200;
 
-/// How many bytes of files an answer still has room for.
-pub(in super::super) struct Room {
-    bytes_left: usize,
-}
-
-impl Room {
-    /// Room for so many bytes.
-    pub(in super::super) fn new(bytes_max: usize) -> Self {
-        Self { bytes_left: bytes_max }
-    }
-
-    /// The file, if there is room for it.
-    fn take(&mut self, file: File) -> Option<pb::UploadedFile> {
-        let path = file.path.len() + file.name.len();
-        let texts = path + file.mime_type.len() + file.service_file_id.len() + file.source_id.len();
-        let left = self.bytes_left.checked_sub(texts + FILE_OVERHEAD_BYTES);
-        // Once there is no room there is none: later files do not slip in.
-        self.bytes_left = left.unwrap_or(0);
-        left.map(|_| uploaded_file(file))
-    }
+/// The file, if it fits into the answer.
+fn fitting(file: File, budget: &mut Budget) -> Option<pb::UploadedFile> {
+    let path = file.path.len() + file.name.len();
+    let texts = path + file.mime_type.len() + file.service_file_id.len() + file.source_id.len();
+    // A file that is larger than any answer is left out as well.
+    let fits = budget.take(texts + FILE_OVERHEAD_BYTES, String::new).unwrap_or(false);
+    fits.then(|| uploaded_file(file))
 }
 
 /// A session as the wire has it.
@@ -79,7 +67,7 @@ pub(in super::super) fn uploaded_file(file: File) -> pb::UploadedFile {
 }
 
 /// What is known of a file.
-pub(in super::super) fn check_result(state: FileState, room: &mut Room) -> pb::CheckFilesResult {
+pub(in super::super) fn check_result(state: FileState, budget: &mut Budget) -> pb::CheckFilesResult {
     let tell = |state: pb::FileState| pb::CheckFilesResult { state: state.into(), ..Default::default() };
     match state {
         FileState::Unknown => tell(pb::FileState::Unknown),
@@ -88,7 +76,7 @@ pub(in super::super) fn check_result(state: FileState, room: &mut Room) -> pb::C
             ..tell(pb::FileState::Reserved)
         },
         FileState::Uploaded(file) => pb::CheckFilesResult {
-            file: file.and_then(|file| room.take(*file)),
+            file: file.and_then(|file| fitting(*file, budget)),
             ..tell(pb::FileState::Uploaded)
         },
     }
@@ -98,7 +86,7 @@ pub(in super::super) fn check_result(state: FileState, room: &mut Room) -> pb::C
 pub(in super::super) fn reservation_result(
     wish: Wish,
     until_us: i64,
-    room: &mut Room,
+    budget: &mut Budget,
 ) -> pb::ReserveFileResult {
     use pb::reserve_file_result::Outcome;
     let outcome = match wish {
@@ -110,7 +98,7 @@ pub(in super::super) fn reservation_result(
         Wish::Uploaded(file) => {
             let (service, sha256) = (file.service.clone(), file.hash);
             let short = || pb::UploadedFile { service, sha256: sha256.to_string(), ..Default::default() };
-            Outcome::Uploaded(room.take(*file).unwrap_or_else(short))
+            Outcome::Uploaded(fitting(*file, budget).unwrap_or_else(short))
         }
     };
     pb::ReserveFileResult { outcome: Some(outcome) }
@@ -119,11 +107,11 @@ pub(in super::super) fn reservation_result(
 /// What became of a file that was registered, and what was known of it.
 pub(in super::super) fn outcome(
     outcome: Outcome,
-    room: &mut Room,
+    budget: &mut Budget,
 ) -> (pb::RegisterOutcome, Option<pb::UploadedFile>) {
     match outcome {
         Outcome::Registered => (pb::RegisterOutcome::Registered, None),
-        Outcome::Duplicate(file) => (pb::RegisterOutcome::Duplicate, room.take(*file)),
+        Outcome::Duplicate(file) => (pb::RegisterOutcome::Duplicate, fitting(*file, budget)),
     }
 }
 

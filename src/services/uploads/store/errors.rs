@@ -151,7 +151,7 @@ pub async fn list_errors(
         for error in piece.into_iter().map(rows::upload_error) {
             let path = error.path.clone();
             let bytes = error.path.len() + error.error_type.len() + error.message.len();
-            if filter.takes(&error) && !found.take(error, bytes) {
+            if filter.takes(&error) && !found.take(error, bytes, |error| error.path.clone())? {
                 return Ok((found.rows, Some(after)));
             }
             after = path;

@@ -32,7 +32,7 @@ pub async fn index(
             let file = row.file(db, names).await?;
             after = Some(file.hash);
             let bytes = file_bytes(&file);
-            if !found.take(file, bytes) {
+            if !found.take(file, bytes, |file| file.hash.to_string())? {
                 return Ok((found.rows, true));
             }
         }

@@ -10,6 +10,7 @@ use sea_orm::{
 use super::names::Names;
 use super::rows::{self, FILE_COLUMNS, FileRow};
 use super::sessions::{Metadata, find};
+use crate::answer::Budget;
 use crate::error::Result;
 use crate::services::uploads::domain::{NameKind, Session, Status};
 use crate::services::uploads::entity::sessions;
@@ -34,8 +35,8 @@ pub struct Page<K> {
     pub after: Option<K>,
     /// At most so many.
     pub rows_max: usize,
-    /// At most about so many bytes, but one row at least.
-    pub bytes_max: usize,
+    /// At most this many bytes.
+    pub budget: Budget,
 }
 
 /// Which sessions.
@@ -84,7 +85,7 @@ pub async fn list_sessions(
             let row_id = session.row_id;
             let texts = session.source_id.len() + session.name.len() + session.last_processed_file.len();
             let bytes = texts + session.error.len() + session.metadata_json.len();
-            if !found.take(session, bytes) {
+            if !found.take(session, bytes, |session| session.id.to_string())? {
                 return Ok((found.rows, after));
             }
             after = Some(row_id);
@@ -170,7 +171,7 @@ pub async fn list_files(
             if takes(&row) {
                 let file = row.file(db, names).await?;
                 let bytes = file_bytes(&file);
-                if !found.take(file, bytes) {
+                if !found.take(file, bytes, |file| file.hash.to_string())? {
                     return Ok((found.rows, after));
                 }
             }
@@ -226,22 +227,26 @@ pub(super) fn files_of(
 pub(super) struct Found<T> {
     pub(super) rows: Vec<T>,
     rows_max: usize,
-    bytes_left: usize,
+    budget: Budget,
 }
 
 impl<T> Found<T> {
     pub(super) fn new<K>(page: &Page<K>) -> Self {
-        Self { rows: Vec::new(), rows_max: page.rows_max, bytes_left: page.bytes_max }
+        Self { rows: Vec::new(), rows_max: page.rows_max, budget: page.budget }
     }
 
-    /// Takes a row unless the page is full.
-    pub(super) fn take(&mut self, row: T, text_bytes: usize) -> bool {
+    /// Takes a row unless the page is full. Error: AnswerTooLarge.
+    pub(super) fn take(
+        &mut self,
+        row: T,
+        text_bytes: usize,
+        name: impl FnOnce(&T) -> String,
+    ) -> Result<bool> {
         let bytes = text_bytes + ROW_OVERHEAD_BYTES;
-        if self.rows.len() >= self.rows_max || (bytes > self.bytes_left && !self.rows.is_empty()) {
-            return false;
+        if self.rows.len() >= self.rows_max || !self.budget.take(bytes, || name(&row))? {
+            return Ok(false);
         }
-        self.bytes_left = self.bytes_left.saturating_sub(bytes);
         self.rows.push(row);
-        true
+        Ok(true)
     }
 }
