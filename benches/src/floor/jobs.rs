@@ -42,8 +42,9 @@ impl JobsService for Jobs {
         &self,
         request: Request<AddResultsRequest>,
     ) -> Result<Response<AddResultsResponse>, Status> {
-        let outcomes = vec![AddOutcome::Added.into(); request.into_inner().results.len()];
-        Ok(Response::new(AddResultsResponse { outcomes, job: Some(self.reported.clone()) }))
+        let added = AddResult { outcome: AddOutcome::Added.into(), error: None };
+        let results = vec![added; request.into_inner().results.len()];
+        Ok(Response::new(AddResultsResponse { results, job: Some(self.reported.clone()) }))
     }
 
     type WatchStream = Empty<Result<WatchResponse, Status>>;
@@ -54,6 +55,7 @@ impl JobsService for Jobs {
 
     unmeasured! {
         list(ListRequest) -> ListResponse;
+        update_job(UpdateJobRequest) -> UpdateJobResponse;
         update_status(UpdateStatusRequest) -> UpdateStatusResponse;
         list_results(ListResultsRequest) -> ListResultsResponse;
         complete(CompleteRequest) -> CompleteResponse;

@@ -76,6 +76,12 @@ impl QueueService for Queue {
         Err(super::not_measured())
     }
 
+    type WatchStream = Empty<Result<WatchResponse, Status>>;
+
+    async fn watch(&self, _request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(super::not_measured())
+    }
+
     unmeasured! {
         settle(SettleRequest) -> SettleResponse;
         start(StartRequest) -> StartResponse;

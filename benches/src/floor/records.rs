@@ -53,6 +53,7 @@ impl RecordsService for Records {
         update_collection(UpdateCollectionRequest) -> UpdateCollectionResponse;
         delete_collection(DeleteCollectionRequest) -> DeleteCollectionResponse;
         patch(PatchRequest) -> PatchResponse;
+        batch_patch(BatchPatchRequest) -> BatchPatchResponse;
         batch_get(BatchGetRequest) -> BatchGetResponse;
         list(ListRequest) -> ListResponse;
         query(QueryRequest) -> QueryResponse;

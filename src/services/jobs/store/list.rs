@@ -148,7 +148,9 @@ pub async fn list_results(
             let key_bytes = result.item_key.as_ref().map_or(0, String::len);
             let texts = key_bytes + result.url.len() + result.data_json.len();
             let error = result.error.as_ref().map_or(0, |error| error.code.len() + error.message.len());
-            if !found.take(recorded, texts + error, |recorded| recorded.result.item_key.clone())? {
+            if !found.take(recorded, texts + error, |recorded| {
+                recorded.result.item_key.clone().unwrap_or_default()
+            })? {
                 return Ok((found.rows, true));
             }
         }

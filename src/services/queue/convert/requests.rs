@@ -10,6 +10,7 @@ use super::super::domain::{
 };
 use super::super::store::Filter;
 use super::Parser;
+use crate::answer::Budget;
 use crate::clock::ms_to_us;
 use crate::convert::ERROR_MESSAGE_BYTES_MAX;
 use crate::settings::{RETRIES_MAX, TIME_MS_MAX};
@@ -300,7 +301,7 @@ impl Parser<'_> {
             before_us: before.map(|time| self.time_us("create_time_before", time)),
             after: None,
             rows_max: 0,
-            bytes_max: 0,
+            budget: Budget::of_call(),
         }
     }
 
