@@ -5,6 +5,7 @@
 
 pub use sea_orm_migration::{MigratorTrait, prelude::*};
 
+mod m20261120_clock_tables;
 mod m20261121_branches;
 mod m20261121_cache_tables;
 mod m20261121_idempotency_keys;
@@ -44,6 +45,7 @@ pub(crate) fn maybe_text(manager: &SchemaManager<'_>, column: impl IntoIden) -> 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
+            Box::new(m20261120_clock_tables::Migration),
             Box::new(m20261121_branches::Migration),
             Box::new(m20261121_idempotency_keys::Migration),
             Box::new(m20261121_cache_tables::Migration),

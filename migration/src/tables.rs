@@ -15,6 +15,8 @@ pub struct Table {
 
 /// All of them, each behind those that its foreign keys refer to.
 pub const TABLES: &[Table] = &[
+    Table { name: "clock", key: &["id"], identity: None },
+    Table { name: "clock_steps", key: &["steady_time"], identity: None },
     Table { name: "branches", key: &["sequence", "first_number"], identity: None },
     Table { name: "idempotency_keys", key: &["request_id"], identity: None },
     Table { name: "cache_namespaces", key: &["id"], identity: Some("id") },

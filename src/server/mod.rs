@@ -9,6 +9,7 @@ mod listen;
 mod metrics;
 mod side_port;
 mod stream;
+mod timekeeping;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::services::{
     cache, jobs, prompts, queue, records, settings as application_settings, transaction, uploads,
 };
-use crate::settings::{Settings, StorageSettings};
+use crate::settings::{ClockSettings, Settings, StorageSettings};
 use crate::storage::{Durability, Storage, idempotency, migrate};
 
 use call::{CallLayer, Gate};
@@ -57,6 +58,8 @@ pub struct Running {
     /// Where it listens for HTTP.
     pub http_address: Option<SocketAddr>,
     storage: Storage,
+    clock: Clock,
+    clock_settings: ClockSettings,
     gate: Gate,
     health: HealthReporter,
     stopping: watch::Sender<bool>,
@@ -93,6 +96,10 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
     let socket = listeners.socket();
     let storage =
         open(&settings.storage, |change| tracing::info!(migration = change, "migration applied")).await?;
+    if let Err(error) = timekeeping::resume(&storage, &clock, &settings.clock).await {
+        storage.close().await;
+        return Err(error);
+    }
 
     let cache = cache::CacheService::new(storage.clone(), clock.clone(), settings);
     let jobs = jobs::JobsService::new(storage.clone(), clock.clone(), settings);
@@ -160,7 +167,13 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
         tokio::spawn(prompts::derived(prompts.clone(), is_stopping.clone())),
         tokio::spawn(prompts::upkeep(prompts, is_stopping.clone())),
         tokio::spawn(records::upkeep(records, is_stopping.clone())),
-        tokio::spawn(forget_old_answers(storage.clone(), clock, is_stopping.clone())),
+        tokio::spawn(forget_old_answers(storage.clone(), clock.steady(), is_stopping.clone())),
+        tokio::spawn(timekeeping::run(
+            storage.clone(),
+            clock.clone(),
+            settings.clock.clone(),
+            is_stopping.clone(),
+        )),
     ];
     if let Some(http) = http {
         upkeep.push(tokio::spawn(side_port::serve(http, ready, metrics, is_stopping)));
@@ -172,6 +185,8 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
         socket,
         http_address,
         storage,
+        clock,
+        clock_settings: settings.clock.clone(),
         gate,
         health,
         stopping,
@@ -209,6 +224,7 @@ impl Running {
                 // A task that panicked has ended as well; its panic is in the log.
                 let _ = task.await;
             }
+            timekeeping::end(&self.storage, &self.clock, &self.clock_settings).await;
             self.storage.close().await;
         };
         if tokio::time::timeout(CLOSE_MAX, close).await.is_err() {
@@ -254,7 +270,7 @@ async fn forget_old_answers(storage: Storage, clock: Clock, mut stopping: watch:
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
         loop {
-            let now_us = clock.now_us();
+            let now_us = clock.before_us(0);
             let step = storage.write(Durability::Relaxed, (), move |tx, ()| {
                 Box::pin(idempotency::sweep(tx, now_us, IDEMPOTENCY_ROWS_PER_STEP))
             });

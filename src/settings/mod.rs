@@ -3,6 +3,7 @@
 //! Units stand last in the names. Durations are milliseconds, sizes bytes; what zero means is said where it is special.
 
 mod cache;
+mod clock;
 mod jobs;
 mod layers;
 mod prompts;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use cache::TTL_MS_MAX;
 pub use cache::{CacheSettings, Durability, Eviction};
+pub use clock::ClockSettings;
 pub use jobs::JobsSettings;
 pub use layers::{Loaded, Origin, Problem};
 pub use prompts::PromptsSettings;
@@ -41,6 +43,8 @@ pub struct Settings {
     pub server: ServerSettings,
     /// The database.
     pub storage: StorageSettings,
+    /// How steps of the wall clock are dealt with.
+    pub clock: ClockSettings,
     /// The cache's limits and the defaults of its namespaces.
     pub cache: CacheSettings,
     /// Tracked jobs.
@@ -108,6 +112,7 @@ impl Settings {
         let mut found = Vec::new();
         self.server.check(&mut found);
         self.storage.check(&mut found);
+        self.clock.check(&mut found);
         self.cache.check(&mut found);
         self.jobs.check(&mut found, self.server.message_bytes_max);
         self.settings.check(&mut found, self.server.message_bytes_max);

@@ -58,7 +58,7 @@ impl RequestKeys {
     /// For the service of that full name.
     pub fn new(service: &'static str, clock: &Clock, settings: &IdempotencySettings) -> Self {
         let retention_us = i64::try_from(settings.retention_ms).unwrap_or(i64::MAX).saturating_mul(1_000);
-        Self { service, clock: clock.clone(), retention_us }
+        Self { service, clock: clock.steady(), retention_us }
     }
 
     /// The key of `request` to `method`; none if it has no id.

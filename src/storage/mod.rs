@@ -8,6 +8,7 @@
 //! Architecture invariant: nothing outside this folder knows which database there is.
 
 pub mod branch;
+mod clock;
 mod counters;
 mod db;
 pub mod examine;

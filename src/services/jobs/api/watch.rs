@@ -99,7 +99,7 @@ impl Watch {
     }
 
     fn message(&mut self, job: Job) -> pb::WatchResponse {
-        let now_us = self.jobs.clock.now_us();
+        let now_us = self.jobs.clock.steady_us();
         self.next_message_us = now_us.saturating_add(self.interval_us);
         self.next_look_us = now_us.saturating_add(self.look_interval_us());
         self.revision = job.revision;
@@ -110,7 +110,7 @@ impl Watch {
 
     /// Waits until the job has changed and that may be sent.
     async fn changed(&mut self) -> Result<Job> {
-        let clock = &self.jobs.clock;
+        let clock = self.jobs.clock.steady();
         loop {
             clock.sleep_until(self.next_look_us).await;
             // Changes from here on end the wait below.

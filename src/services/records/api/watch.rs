@@ -112,7 +112,7 @@ impl Watch {
 
     async fn wait(&mut self) -> Result<pb::WatchResponse> {
         loop {
-            let now_us = self.records.clock.now_us();
+            let now_us = self.records.clock.steady_us();
             if self.records.storage.is_shared() && now_us >= self.note_at_us {
                 self.records.note_watched(&self.collection).await?;
                 self.note_at_us = now_us.saturating_add(WATCHED_US / 2);
@@ -134,7 +134,7 @@ impl Watch {
             let until_us = now_us.saturating_add(ms_to_us(settings.watch_look_ms.min(settings.heartbeat_ms)));
             tokio::select! {
                 () = woken => {}
-                () = self.records.clock.sleep_until(until_us) => {}
+                () = self.records.clock.sleep_until_steady(until_us) => {}
             }
         }
     }

@@ -109,7 +109,7 @@ impl Watch {
             let look_us = ms_to_us(self.settings.configuration.settings.watch_look_ms);
             tokio::select! {
                 () = woken => {}
-                () = clock.sleep_until(clock.now_us().saturating_add(look_us)) => {}
+                () = clock.sleep_until_steady(clock.steady_us().saturating_add(look_us)) => {}
             }
         }
     }
