@@ -40,6 +40,8 @@ pub struct Limits {
     pub grace_us: i64,
     /// Steps that are remembered; older ones count as one.
     pub steps_max: usize,
+    /// A process that did nothing for longer was paused.
+    pub pause_max_us: i64,
 }
 
 /// The steps that are remembered, the earliest first. There is always one.
@@ -116,7 +118,7 @@ mod tests {
             serving_us: *steady_us,
             wall_us: *wall_us,
         });
-        let limits = Limits { jump_max_us: 1, grace_us: 1, steps_max: 3 };
+        let limits = Limits { jump_max_us: 1, grace_us: 1, steps_max: 3, pause_max_us: 1 };
         let mut history = History::new(Step { steady_us: 0, serving_us: 0, wall_us: 0 }, limits);
         history.restore(steps.collect());
         history

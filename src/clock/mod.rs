@@ -40,6 +40,9 @@ pub const GRACE_MS: u64 = 60 * 60 * 1_000;
 /// The default of `clock.steps_max`.
 pub const STEPS_MAX: u64 = 64;
 
+/// The default of `clock.pause_max_ms`.
+pub const PAUSE_MS_MAX: u64 = 3_000;
+
 /// Unique times of so long ahead are stored as given, so that none is given again after a crash.
 const ORDER_AHEAD_US: i64 = 10 * SECOND_US;
 
@@ -79,6 +82,9 @@ struct Inner {
     last_unique_us: AtomicI64,
     last_steady_us: AtomicI64,
     history: RwLock<History>,
+    /// When this process was last known to run, and since when it runs without a pause; on the steady clock.
+    last_tick_us: AtomicI64,
+    running_since_us: AtomicI64,
     /// Wakes all sleepers when a clock has stepped.
     stepped: watch::Sender<()>,
     /// Random bits that tell this process's revisions from those of another that had the same time.
@@ -88,9 +94,9 @@ struct Inner {
 #[derive(Debug)]
 enum Source {
     System {
-        /// What the monotonic and the wall clock showed when they were the same.
-        start: Instant,
+        /// What the monotonic clock showed when it was taken for the wall clock, and what that showed.
         start_us: i64,
+        wall_us: i64,
     },
     Manual(watch::Receiver<Hands>),
 }
@@ -123,7 +129,7 @@ pub struct Stamp {
 impl Clock {
     /// The system's clock.
     pub fn system() -> Self {
-        Self::new(Source::System { start: instant(), start_us: system_us() })
+        Self::new(Source::System { start_us: counted_us(), wall_us: system_us() })
     }
 
     /// A clock that stands at `now_us` until it is moved.
@@ -141,6 +147,7 @@ impl Clock {
             jump_max_us: ms_to_us(JUMP_MS_MAX),
             grace_us: ms_to_us(GRACE_MS),
             steps_max: usize::try_from(STEPS_MAX).unwrap_or(usize::MAX),
+            pause_max_us: ms_to_us(PAUSE_MS_MAX),
         };
         let inner = Inner {
             source,
@@ -150,6 +157,8 @@ impl Clock {
             last_unique_us: AtomicI64::new(0),
             last_steady_us: AtomicI64::new(0),
             history: RwLock::new(History::new(first, limits)),
+            last_tick_us: AtomicI64::new(hands.steady_us),
+            running_since_us: AtomicI64::new(hands.steady_us),
             stepped: watch::Sender::new(()),
             nonce,
         };
@@ -194,7 +203,7 @@ impl Clock {
 
     fn monotonic_us(&self) -> i64 {
         match &self.inner.source {
-            Source::System { start, start_us } => since(*start, *start_us),
+            Source::System { start_us, wall_us } => since(*start_us, *wall_us),
             Source::Manual(hands) => hands.borrow().steady_us,
         }
     }
@@ -257,7 +266,9 @@ impl Clock {
                     _ = stepped.changed() => {}
                 }
             },
-            Source::Manual(hands) => reached(hands, |hands| self.inner.at(self.frame, hands) >= until_us).await,
+            Source::Manual(hands) => {
+                reached(hands, |hands| self.inner.at(self.frame, hands) >= until_us).await
+            }
         }
     }
 
@@ -308,8 +319,22 @@ fn system_us() -> i64 {
         .map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
-fn since(start: Instant, start_us: i64) -> i64 {
-    start_us.saturating_add(i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX))
+fn since(start_us: i64, wall_us: i64) -> i64 {
+    wall_us.saturating_add(counted_us().saturating_sub(start_us))
+}
+
+/// Microseconds of a clock that only counts, and also does while the machine is suspended.
+#[cfg(target_os = "linux")]
+fn counted_us() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    now.tv_sec.saturating_mul(SECOND_US).saturating_add(now.tv_nsec / 1_000)
+}
+
+/// Microseconds of a clock that only counts.
+#[cfg(not(target_os = "linux"))]
+fn counted_us() -> i64 {
+    static FIRST: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    i64::try_from(FIRST.get_or_init(instant).elapsed().as_micros()).unwrap_or(i64::MAX)
 }
 
 async fn sleep_us(wait_us: i64) {
@@ -351,6 +376,13 @@ impl ManualClock {
             hands.wall_us = hands.wall_us.saturating_add(by_us);
             hands.steady_us = hands.steady_us.saturating_add(by_us);
         });
+    }
+
+    /// Lets time pass in which the process does not run, as after SIGSTOP.
+    pub fn pause(&self, by: Duration) {
+        let by_us = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+        self.clock.resumed_at(self.clock.steady_us().saturating_add(by_us));
+        self.advance(by);
     }
 
     /// Sets the wall clock, forward or back; no time passes.

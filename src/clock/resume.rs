@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{PoisonError, RwLockReadGuard};
 
 use super::{
-    Clock, Frame, Hands, History, Inner, Limits, ORDER_AHEAD_US, SECOND_US, STAMP_AGE_US, STEP_US, SYSTEM, Source,
-    Stamp, Step, since, system_us,
+    Clock, Frame, Hands, History, Inner, Limits, ORDER_AHEAD_US, SECOND_US, STAMP_AGE_US, STEP_US, SYSTEM,
+    Source, Stamp, Step, since, system_us,
 };
 
 /// Sidecars on one database differ by less, unless a clock has stepped between two stamps.
@@ -14,8 +14,8 @@ const DRIFT_US_MAX: i64 = 5 * SECOND_US;
 impl Source {
     pub(super) fn hands(&self) -> Hands {
         match self {
-            Self::System { start, start_us } => {
-                Hands { wall_us: system_us(), steady_us: since(*start, *start_us) }
+            Self::System { start_us, wall_us } => {
+                Hands { wall_us: system_us(), steady_us: since(*start_us, *wall_us) }
             }
             Self::Manual(hands) => *hands.borrow(),
         }
@@ -91,7 +91,24 @@ impl Clock {
                 }
             }
         }
+        self.resumed_at(self.steady_us());
         self.note_step(0)
+    }
+
+    pub(super) fn resumed_at(&self, steady_us: i64) {
+        self.inner.last_tick_us.store(steady_us, Ordering::Relaxed);
+        self.inner.running_since_us.store(steady_us, Ordering::Relaxed);
+    }
+
+    /// Since when this process runs without a pause, on the steady clock: a pause is a time without a call of this function, which
+    /// somebody calls every second.
+    pub fn running_since_us(&self) -> i64 {
+        let now_us = self.steady_us();
+        let last_us = self.inner.last_tick_us.fetch_max(now_us, Ordering::Relaxed);
+        if self.is_system() && now_us.saturating_sub(last_us) > self.inner.read().limits.pause_max_us {
+            self.inner.running_since_us.fetch_max(now_us, Ordering::Relaxed);
+        }
+        self.inner.running_since_us.load(Ordering::Relaxed)
     }
 
     /// The last step that is remembered.
@@ -161,7 +178,8 @@ mod tests {
     use super::*;
 
     const HOUR_US: i64 = 3_600 * SECOND_US;
-    const LIMITS: Limits = Limits { jump_max_us: 24 * HOUR_US, grace_us: HOUR_US, steps_max: 8 };
+    const LIMITS: Limits =
+        Limits { jump_max_us: 24 * HOUR_US, grace_us: HOUR_US, steps_max: 8, pause_max_us: SECOND_US };
 
     /// A clock that starts at `now_us` after one that stopped with the stamp.
     fn started(now_us: i64, last: Stamp) -> (Clock, ManualClock) {
@@ -180,7 +198,8 @@ mod tests {
 
     #[test]
     fn elapsed_time_goes_on_over_a_start_by_what_the_wall_clock_says_within_reason() {
-        let gap_us = |hours: i64| started((1_001 + hours) * HOUR_US, last(true)).0.steady_us() - 1_001 * HOUR_US;
+        let gap_us =
+            |hours: i64| started((1_001 + hours) * HOUR_US, last(true)).0.steady_us() - 1_001 * HOUR_US;
         assert_eq!([3, 0, -1, -8_760].map(gap_us), [3 * HOUR_US, 0, 0, 0]);
         assert_eq!([40 * 24, 8_760].map(gap_us), [24 * HOUR_US, 24 * HOUR_US]);
         // After a crash some time may be missing in the stamp.

@@ -11,13 +11,14 @@ use crate::storage::Storage;
 pub(super) async fn resume(storage: &Storage, clock: &Clock, settings: &ClockSettings) -> Result<()> {
     storage.ask_for_time(clock).await?;
     let (last, steps) = storage.clock_stamp().await?;
-    let is_first = steps.is_empty();
-    let step = clock.resume(last, steps, settings.limits());
-    if let (Some(last), Some(step)) = (last, step) {
+    if let (Some(last), Some(step)) = (last, clock.resume(last, steps, settings.limits())) {
         tell(step, last.at);
     }
-    let step = step.or_else(|| is_first.then(|| clock.last_step()));
-    store(storage, clock, settings, step, false).await
+    if let Err(error) = store(storage, clock, settings, Some(clock.last_step()), false).await {
+        // A database that is full or may not be written serves reads.
+        tracing::warn!(error = %error, "the clocks' stamp was not stored at the start; it is tried again");
+    }
+    Ok(())
 }
 
 /// Runs until `stopping` ends it.
@@ -31,16 +32,17 @@ pub(super) async fn run(
         writes: storage.stats().writes,
         stored_us: clock.steady_us(),
         asked_us: clock.steady_us(),
+        step: clock.last_step(),
         has_failed: false,
     };
     loop {
-        let before = clock.last_step();
         tokio::select! {
             () = clock.sleep_ms(settings.stamp_ms) => {}
             () = clock.stepped() => {}
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
-        if let Err(error) = keeper.tick(&storage, &clock, &settings, before).await {
+        clock.running_since_us();
+        if let Err(error) = keeper.tick(&storage, &clock, &settings).await {
             if !keeper.has_failed {
                 tracing::warn!(error = %error, "the clocks' stamp was not stored; it is tried again");
             }
@@ -53,7 +55,7 @@ pub(super) async fn run(
 
 /// Stores the last stamp before the database is closed.
 pub(super) async fn end(storage: &Storage, clock: &Clock, settings: &ClockSettings) {
-    if let Err(error) = store(storage, clock, settings, None, true).await {
+    if let Err(error) = store(storage, clock, settings, Some(clock.last_step()), true).await {
         tracing::warn!(error = %error, "the clocks' last stamp was not stored; the next start continues from the one before");
     }
 }
@@ -63,25 +65,23 @@ struct Keeper {
     writes: u64,
     stored_us: i64,
     asked_us: i64,
+    /// The last step that was seen.
+    step: Step,
     has_failed: bool,
 }
 
 impl Keeper {
-    async fn tick(
-        &mut self,
-        storage: &Storage,
-        clock: &Clock,
-        settings: &ClockSettings,
-        before: Step,
-    ) -> Result<()> {
+    async fn tick(&mut self, storage: &Storage, clock: &Clock, settings: &ClockSettings) -> Result<()> {
         let now_us = clock.steady_us();
         if now_us >= self.asked_us.saturating_add(ms_to_us(settings.database_ms)) {
             storage.ask_for_time(clock).await?;
             self.asked_us = now_us;
         }
-        let step = clock.look().or_else(|| Some(clock.last_step()).filter(|step| *step != before));
+        clock.look();
+        let step = Some(clock.last_step()).filter(|step| *step != self.step);
         if let Some(step) = step {
-            tell(step, before);
+            tell(step, self.step);
+            self.step = step;
         }
         let is_idle = storage.stats().writes == self.writes;
         let is_old = now_us >= self.stored_us.saturating_add(ms_to_us(settings.idle_stamp_ms));

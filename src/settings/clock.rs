@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::within;
-use crate::clock::{GRACE_MS, JUMP_MS_MAX, Limits, STEPS_MAX, ms_to_us};
+use crate::clock::{GRACE_MS, JUMP_MS_MAX, Limits, PAUSE_MS_MAX, STEPS_MAX, ms_to_us};
 
 /// How steps of the wall clock are dealt with; docs/time.md.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub struct ClockSettings {
     pub idle_stamp_ms: u64,
     /// How often the clock of a PostgreSQL database is asked for the time.
     pub database_ms: u64,
+    /// A process that did nothing for longer was paused: workers get the time that a start gives them.
+    pub pause_max_ms: u64,
 }
 
 impl Default for ClockSettings {
@@ -33,6 +35,7 @@ impl Default for ClockSettings {
             stamp_ms: 1_000,
             idle_stamp_ms: 60 * 60 * 1_000,
             database_ms: 10_000,
+            pause_max_ms: PAUSE_MS_MAX,
         }
     }
 }
@@ -45,6 +48,7 @@ impl ClockSettings {
         within(found, "clock.stamp_ms", self.stamp_ms, 100..=1_000);
         within(found, "clock.idle_stamp_ms", self.idle_stamp_ms, 1_000..=self.jump_max_ms / 2);
         within(found, "clock.database_ms", self.database_ms, 1_000..=600_000);
+        within(found, "clock.pause_max_ms", self.pause_max_ms, 2_000..=600_000);
     }
 
     /// As the clock takes them.
@@ -53,6 +57,7 @@ impl ClockSettings {
             jump_max_us: ms_to_us(self.jump_max_ms),
             grace_us: ms_to_us(self.grace_ms),
             steps_max: usize::try_from(self.steps_max).unwrap_or(usize::MAX),
+            pause_max_us: ms_to_us(self.pause_max_ms),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! The stamp from which the clocks continue at the next start, in the tables `clock` and `clock_steps`.
 
 use super::{Db, Storage, Tx, row};
-use crate::clock::{Clock, Stamp, Step};
+use crate::clock::{Clock, SECOND_US, Stamp, Step};
 use crate::error::{Error, Result};
 
-const STAMP: &str =
-    r#"SELECT "steady_time", "serving_time", "wall_time", "order_time", "is_final" FROM "clock" WHERE "id" = 1"#;
-const STEPS: &str = r#"SELECT "steady_time", "serving_time", "wall_time" FROM "clock_steps" ORDER BY "steady_time""#;
+const STAMP: &str = r#"SELECT "steady_time", "serving_time", "wall_time", "order_time", "is_final" FROM "clock" WHERE "id" = 1"#;
+const STEPS: &str =
+    r#"SELECT "steady_time", "serving_time", "wall_time" FROM "clock_steps" ORDER BY "steady_time""#;
 /// Sidecars that share a database continue from the one that is furthest ahead.
 const STORE: &str = r#"INSERT INTO "clock" ("id", "steady_time", "serving_time", "wall_time", "order_time", "is_final")
     VALUES (1, $1, $2, $3, $4, $5) ON CONFLICT ("id") DO UPDATE SET
@@ -18,13 +18,15 @@ const STORE: &str = r#"INSERT INTO "clock" ("id", "steady_time", "serving_time",
     "steady_time" = CASE WHEN excluded."steady_time" >= "clock"."steady_time" THEN excluded."steady_time" ELSE "clock"."steady_time" END"#;
 const STORE_STEP: &str = r#"INSERT INTO "clock_steps" ("steady_time", "serving_time", "wall_time")
     SELECT CAST($1 AS bigint), CAST($2 AS bigint), CAST($3 AS bigint)
-    WHERE NOT EXISTS (SELECT 1 FROM "clock_steps" WHERE "steady_time" >= $4)"#;
+    WHERE NOT EXISTS (SELECT 1 FROM "clock_steps" WHERE "steady_time" >= $4
+    AND "wall_time" - "steady_time" >= $5 AND "wall_time" - "steady_time" <= $6)
+    ON CONFLICT ("steady_time") DO UPDATE SET "serving_time" = excluded."serving_time", "wall_time" = excluded."wall_time""#;
 const FORGET_STEPS: &str = r#"DELETE FROM "clock_steps" WHERE "steady_time" NOT IN
     (SELECT "steady_time" FROM "clock_steps" ORDER BY "steady_time" DESC LIMIT $1)"#;
 const DATABASE_TIME: &str = r#"SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS "now_us""#;
 
-/// Another sidecar on the database has noted the same step that much earlier.
-const SAME_STEP_US: i64 = 5 * crate::clock::SECOND_US;
+/// Sidecars on one database notice a step at times that differ by less.
+const SAME_STEP_US: i64 = 5 * SECOND_US;
 
 row! {
     struct StampRow {
@@ -81,7 +83,15 @@ async fn store(tx: &Tx<'_>, stamp: &Stamp) -> Result<()> {
 
 async fn store_step(tx: &Tx<'_>, step: Step, steps_max: u64) -> Result<()> {
     let known_us = step.steady_us.saturating_sub(SAME_STEP_US);
-    let values = vec![step.steady_us.into(), step.serving_us.into(), step.wall_us.into(), known_us.into()];
+    let offset_us = step.offset_us();
+    let values = vec![
+        step.steady_us.into(),
+        step.serving_us.into(),
+        step.wall_us.into(),
+        known_us.into(),
+        (offset_us - SECOND_US).into(),
+        (offset_us + SECOND_US).into(),
+    ];
     tx.run(STORE_STEP, values).await?;
     tx.run(FORGET_STEPS, vec![i64::try_from(steps_max).unwrap_or(i64::MAX).into()]).await?;
     Ok(())
@@ -107,7 +117,9 @@ impl Storage {
                     store_step(tx, *step, steps_max).await?;
                 }
                 let stored = stamp(tx).await?;
-                stored.ok_or_else(|| Error::internal("the stamp of the clocks is not there after it was stored"))
+                stored.ok_or_else(|| {
+                    Error::internal("the stamp of the clocks is not there after it was stored")
+                })
             })
         })
         .await

@@ -18,6 +18,7 @@
 
 mod calls;
 mod chance;
+mod clock;
 mod commits;
 mod configuration;
 mod database_full;

@@ -62,7 +62,7 @@ impl CacheService {
             registry: registry::Registry::default(),
             settings: settings.clone(),
             storage,
-            clock,
+            clock: clock.serving(),
         }))
     }
 

@@ -83,10 +83,10 @@ impl Cache {
 
     /// Removes what has expired and what is over the limits, and finishes deletions.
     async fn sweep(self: &Arc<Self>) -> Result<()> {
-        let now_us = self.clock.now_us();
-        let due = self.storage.read((), move |db, ()| Box::pin(store::due(db, now_us))).await?;
+        let (now_us, expired_us) = (self.clock.now_us(), self.clock.before_us(0));
+        let due = self.storage.read((), move |db, ()| Box::pin(store::due(db, expired_us))).await?;
         for namespace in due.expired {
-            while self.sweep_step(namespace, now_us).await? {}
+            while self.sweep_step(namespace, expired_us).await? {}
         }
         for namespace in due.over_limits {
             while self.trim_step(&namespace, now_us).await? {}

@@ -38,7 +38,7 @@ impl Jobs {
         let retention_ms = self.settings.jobs.retention_ms;
         let until_us = match retention_ms {
             0 => i64::MIN,
-            _ => self.clock.now_us().saturating_sub(ms_to_us(retention_ms)),
+            _ => self.clock.before_us(ms_to_us(retention_ms)),
         };
         let due = self.storage.read(until_us, |db, until_us| Box::pin(store::due(db, *until_us))).await?;
         if due.has_ended {

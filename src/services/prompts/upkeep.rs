@@ -54,9 +54,7 @@ impl Prompts {
     /// Has everything go whose time is over by the settings.
     async fn retain(&self) -> Result<()> {
         let settings = &self.settings.prompts;
-        let before = |age_ms: u64| {
-            (age_ms > 0).then(|| Cut::before(self.clock.now_us().saturating_sub(ms_to_us(age_ms))))
-        };
+        let before = |age_ms: u64| (age_ms > 0).then(|| Cut::before(self.clock.before_us(ms_to_us(age_ms))));
         let count_max = settings.retention_count_max;
         let keep = (count_max > 0).then(|| i64::try_from(count_max).unwrap_or(i64::MAX));
         let of_age = before(settings.retention_age_ms);

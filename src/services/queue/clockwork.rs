@@ -1,6 +1,5 @@
 //! Does what is due when it is due: one loop that sleeps until the next time that anything said, and looks by itself now and then.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -8,7 +7,7 @@ use tokio::sync::Notify;
 use super::Core;
 use super::effects::Times;
 use super::store::{self, Now};
-use crate::clock::ms_to_us;
+use crate::clock::{self, ms_to_us};
 use crate::error::Result;
 use crate::storage::Durability;
 
@@ -28,6 +27,8 @@ pub(super) struct Due {
     changed: Notify,
     /// Held by the one who does what is due; who finds something due waits for it.
     working: tokio::sync::Mutex<()>,
+    /// The step of the wall clock by which the next runs of schedules were computed.
+    followed: Mutex<Option<clock::Step>>,
 }
 
 struct Known {
@@ -40,7 +41,12 @@ impl Default for Due {
     fn default() -> Self {
         // At first it has to be looked.
         let times = Known { next: Times::ALWAYS, noted: Times::NEVER };
-        Self { times: Mutex::new(times), changed: Notify::new(), working: tokio::sync::Mutex::default() }
+        Self {
+            times: Mutex::new(times),
+            changed: Notify::new(),
+            working: tokio::sync::Mutex::default(),
+            followed: Mutex::default(),
+        }
     }
 }
 
@@ -99,6 +105,7 @@ pub(super) async fn run(core: &Arc<Core>) {
         tokio::select! {
             () = core.clock.sleep_until_steady(next.due_us.min(look_us)) => {}
             () = core.clock.sleep_until(next.run_us) => {}
+            () = core.clock.stepped() => {}
             () = core.due.changed.notified() => {}
         }
         if core.clock.steady_us() >= look_us {
@@ -117,6 +124,7 @@ impl Core {
 
     /// Does all that is due now, if anything is.
     pub(in crate::services) async fn do_what_is_due(self: &Arc<Self>) -> Result<()> {
+        self.follow_clock().await?;
         if !self.due.is_due(self.now()) {
             return Ok(());
         }
@@ -137,26 +145,48 @@ impl Core {
         Ok(())
     }
 
-    /// One step of what is due, the first time with what is to be done at a start; answers with when the next thing is, and how many rows it took on.
+    /// Computes the next runs of schedules again after a step of the wall clock, which may have come before the start.
+    async fn follow_clock(self: &Arc<Self>) -> Result<()> {
+        let last = Some(self.clock.last_step());
+        let has_followed = || *self.due.followed.lock().unwrap_or_else(PoisonError::into_inner) == last;
+        if has_followed() {
+            return Ok(());
+        }
+        let _working = self.due.working.lock().await;
+        let mut after = 0;
+        while !has_followed() {
+            let looked_at = self.storage.write(Durability::Relaxed, self.clone(), move |tx, core| {
+                Box::pin(async move {
+                    let mut step = store::Step::new(tx, &core.names, core.now());
+                    let last = store::compute_schedules_again(&mut step, after).await?;
+                    core.follow(step).await?;
+                    Ok(last)
+                })
+            });
+            match looked_at.await? {
+                Some(last) => after = last,
+                None => *self.due.followed.lock().unwrap_or_else(PoisonError::into_inner) = last,
+            }
+        }
+        Ok(())
+    }
+
+    /// One step of what is due; answers with when the next thing is, and how many rows it took on.
     async fn step(self: &Arc<Self>) -> Result<(Times, usize)> {
         let chance = self.clock.chance();
-        let is_first = !self.has_begun.load(Ordering::SeqCst);
         let stepped = self
             .storage
             .write(Durability::Relaxed, self.clone(), move |tx, core| {
                 Box::pin(async move {
                     let mut step = store::Step::new(tx, &core.names, core.now());
-                    if is_first {
-                        store::begin(&mut step, core.limits.worker_timeout_us).await?;
-                    }
+                    let hold_until_us = step.now.hold_until_us;
                     let count = store::due(&mut step, &core.limits, chance).await?;
                     core.follow(step).await?;
-                    let next = store::next_due(tx, core.limits.worker_timeout_us).await?;
+                    let next = store::next_due(tx, core.limits.worker_timeout_us, hold_until_us).await?;
                     Ok((next, count))
                 })
             })
             .await?;
-        self.has_begun.store(true, Ordering::SeqCst);
         Ok(stepped)
     }
 

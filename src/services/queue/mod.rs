@@ -20,7 +20,6 @@ mod upkeep;
 mod waiting;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use tokio::sync::watch;
 
@@ -66,8 +65,6 @@ pub(super) struct Core {
     tallies: tallies::Tallies,
     due: clockwork::Due,
     limits: store::Limits,
-    /// Whether what is to be done at a start is done. Nothing is claimed or settled before.
-    has_begun: AtomicBool,
     /// Becomes true at the stop: those who wait are answered.
     stopping: watch::Sender<bool>,
 }
@@ -108,7 +105,6 @@ impl QueueService {
             watches: ConcurrencyLimit::new("queue.watches_max", queue.watches_max),
             tallies: tallies::Tallies::default(),
             due: clockwork::Due::default(),
-            has_begun: AtomicBool::new(false),
             stopping: watch::Sender::new(false),
             settings: settings.clone(),
             names,
@@ -121,7 +117,11 @@ impl QueueService {
 
 impl Core {
     fn now(&self) -> store::Now {
-        store::Now { us: self.clock.steady_us(), wall_us: self.clock.now_us() }
+        store::Now {
+            us: self.clock.steady_us(),
+            wall_us: self.clock.now_us(),
+            hold_until_us: self.clock.running_since_us().saturating_add(self.limits.worker_timeout_us),
+        }
     }
 
     /// Has what a transaction leaves be done after its commit.

@@ -124,11 +124,12 @@ impl Core {
 
     async fn sweep(self: &Arc<Self>, last_key: i64) -> Result<i64> {
         let now_us = self.clock.steady_us();
-        let over = self.storage.read(now_us, |db, now_us| Box::pin(store::over(db, *now_us))).await?;
+        let clock = self.clock.steady();
+        let over = self.storage.read(clock.clone(), |db, clock| Box::pin(store::over(db, clock))).await?;
         for over in over {
             while self.remove_step(over).await? == clockwork::ROWS_PER_STEP as usize {}
         }
-        let until_us = now_us.saturating_sub(ms_to_us(self.settings.queue.worker_retention_ms));
+        let until_us = clock.before_us(ms_to_us(self.settings.queue.worker_retention_ms));
         self.storage
             .write(Durability::Relaxed, self.clone(), move |tx, core| {
                 Box::pin(async move {

@@ -30,16 +30,18 @@ pub async fn run(service: RecordsService, mut stopping: tokio::sync::watch::Rece
 impl Records {
     /// Who was not seen since then is forgotten.
     pub(super) fn unseen_since_us(&self) -> i64 {
-        self.clock.now_us().saturating_sub(ms_to_us(self.settings.records.client_retention_ms))
+        self.clock.before_us(ms_to_us(self.settings.records.client_retention_ms))
     }
 
     /// Builds what is to be there and removes what has to go. Mostly that is nothing, which is found out by a read: the writer is left alone.
     async fn sweep(&self) -> Result<()> {
-        let (now_us, unseen_since_us) = (self.clock.now_us(), self.unseen_since_us());
+        let unseen_since_us = self.unseen_since_us();
         let retention_us = self.context.bounds.tombstone_retention_us;
         let due = self
             .storage
-            .read((), move |db, ()| Box::pin(store::due(db, now_us, retention_us, unseen_since_us)))
+            .read(self.clock.clone(), move |db, clock| {
+                Box::pin(store::due(db, clock, retention_us, unseen_since_us))
+            })
             .await?;
         for (collection_id, until_us) in due.collections {
             while self.purge_step(collection_id, until_us).await? {}

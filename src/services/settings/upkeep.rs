@@ -25,7 +25,7 @@ pub async fn run(service: SettingsService, mut stopping: tokio::sync::watch::Rec
 impl Settings {
     async fn sweep(&self) -> Result<()> {
         let retention_us = ms_to_us(self.configuration.settings.deleted_retention_ms);
-        let until_us = self.clock.now_us().saturating_sub(retention_us);
+        let until_us = self.clock.before_us(retention_us);
         loop {
             let step = self.storage.write(Durability::Relaxed, until_us, |tx, until_us| {
                 Box::pin(store::forget(tx, *until_us, ROWS_PER_STEP))

@@ -28,7 +28,7 @@ pub async fn run(service: UploadsService, mut stopping: tokio::sync::watch::Rece
 impl Uploads {
     /// Removes what has to go. Mostly that is nothing, which is found out by a read: the writer is left alone.
     async fn sweep(&self) -> Result<()> {
-        let now_us = self.clock.now_us();
+        let now_us = self.clock.steady().before_us(0);
         let due = self.storage.read(now_us, |db, now_us| Box::pin(store::due(db, *now_us))).await?;
         if due.has_expired {
             while self.expired_step(now_us).await? {}

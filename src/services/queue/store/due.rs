@@ -49,7 +49,6 @@ pub struct Limits {
 
 /// Does one step of all that is due; tells how many rows it took on. `chance` decides the jitter of retries.
 pub async fn due(step: &mut Step<'_>, limits: &Limits, chance: u64) -> Result<usize> {
-    schedules::rewind(step).await?;
     Ok(schedules::run(step, limits.runs_max, limits.keys_max).await?
         + scheduled(step, limits).await?
         + expired(step, limits, chance).await?
@@ -86,7 +85,8 @@ async fn ready(step: &mut Step<'_>, found: &[Ready]) -> Result<()> {
 
 pub(super) fn expired_query() -> String {
     format!(
-        r#"{CURRENT} WHERE "expire_time" IS NOT NULL AND "expire_time" <= $1 ORDER BY "expire_time" LIMIT $2"#
+        r#"{CURRENT} WHERE "expire_time" IS NOT NULL AND "expire_time" <= $1 AND ("state" = 1 OR $3 = FALSE)
+        ORDER BY "expire_time" LIMIT $2"#
     )
 }
 
@@ -99,7 +99,7 @@ pub(super) fn orphans_query() -> String {
 
 async fn expired(step: &mut Step<'_>, limits: &Limits, chance: u64) -> Result<usize> {
     let select = expired_query();
-    let values = vec![step.now.us.into(), limits.rows_max.into()];
+    let values = vec![step.now.us.into(), limits.rows_max.into(), step.now.is_holding().into()];
     let found = step.tx.rows::<Current>(&step.tx.competing(&select), values).await?;
     let count = found.len();
     let mut due = Vec::new();
@@ -117,6 +117,9 @@ async fn expired(step: &mut Step<'_>, limits: &Limits, chance: u64) -> Result<us
 
 /// Ends the workers that have not beaten.
 async fn dead(step: &mut Step<'_>, limits: &Limits) -> Result<usize> {
+    if step.now.is_holding() {
+        return Ok(0);
+    }
     let since_us = step.now.us.saturating_sub(limits.worker_timeout_us);
     let values = vec![since_us.into(), limits.rows_max.into()];
     let found = step.tx.rows::<sql::Number>(&step.tx.competing(DEAD), values).await?;
@@ -190,7 +193,7 @@ pub(super) async fn lose(
 }
 
 /// When the next thing is due, as far as the tables tell.
-pub async fn next_due(db: &Db<'_>, worker_timeout_us: i64) -> Result<Times> {
+pub async fn next_due(db: &Db<'_>, worker_timeout_us: i64, hold_until_us: i64) -> Result<Times> {
     row! {
         struct Row {
             expire_us: Option<i64>,
@@ -204,35 +207,9 @@ pub async fn next_due(db: &Db<'_>, worker_timeout_us: i64) -> Result<Times> {
     let Some(row) = db.row::<Row>(NEXT, Vec::new()).await? else {
         return Ok(Times::NEVER);
     };
-    let dead_us = row.beat_us.map(|beat_us| beat_us.saturating_add(worker_timeout_us));
+    let dead_us = row.beat_us.map(|beat_us| beat_us.saturating_add(worker_timeout_us).max(hold_until_us));
     Ok(Times {
         due_us: earliest(&[row.expire_us, dead_us, row.unblock_us]),
         run_us: earliest(&[row.run_us, row.schedule_us]),
     })
-}
-
-/// In the order in which everybody locks them.
-const WORKERS_ALIVE: &str = r#"SELECT "id" FROM "queue_workers" WHERE "end_time" IS NULL ORDER BY "id""#;
-const GRACE_WORKERS: &str = r#"UPDATE "queue_workers" SET "beat_time" = $1 WHERE "end_time" IS NULL"#;
-/// One statement, which sees no task that is claimed meanwhile, and locks the others in the order in which everybody locks them.
-///
-/// Claimed in the future: the clock went back, and what was left of the lease is left of it. Retries go by the wall clock.
-const RESET_CLOCKS: &str = r#"UPDATE "queue_tasks" SET
-    "expire_time" = CASE WHEN "state" = 1 THEN NULL
-        WHEN CASE WHEN "claim_time" > $1 THEN $1 + ("expire_time" - "claim_time") ELSE "expire_time" END < $2 THEN $2
-        WHEN "claim_time" > $1 THEN $1 + ("expire_time" - "claim_time") ELSE "expire_time" END,
-    "claim_time" = CASE WHEN "claim_time" > $1 THEN $1 ELSE "claim_time" END
-    WHERE "id" IN"#;
-const TIMED_TASKS: &str = r#"SELECT "id" FROM "queue_tasks" WHERE ("state" = 1 AND "expire_time" IS NOT NULL)
-    OR ("state" IN (2, 3) AND ("claim_time" > $1 OR "expire_time" < $2)) ORDER BY "id""#;
-
-/// To be done at a start, when the steady clock has begun anew and may have leapt: whoever holds something gets `grace_us` to
-/// report, nobody holds anything for longer than was said, and retries go by the wall clock.
-pub async fn begin(step: &mut Step<'_>, grace_us: i64) -> Result<()> {
-    let now_us = step.now.us;
-    step.tx.lock(WORKERS_ALIVE, []).await?;
-    step.tx.run(GRACE_WORKERS, vec![now_us.into()]).await?;
-    let reset = format!("{RESET_CLOCKS} ({})", step.tx.locking(TIMED_TASKS));
-    step.tx.run(&reset, vec![now_us.into(), now_us.saturating_add(grace_us).into()]).await?;
-    Ok(())
 }

@@ -27,7 +27,7 @@ mod workers;
 
 pub use by_hand::{cancel, redrive, retry};
 pub use claim::{Claim, claim};
-pub use due::{Limits, begin, due, next_due};
+pub use due::{Limits, due, next_due};
 pub use ends::Step;
 pub use enqueue::enqueue;
 pub use etags::etags;
@@ -40,7 +40,8 @@ pub use queues::{
 pub use remove::{Over, over, remove, remove_keys, remove_workers};
 pub use rows::{get, lock_of, state_of};
 pub use schedules::{
-    delete as delete_schedule, get as get_schedule, list as list_schedules, put as put_schedule,
+    compute_again as compute_schedules_again, delete as delete_schedule, get as get_schedule,
+    list as list_schedules, put as put_schedule,
 };
 pub use settle::settle;
 pub use stats::{RECOUNT_STEPS, TypeNumbers, add, forget_minutes, note_begin, note_end, numbers, recount};
@@ -53,4 +54,13 @@ pub struct Now {
     pub us: i64,
     /// By the wall clock.
     pub wall_us: i64,
+    /// Until then holders that may have been cut off can report: no lease ends and no worker is taken for dead.
+    pub hold_until_us: i64,
+}
+
+impl Now {
+    /// Whether holders may have been cut off: the sidecar was just started, or its process was paused.
+    pub fn is_holding(&self) -> bool {
+        self.us < self.hold_until_us
+    }
 }

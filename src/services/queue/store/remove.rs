@@ -2,6 +2,7 @@
 
 use super::ends::Step;
 use super::sql;
+use crate::clock::Clock;
 use crate::error::Result;
 use crate::services::queue::domain::State;
 use crate::storage::{Db, row};
@@ -43,7 +44,7 @@ pub struct Over {
 }
 
 /// Which types have tasks that are over their retention.
-pub async fn over(db: &Db<'_>, now_us: i64) -> Result<Vec<Over>> {
+pub async fn over(db: &Db<'_>, clock: &Clock) -> Result<Vec<Over>> {
     row! {
         struct Oldest {
             type_id: i64,
@@ -62,7 +63,7 @@ pub async fn over(db: &Db<'_>, now_us: i64) -> Result<Vec<Over>> {
             (State::Cancelled, row.cancelled, row.retention_us),
         ];
         for (state, oldest_us, retention_us) in ends {
-            let until_us = now_us.saturating_sub(retention_us);
+            let until_us = clock.before_us(retention_us);
             if retention_us > 0 && oldest_us.is_some_and(|oldest_us| oldest_us <= until_us) {
                 found.push(Over { type_id: row.type_id, state, until_us });
             }

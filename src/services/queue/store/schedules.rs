@@ -21,14 +21,13 @@ pub(super) const DUE: &str = r#"SELECT "id" AS "number" FROM "queue_schedules" W
     AND "next_run_time" <= $1 ORDER BY "next_run_time" LIMIT $2"#;
 const ADVANCE: &str = r#"UPDATE "queue_schedules" SET "next_run_time" = $1, "last_run_time" = coalesce($2, "last_run_time"),
     "last_task_id" = coalesce($3, "last_task_id") WHERE "id" = $4"#;
-/// Its last run lies in the future: the clock went back.
-const AHEAD: &str = r#"SELECT "id" AS "number" FROM "queue_schedules" WHERE "last_run_time" > $1"#;
+/// Schedules that wait for their next run, by id.
+const AHEAD: &str = r#"SELECT "id" AS "number" FROM "queue_schedules" WHERE "id" > $1 AND "next_run_time" > $2
+    ORDER BY "id" LIMIT $3"#;
+const SET_NEXT: &str = r#"UPDATE "queue_schedules" SET "next_run_time" = $1 WHERE "id" = $2"#;
 
 /// Schedules whose runs are enqueued in one step.
 const SCHEDULES_PER_STEP: i64 = 16;
-
-/// A clock that goes back by more was wrong before; one that goes back by less makes schedules wait, so that no run comes twice.
-const AHEAD_US: i64 = 24 * 3_600 * 1_000_000;
 
 /// Makes a schedule or replaces it; tells whether it was made. Errors: TooManySchedules, TooManyQueues, TooManyTypes.
 pub async fn put(step: &mut Step<'_>, new: &NewSchedule, schedules_max: i64) -> Result<(Schedule, bool)> {
@@ -231,18 +230,31 @@ async fn run_one(step: &mut Step<'_>, row: &schedules::Model, runs_max: usize, k
     Ok(())
 }
 
-/// Schedules that ran at a time which now lies far in the future go on from now.
-pub(super) async fn rewind(step: &mut Step<'_>) -> Result<()> {
-    let ahead_us = step.now.wall_us.saturating_add(AHEAD_US);
-    for row in step.tx.rows::<sql::Number>(&step.tx.competing(AHEAD), vec![ahead_us.into()]).await? {
-        let Some(id) = row.number else { continue };
+/// Computes the next runs again of schedules behind `after`, because the wall clock was set; answers with the last one that was
+/// looked at, if there was one.
+pub async fn compute_again(step: &mut Step<'_>, after: i64) -> Result<Option<i64>> {
+    let now_us = step.now.wall_us;
+    let values = vec![after.into(), now_us.into(), SCHEDULES_PER_STEP.into()];
+    let found = step.tx.rows::<sql::Number>(&step.tx.locking(AHEAD), values).await?;
+    for id in found.iter().filter_map(|row| row.number) {
         let Some(row) = schedules::Entity::find_by_id(id).one(&**step.tx).await? else { continue };
-        if row.is_paused {
-            continue;
+        // One that is corrupt is reported when it is due.
+        let Ok(cron) = cron_of(&row.cron, &row.time_zone, id) else { continue };
+        let next_run_us = cron.next_after(continues_from(&cron, row.last_run_time, now_us));
+        if next_run_us != row.next_run_time {
+            step.tx.run(SET_NEXT, vec![next_run_us.into(), id.into()]).await?;
         }
-        let next_run_us = cron_of(&row.cron, &row.time_zone, row.id)?.next_after(step.now.wall_us);
-        let values = vec![next_run_us.into(), Some(step.now.wall_us).into(), None::<i64>.into(), id.into()];
-        step.tx.run(ADVANCE, values).await?;
+        if let Some(next_run_us) = next_run_us {
+            step.effects.run_at(next_run_us);
+        }
     }
-    Ok(())
+    Ok(found.last().and_then(|row| row.number))
+}
+
+/// From when a schedule goes on. The last run of a clock that went back by less than the time between two runs is not repeated;
+/// after a larger step the schedule goes on from now, so that it never waits longer than two such times.
+fn continues_from(cron: &Cron, last_run_us: Option<i64>, now_us: i64) -> i64 {
+    let Some(last_us) = last_run_us.filter(|last_us| *last_us > now_us) else { return now_us };
+    let period_us = cron.next_after(last_us).map_or(0, |next_us| next_us.saturating_sub(last_us));
+    if last_us.saturating_sub(now_us) < period_us { last_us } else { now_us }
 }

@@ -1,5 +1,6 @@
 //! Recording outcomes: one way for all kinds, single and mixed.
 
+use super::Now;
 use super::ends::{Ending, Step};
 use super::rows::{self, Current};
 use crate::error::{Error, Result};
@@ -19,7 +20,7 @@ pub async fn settle(step: &mut Step<'_>, outcomes: &[Outcome], chance: u64) -> R
                 continue;
             }
         };
-        if !is_held(row, outcome.token, step.now.us)? {
+        if !is_held(row, outcome.token, step.now)? {
             results.push(Err(Error::TaskLeaseLost));
             continue;
         }
@@ -40,8 +41,8 @@ pub async fn settle(step: &mut Step<'_>, outcomes: &[Outcome], chance: u64) -> R
 }
 
 /// Whether a token is that of the lease which holds the task now.
-fn is_held(row: &Current, token: i64, now_us: i64) -> Result<bool> {
-    let is_live = row.expire_time.is_none_or(|expire_us| now_us < expire_us);
+fn is_held(row: &Current, token: i64, now: Now) -> Result<bool> {
+    let is_live = now.is_holding() || row.expire_time.is_none_or(|expire_us| now.us < expire_us);
     Ok(row.state()?.is_held() && row.token == token && is_live)
 }
 

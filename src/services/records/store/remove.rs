@@ -7,6 +7,7 @@ use sea_orm::{
 };
 
 use super::{collections, indexes};
+use crate::clock::Clock;
 use crate::error::Result;
 use crate::services::records::entity::{clients, collections as collection_rows, mutations, remains};
 use crate::storage::{Db, Tx, row};
@@ -42,12 +43,12 @@ const PURGED: &str =
 const REMAINS: &str = r#"DELETE FROM "records" WHERE "id" IN
     (SELECT "id" FROM "records" WHERE "collection_id" = $1 ORDER BY "key" LIMIT $2)"#;
 /// What there is to do at a time.
-pub async fn due(db: &Db<'_>, now_us: i64, retention_us: i64, unseen_since_us: i64) -> Result<Due> {
+pub async fn due(db: &Db<'_>, clock: &Clock, retention_us: i64, unseen_since_us: i64) -> Result<Due> {
     use collection_rows::Column as C;
     let with_tombstones = collection_rows::Entity::find().filter(C::TombstoneCount.gt(0));
     let mut due = Vec::new();
     for row in with_tombstones.order_by_asc(C::Id).all(db).await? {
-        let until_us = now_us.saturating_sub(row.tombstone_retention_us.unwrap_or(retention_us));
+        let until_us = clock.before_us(row.tombstone_retention_us.unwrap_or(retention_us));
         let values: Vec<Value> = vec![row.id.into(), until_us.into(), 1_i64.into()];
         if db.row::<Tombstone>(TOMBSTONES, values).await?.is_some() {
             due.push((row.id, until_us));

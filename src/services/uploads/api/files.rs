@@ -17,7 +17,7 @@ impl Uploads {
         let hashes = parser.hashes(&request.sha256, max, "uploads.check_hashes_max");
         parser.violations.check()?;
 
-        let (states_only, now_us) = (request.states_only, self.clock.now_us());
+        let (states_only, now_us) = (request.states_only, self.clock.steady_us());
         let input = (self.names.reading(), request.service, hashes);
         let states = self
             .storage
@@ -66,7 +66,7 @@ impl Uploads {
         let bound = |bound: u64| i64::try_from(bound).unwrap_or(i64::MAX);
         let files_max = bound(self.settings.uploads.stats_files_max);
         let sessions_max = bound(self.settings.uploads.stats_sessions_max);
-        let now_us = self.clock.now_us();
+        let now_us = self.clock.steady_us();
         let stats = self
             .storage
             .read(self.names.reading(), move |db, names| {

@@ -106,12 +106,12 @@ impl Uploads {
 
     /// Registers files of an index; tells how many were added and how many were known.
     async fn import(&self, files: Vec<NewFile>) -> Result<(i64, i64)> {
-        let now_us = self.clock.now_us();
+        let now = (self.clock.now_us(), self.clock.steady_us());
         let input = (self.names.clone(), files);
         self.storage
             .write(Durability::Full, input, move |tx, (names, files)| {
                 Box::pin(async move {
-                    let registered = store::register(tx, names, None, files, None, now_us).await?;
+                    let registered = store::register(tx, names, None, files, None, now).await?;
                     let (mut added, mut known) = (0, 0);
                     for outcome in registered.outcomes {
                         match outcome? {

@@ -188,14 +188,14 @@ impl Uploads {
         registering: Registering,
         failing: Failing,
     ) -> Operation<pb::BatchRegisterFilesResponse> {
-        let now_us = self.clock.now_us();
+        let now = (self.clock.now_us(), self.clock.steady_us());
         let (items, session_id) = (registering.files.len(), registering.session_id);
         let (input, budget) = ((self.names.clone(), registering), Budget::of_call());
         let operation = Operation::new(input, move |tx, (names, registering)| {
             Box::pin(async move {
                 let Registering { session_id, files, resume_at } = registering;
                 let resume_at = resume_at.as_deref();
-                let registered = store::register(tx, names, *session_id, files, resume_at, now_us).await?;
+                let registered = store::register(tx, names, *session_id, files, resume_at, now).await?;
                 let mut budget = budget;
                 let result = |outcome| match outcome {
                     Ok(outcome) => {

@@ -57,7 +57,7 @@ impl Uploads {
     }
 
     fn prepare_reserving(&self, reserving: Reserving) -> Operation<Vec<pb::ReserveFileResult>> {
-        let now_us = self.clock.now_us();
+        let now_us = self.clock.steady_us();
         let budget = Budget::of_call();
         Operation::new((self.names.clone(), reserving), move |tx, (names, reserving)| {
             Box::pin(async move {
@@ -79,7 +79,7 @@ impl Uploads {
         use pb::extend_reservation_result::Outcome;
         parser.service(&|| "service".to_owned(), &request.service);
         let reservations = parser.reservations(&request.reservations);
-        let now_us = self.clock.now_us();
+        let now_us = self.clock.steady_us();
         let until_us = now_us.saturating_add(parser.ttl_us(request.ttl.as_ref()));
         let durability = parser.durability("durability", request.durability);
         let input = (self.names.clone(), request.service, reservations);
@@ -105,7 +105,7 @@ impl Uploads {
         parser.service(&|| "service".to_owned(), &request.service);
         let reservations = parser.reservations(&request.reservations);
         let durability = parser.durability("durability", request.durability);
-        let now_us = self.clock.now_us();
+        let now_us = self.clock.steady_us();
         let input = (self.names.clone(), request.service, reservations);
         let operation = Operation::new(input, move |tx, (names, service, reservations)| {
             Box::pin(async move {

@@ -41,7 +41,7 @@ pub async fn register(
     session_id: Option<Uuid>,
     files: &[NewFile],
     resume_at: Option<&str>,
-    now_us: i64,
+    (now_us, steady_us): (i64, i64),
 ) -> Result<Registered> {
     let session = match session_id {
         Some(id) => Some(lock(tx, names, id, Metadata::Left).await?),
@@ -70,7 +70,7 @@ pub async fn register(
     for new in files {
         let service_number = services.get(new.file.service.as_str()).copied().unwrap_or_default();
         let Some(stored) = stored.get(&service_number) else { continue };
-        plan.add(tx, names, service_number, stored, new, now_us).await?;
+        plan.add(tx, names, service_number, stored, new, steady_us).await?;
     }
     insert(tx, names, session.as_ref(), &plan.added).await?;
     for (service_number, hashes) in &plan.released {
@@ -112,13 +112,13 @@ impl<'n> Plan<'n> {
         service_number: i64,
         stored: &Stored,
         new: &'n NewFile,
-        now_us: i64,
+        steady_us: i64,
     ) -> Result<()> {
         let key = (service_number, new.file.hash);
         let reservation = stored.reservations.get(&new.file.hash);
-        let is_over = reservation.is_none_or(|held| held.expire_us <= now_us);
+        let is_over = reservation.is_none_or(|held| held.expire_us <= steady_us);
         let is_holder = match (reservation, new.sent) {
-            (Some(held), Sent::Reserved(token)) => held.is_held_by(token, now_us),
+            (Some(held), Sent::Reserved(token)) => held.is_held_by(token, steady_us),
             _ => false,
         };
         let refusal = match new.sent {
