@@ -410,6 +410,7 @@ fn log(error: &Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Violation;
 
     #[test]
     fn every_violation_is_told_and_no_cause_is() {
