@@ -6,7 +6,7 @@
 //! - SQLite: an FTS5 table that holds no texts. `ascii` takes every letter that is not ASCII for a letter and leaves it as it is; the
 //!   columns stand in the order of their weight; beginnings of one and of two characters have lists of their own, without which
 //!   `a*` would add up those of all words with an a.
-//! - PostgreSQL: a vector, and a GIN index on it.
+//! - PostgreSQL: a vector, and a GIN index on it; `truncated` where a vector does not hold all words or places.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
@@ -17,14 +17,17 @@ pub(crate) struct Migration;
 const FTS5: &str = r#"CREATE VIRTUAL TABLE "prompt_search" USING fts5("idea", "improved_prompt", "context",
     content='', contentless_delete=1, tokenize='ascii', prefix='1 2')"#;
 
-const VECTORS: &str =
-    r#"CREATE TABLE "prompt_search" ("id" bigint NOT NULL PRIMARY KEY, "document" tsvector NOT NULL)"#;
+const VECTORS: &str = r#"CREATE TABLE "prompt_search" ("id" bigint NOT NULL PRIMARY KEY, "document" tsvector NOT NULL, "truncated" boolean NOT NULL)"#;
+
+/// Of few entries: those of which the vector does not hold all.
+const TRUNCATED: &str =
+    r#"CREATE INDEX "prompt_search_truncated" ON "prompt_search" ("id") WHERE "truncated""#;
 
 const GIN: &str = r#"CREATE INDEX "prompt_search_by_words" ON "prompt_search" USING gin ("document")"#;
 
 /// Of no prompts, all are in it.
 const FILLED: &str = r#"INSERT INTO "prompt_search_state" ("id", "version", "next_id")
-    SELECT 1, 1, 0 WHERE NOT EXISTS (SELECT 1 FROM "prompts")"#;
+    SELECT 1, 2, 0 WHERE NOT EXISTS (SELECT 1 FROM "prompts")"#;
 
 #[derive(DeriveIden)]
 enum PromptSearchState {
@@ -57,7 +60,7 @@ impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let statements: &[&str] = match manager.get_database_backend() {
             DbBackend::Sqlite => &[FTS5],
-            _ => &[VECTORS, GIN],
+            _ => &[VECTORS, GIN, TRUNCATED],
         };
         for statement in statements {
             manager.get_connection().execute_unprepared(statement).await?;

@@ -277,6 +277,14 @@ impl Clock {
         self.steady().sleep_until(until_us).await;
     }
 
+    /// Leaves others `length` of time, as between two steps of maintenance. A manual clock only lets them run.
+    pub async fn rest(&self, length: Duration) {
+        match &self.0.source {
+            Source::System { .. } => tokio::time::sleep(length).await,
+            Source::Manual(_) => tokio::task::yield_now().await,
+        }
+    }
+
     /// Waits for `milliseconds`, whatever the wall clock does.
     pub async fn sleep_ms(&self, milliseconds: u64) {
         self.sleep_until_steady(self.steady_us().saturating_add(ms_to_us(milliseconds))).await;

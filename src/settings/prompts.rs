@@ -26,9 +26,11 @@ pub struct PromptsSettings {
     pub batch_prompts_max: u64,
     /// Prompts that one page looks at.
     pub scan_rows_max: u64,
+    /// Prompts that List and Search leave out at most from the beginning; they are read all the same.
+    pub offset_max: u64,
     /// Bytes of a query of Search.
     pub search_query_bytes_max: u64,
-    /// Words of a query of Search; a character of a script without spaces is one.
+    /// Words of a query of Search; a run of a script without spaces is one.
     pub search_words_max: u64,
     /// Matches that one Search ranks, those saved last.
     pub search_ranked_max: u64,
@@ -50,6 +52,9 @@ pub struct PromptsSettings {
     pub retention_bodies_age_ms: u64,
     /// Prompts that one step of retention deletes.
     pub retention_batch_rows: u64,
+    /// How long one step of maintenance (retention, Prune, statistics, the full-text index) holds the writer, about: one of a few rows is the
+    /// least. Behind each step it rests for as long as the step took.
+    pub maintenance_step_ms: u64,
     /// How often retention looks, the first time at the start.
     pub retention_interval_ms: u64,
 }
@@ -66,6 +71,7 @@ impl Default for PromptsSettings {
             names_max: 10_000,
             batch_prompts_max: 1_000,
             scan_rows_max: 10_000,
+            offset_max: 10_000,
             search_query_bytes_max: 4_096,
             search_words_max: 64,
             search_ranked_max: 10_000,
@@ -79,6 +85,7 @@ impl Default for PromptsSettings {
             retention_count_max: 0,
             retention_bodies_age_ms: 0,
             retention_batch_rows: 256,
+            maintenance_step_ms: 4,
             retention_interval_ms: 60_000,
         }
     }
@@ -96,6 +103,7 @@ impl PromptsSettings {
         within(found, "prompts.names_max", self.names_max, 1..=100_000);
         within(found, "prompts.batch_prompts_max", self.batch_prompts_max, 1..=10_000);
         within(found, "prompts.scan_rows_max", self.scan_rows_max, 100..=1_000_000);
+        within(found, "prompts.offset_max", self.offset_max, 0..=1_000_000);
         within(found, "prompts.search_query_bytes_max", self.search_query_bytes_max, 1..=65_536);
         // An expression of FTS5 may be 256 deep.
         within(found, "prompts.search_words_max", self.search_words_max, 1..=200);
@@ -109,6 +117,7 @@ impl PromptsSettings {
         within(found, "prompts.retention_count_max", self.retention_count_max, 0..=1 << 40);
         within(found, "prompts.retention_bodies_age_ms", self.retention_bodies_age_ms, 0..=super::TTL_MS_MAX);
         within(found, "prompts.retention_batch_rows", self.retention_batch_rows, 1..=10_000);
+        within(found, "prompts.maintenance_step_ms", self.maintenance_step_ms, 0..=10_000);
         within(found, "prompts.retention_interval_ms", self.retention_interval_ms, 10..=86_400_000);
     }
 }

@@ -3,29 +3,38 @@
 //! A service cuts texts into words and says which words it looks for; here this becomes what the database understands. A word
 //! is made of letters and digits only (ASCII ones in lower case), so none can be taken for a part of a query. An index holds no
 //! text, and can be made anew from what it was made of.
+//!
+//! FTS5 has no bounds. A vector of PostgreSQL has: a megabyte, 16,383 places, 256 places of one word. What exceeds the megabyte is left out;
+//! a word behind the last place is found by itself and in no phrase. Such an entry is *truncated*, and says so.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use sea_orm::{ConnectionTrait as _, DbBackend, FromQueryResult, Statement, Value};
 
-use super::{Db, Tx, chunks, places};
+use super::{Db, Tx, chunks, places, row};
 use crate::error::Result;
 
 /// Fields that an entry may have, in the order of their weight.
 pub const FIELDS: usize = 3;
 
-/// Words of an entry, all fields together: PostgreSQL knows 16,383 places.
-pub const WORDS_MAX: usize = 16_000;
+/// Places of one word that a vector holds: MAXNUMPOS, less one.
+const PLACES_MAX: usize = 255;
 
-/// Bytes of the words of an entry: PostgreSQL's vectors hold a megabyte.
-const WORD_BYTES_MAX: usize = 512 * 1024;
+/// The last place at which words have neighbours.
+const PLACE_MAX: usize = 16_381;
 
-/// Places of one word in an entry that are known: PostgreSQL's bound, and a few less.
-const PLACES_MAX: usize = 250;
+/// The place of all words behind: the last of a vector (MAXENTRYPOS), two behind [`PLACE_MAX`], so that no phrase reaches it.
+const FAR_PLACE: usize = 16_383;
 
-/// Stands where a word is that has too many places; no word is like it.
-const FILLER: &str = "\u{E000}";
+/// Bytes of a vector, of the 1,048,575 that there may be (MAXSTRPOS).
+const VECTOR_BYTES_MAX: usize = 1_000_000;
+
+/// Bytes of a word in a vector beside its letters: their alignment, the number of its places, and the first of them.
+const WORD_OVERHEAD_BYTES: usize = 6;
+
+/// Bytes of a further place.
+const PLACE_BYTES: usize = 2;
 
 /// Words side by side.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +63,12 @@ pub struct TextIndex {
     pub fields: [&'static str; FIELDS],
 }
 
+row! {
+    struct Id {
+        id: i64,
+    }
+}
+
 /// An entry that matches.
 #[derive(Clone, Copy, Debug, PartialEq, FromQueryResult)]
 pub struct Match {
@@ -63,32 +78,14 @@ pub struct Match {
     pub rank: f64,
 }
 
-/// The words of an entry within the bounds: for each field its words in their order, a space between two.
+/// The words of an entry: for each field its words in their order, a space between two.
 #[derive(Clone, Debug)]
 pub struct Document([String; FIELDS]);
 
 impl Document {
-    /// Of the words of each field. What exceeds a bound is left out, on every database alike.
+    /// Of the words of each field.
     pub fn new(fields: &[Vec<String>; FIELDS]) -> Self {
-        let mut places: HashMap<&str, usize> = HashMap::new();
-        let (mut words_left, mut bytes_left) = (WORDS_MAX, WORD_BYTES_MAX);
-        Self(fields.each_ref().map(|words| {
-            let mut kept = String::new();
-            for word in words.iter().take(words_left) {
-                if word.len() > bytes_left {
-                    break;
-                }
-                bytes_left -= word.len();
-                words_left -= 1;
-                let known = places.entry(word).or_default();
-                *known += 1;
-                if !kept.is_empty() {
-                    kept.push(' ');
-                }
-                kept.push_str(if *known > PLACES_MAX { FILLER } else { word });
-            }
-            kept
-        }))
+        Self(fields.each_ref().map(|words| words.join(" ")))
     }
 
     fn words(&self) -> [impl Iterator<Item = &str>; FIELDS] {
@@ -112,15 +109,18 @@ impl TextIndex {
             return Ok(());
         }
         for entries in chunks(entries) {
-            let places = (0..entries.len())
-                .map(|row| format!("(${}, CAST(${} AS tsvector))", 2 * row + 1, 2 * row + 2));
+            let places = (0..entries.len()).map(|row| {
+                format!("(${}, CAST(${} AS tsvector), ${})", 3 * row + 1, 3 * row + 2, 3 * row + 3)
+            });
             let sql = format!(
-                r#"INSERT INTO "{table}" ("id", "document") VALUES {}
-                ON CONFLICT ("id") DO UPDATE SET "document" = excluded."document""#,
+                r#"INSERT INTO "{table}" ("id", "document", "truncated") VALUES {}
+                ON CONFLICT ("id") DO UPDATE SET "document" = excluded."document", "truncated" = excluded."truncated""#,
                 places.collect::<Vec<_>>().join(", ")
             );
-            let values =
-                entries.iter().flat_map(|(id, document)| [Value::from(*id), vector(document).into()]);
+            let values = entries.iter().flat_map(|(id, document)| {
+                let Vector { text, is_truncated } = vector(document);
+                [Value::from(*id), text.into(), is_truncated.into()]
+            });
             execute(tx, sql, values.collect()).await?;
         }
         Ok(())
@@ -134,6 +134,33 @@ impl TextIndex {
             execute(tx, sql, ids.iter().copied().map(Value::from).collect()).await?;
         }
         Ok(())
+    }
+
+    /// Those of some entries that are truncated.
+    pub async fn truncated(&self, db: &Db<'_>, ids: &[i64]) -> Result<Vec<i64>> {
+        let mut found = Vec::new();
+        if is_fts5(db) {
+            return Ok(found);
+        }
+        for ids in chunks(ids) {
+            let sql = format!(
+                r#"SELECT "id" FROM "{}" WHERE "truncated" AND "id" IN ({})"#,
+                self.table,
+                places(1, ids.len())
+            );
+            let rows: Vec<Id> = db.rows(&sql, ids.iter().copied().map(Value::from).collect()).await?;
+            found.extend(rows.into_iter().map(|row| row.id));
+        }
+        Ok(found)
+    }
+
+    /// Whether an entry is truncated.
+    pub async fn has_truncated(&self, db: &Db<'_>) -> Result<bool> {
+        if is_fts5(db) {
+            return Ok(false);
+        }
+        let sql = format!(r#"SELECT "id" FROM "{}" WHERE "truncated" LIMIT 1"#, self.table);
+        Ok(db.row::<Id>(&sql, Vec::new()).await?.is_some())
     }
 
     /// The entries that match, the newest `matches_max` of those up to the number `until`, the newest first.
@@ -225,25 +252,52 @@ fn tsquery(wanted: &Wanted) -> String {
     all.chain(wanted.none.iter().map(|phrase| format!("!{}", shown(phrase)))).collect::<Vec<_>>().join("&")
 }
 
-/// An entry as PostgreSQL stores it: `'blue':1A,7B 'whale':2A`. A place between two fields stays empty: no phrase crosses it.
-fn vector(document: &Document) -> String {
-    let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    let mut place = 0;
+/// An entry as PostgreSQL stores it.
+#[derive(Debug, PartialEq, Eq)]
+struct Vector {
+    text: String,
+    /// Whether a bound was met: not all words are in it, or not all of their places.
+    is_truncated: bool,
+}
+
+/// `'blue':1A,7B 'whale':2A`: the entry "blue whale", "… blue". A place between two fields stays empty: no phrase crosses it.
+fn vector(document: &Document) -> Vector {
+    // The places of each word as a text, and their number.
+    let mut found: BTreeMap<&str, (String, usize)> = BTreeMap::new();
+    let (mut place, mut bytes, mut is_truncated) = (0, 0, false);
     for (words, weight) in document.words().into_iter().zip(["A", "B", "C"]) {
         for word in words {
             place += 1;
-            if word != FILLER {
-                places.entry(word).or_default().push(format!("{place}{weight}"));
+            is_truncated |= place > PLACE_MAX;
+            let of_word = found.get_mut(word);
+            let is_known = of_word.is_some();
+            let more = if is_known { PLACE_BYTES } else { word.len() + WORD_OVERHEAD_BYTES };
+            let has_room =
+                of_word.as_ref().is_none_or(|(_, count)| *count < PLACES_MAX && place <= PLACE_MAX);
+            if !has_room || bytes + more > VECTOR_BYTES_MAX {
+                is_truncated = true;
+                continue;
+            }
+            bytes += more;
+            let at = if place > PLACE_MAX { FAR_PLACE } else { place };
+            match of_word {
+                // Writing to a String cannot fail.
+                Some((places, count)) => {
+                    *count += 1;
+                    let _ = write!(places, ",{at}{weight}");
+                }
+                None => {
+                    found.insert(word, (format!("{at}{weight}"), 1));
+                }
             }
         }
         place += 1;
     }
     let mut text = String::new();
-    for (word, places) in places {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "'{word}':{} ", places.join(","));
+    for (word, (places, _)) in found {
+        let _ = write!(text, "'{word}':{places} ");
     }
-    text
+    Vector { text, is_truncated }
 }
 
 #[cfg(test)]
@@ -272,18 +326,26 @@ mod tests {
     fn an_entry_has_places_and_weights_and_a_gap_between_fields() {
         let fields = fields(["blue whale", "", "whale sings blue"]);
         let document = Document::new(&fields);
-        assert_eq!(vector(&document), "'blue':1A,7C 'sings':6C 'whale':2A,5C ");
+        let text = "'blue':1A,7C 'sings':6C 'whale':2A,5C ".to_owned();
+        assert_eq!(vector(&document), Vector { text, is_truncated: false });
     }
 
     #[test]
-    fn an_entry_is_bounded_in_words_in_bytes_and_in_places_of_one_word() {
+    fn an_entry_holds_all_words_and_a_vector_says_what_it_leaves_out() {
         let many = [vec!["a".to_owned(); 20_000], vec!["b".into()], vec![]];
         let document = Document::new(&many);
-        let [first, second, _] = document.words().map(Iterator::collect::<Vec<_>>);
-        assert_eq!((first.len(), second.len()), (WORDS_MAX, 0));
-        assert_eq!(first.iter().filter(|word| **word == "a").count(), PLACES_MAX);
-        let long = [vec!["x".repeat(256); 10_000], vec![], vec![]];
-        let [first, _, _] = Document::new(&long).words().map(Iterator::count);
-        assert_eq!(first, WORD_BYTES_MAX / 256);
+        let [first, second, _] = document.words().map(Iterator::count);
+        assert_eq!((first, second), (20_000, 1));
+        let Vector { text, is_truncated } = vector(&document);
+        assert!(is_truncated && text.ends_with("'b':16383B "), "{}", &text[text.len() - 20..]);
+        assert_eq!(text.matches('A').count(), PLACES_MAX);
+        let in_bounds = Document::new(&[vec!["a".to_owned(); PLACES_MAX], vec![], vec![]]);
+        assert!(!vector(&in_bounds).is_truncated);
+        for length in [3, 64] {
+            let words = (0..200_000).map(|number| format!("{number:0length$x}")).collect();
+            let Vector { text, is_truncated } = vector(&Document::new(&[words, vec![], vec![]]));
+            let stored: usize = text.split(' ').map(|word| word.split(':').next().unwrap().len()).sum();
+            assert!(is_truncated && stored < VECTOR_BYTES_MAX, "{stored}");
+        }
     }
 }

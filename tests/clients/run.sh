@@ -21,7 +21,7 @@ fi
 for python in "$root/.venv/bin/python" "$root/.venv-oldest/bin/python"; do
   echo
   "$python" -c 'import google.protobuf, grpc; print(f"grpcio {grpc.__version__}, protobuf {google.protobuf.__version__}")'
-  for name in transcripts errors cancelled history offline recordings results; do
+  for name in transcripts errors cancelled history improver offline recordings results; do
     program "$python" "$clients/python/$name.py"
   done
 done

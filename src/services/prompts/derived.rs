@@ -2,7 +2,9 @@
 //! where it is not filled, as after an import of a whole database. Always in small steps, so that no write waits long.
 
 use super::{Prompts, PromptsService, store};
-use crate::error::Result;
+use crate::clock;
+use crate::convert::prepared;
+use crate::error::{Error, Result};
 use crate::storage::Durability;
 
 /// Runs until `stopping` ends it.
@@ -33,12 +35,42 @@ impl Prompts {
         });
         let (has_changes, is_filling) = look.await?;
         if has_changes {
-            while self.storage.write(Durability::Relaxed, (), |tx, ()| Box::pin(store::add_up(tx))).await? {}
+            self.add_up().await?;
         }
         if is_filling {
             tracing::info!("prompts are put into the index of words");
-            while self.storage.write(Durability::Relaxed, (), |tx, ()| Box::pin(store::fill(tx))).await? {}
+            self.fill().await?;
             tracing::info!("all prompts are in the index of words");
+        }
+        Ok(())
+    }
+
+    async fn add_up(&self) -> Result<()> {
+        loop {
+            let began = clock::instant();
+            let length = self.step_length();
+            let step = self
+                .storage
+                .write(Durability::Relaxed, (), move |tx, ()| Box::pin(store::add_up(tx, length)));
+            if !step.await? {
+                return Ok(());
+            }
+            self.rest(began).await;
+        }
+    }
+
+    /// Reads texts and cuts their words beside the writer, which only puts them in.
+    async fn fill(&self) -> Result<()> {
+        while let Some(unfilled) = self.storage.read((), |db, ()| Box::pin(store::unfilled(db))).await? {
+            let bytes = unfilled.bytes();
+            let filling = prepared(bytes, move || Ok::<_, Error>(unfilled.cut())).await?;
+            let began = clock::instant();
+            let length = self.step_length();
+            let step = self.storage.write(Durability::Relaxed, filling, move |tx, filling| {
+                Box::pin(store::fill(tx, filling, length))
+            });
+            step.await?;
+            self.rest(began).await;
         }
         Ok(())
     }

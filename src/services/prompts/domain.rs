@@ -200,6 +200,8 @@ pub struct Prompt {
     pub scores: Vec<Score>,
     /// The caller's own name for it, or empty.
     pub import_key: String,
+    /// Whether the index of words does not hold all of it.
+    pub is_truncated: bool,
 }
 
 /// Prompts that belong together.

@@ -1,6 +1,7 @@
 //! Which prompts are listed and in which order; what metadata a filter asks for. No I/O.
 
 use super::domain::{Measures, Names, Status};
+use super::search::substring::Needle;
 use crate::json;
 
 /// Which prompts. What is empty or none holds for all.
@@ -28,6 +29,8 @@ pub struct Filter {
     pub latency_us_max: Option<i64>,
     /// With such metadata.
     pub metadata: Vec<json::Filter>,
+    /// With this in a text that is searched.
+    pub substring: Option<Needle>,
 }
 
 impl Filter {
@@ -40,6 +43,11 @@ impl Filter {
     pub fn takes_measures(&self, measures: &Measures) -> bool {
         within(measures.confidence, self.confidence_min, self.confidence_max)
             && within(measures.latency_us, self.latency_us_min, self.latency_us_max)
+    }
+
+    /// Whether it looks into bodies.
+    pub fn needs_body(&self) -> bool {
+        !self.metadata.is_empty() || self.substring.is_some()
     }
 
     /// Whether it takes a prompt with that metadata, as it was given.
@@ -114,6 +122,34 @@ impl Order {
             Self::MostConfident => "most confident",
             Self::LeastConfident => "least confident",
         }
+    }
+}
+
+/// Where a list goes on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Next {
+    /// Behind this row.
+    pub after: Key,
+    /// Prompts that are still to be left out.
+    pub skip: usize,
+}
+
+impl Next {
+    /// As a page token has it: `us:id`, or `us:id:skip`.
+    pub fn text(self) -> String {
+        match self.skip {
+            0 => self.after.text(),
+            skip => format!("{}:{skip}", self.after.text()),
+        }
+    }
+
+    /// Where the list of a token of this order goes on, unless it is none.
+    pub fn parse(text: &str, by: OrderBy) -> Option<Self> {
+        let (key, skip) = match text.rsplit_once(':')? {
+            (key, skip) if key.contains(':') => (key, skip.parse().ok()?),
+            _ => (text, 0),
+        };
+        Some(Self { after: Key::parse(key, by)?, skip })
     }
 }
 
@@ -194,9 +230,14 @@ mod tests {
         ] {
             let key = Key { value, id: 7 };
             assert_eq!(Key::parse(&key.text(), by), Some(key));
+            for skip in [0, 7] {
+                let next = Next { after: key, skip };
+                assert_eq!(Next::parse(&next.text(), by), Some(next));
+            }
         }
         for text in ["", "1", "a:1", "1:", "1:b"] {
             assert_eq!(Key::parse(text, OrderBy::Time), None, "{text}");
+            assert_eq!(Next::parse(text, OrderBy::Time), None, "{text}");
         }
         assert_eq!(Key::parse(&format!("{}:1", f64::NAN.to_bits()), OrderBy::Confidence), None);
     }

@@ -117,6 +117,7 @@ mutations! {
         PromptsSave "prompts_save" => prompts.prepare_save;
         PromptsBatchSave "prompts_batch_save" => prompts.prepare_batch_save;
         PromptsScore "prompts_score" => prompts.prepare_score;
+        PromptsBatchScore "prompts_batch_score" => prompts.prepare_batch_score;
         PromptsTag "prompts_tag" => prompts.prepare_tag;
         PromptsDelete "prompts_delete" => prompts.prepare_delete;
         PromptsBatchDelete "prompts_batch_delete" => prompts.prepare_batch_delete;

@@ -31,6 +31,7 @@ def entry(number, now_seconds):
         body=prompts.PromptBody(
             idea=f"a haiku about harbour {number}",
             improved_prompt=f"Write a haiku about harbour number {number}, with a lighthouse and the sea.",
+            role="poet",
             directive="Keep to seventeen syllables.",
             guardrails=["no rhyme", "no titles"],
             reasoning="a haiku is short",
@@ -39,7 +40,6 @@ def entry(number, now_seconds):
         backend=BACKENDS[number % 3],
         model="large-1",
         framework="few-shot",
-        role="poet",
         confidence=(number % 101) / 100,
         latency=Duration(nanos=(number % 100 + 1) * 1_000_000),
         import_key=f"entry-{number}",
@@ -121,7 +121,7 @@ async def found(report, history):
         expect(times, sorted(times, reverse=True), "times, the newest first")
         for prompt in recent:
             new = entry(int(prompt.import_key.split("-")[1]), history.now_seconds)
-            for field in ("body", "prompt_time", "backend", "model", "framework", "role", "confidence", "latency"):
+            for field in ("body", "prompt_time", "backend", "model", "framework", "confidence", "latency"):
                 expect(getattr(prompt, field), getattr(new, field), field)
     with report.step("a search as it is typed, and what a query could be taken for is text"):
         expect(len(await history.search("harbo*")), 10, "hits of a page")

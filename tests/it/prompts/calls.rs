@@ -115,6 +115,7 @@ impl Pannier {
                 return pages;
             }
             request.page_token = page.next_page_token;
+            request.offset = 0;
         }
     }
 

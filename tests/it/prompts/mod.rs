@@ -1,6 +1,7 @@
 //! The prompts service.
 
 mod bad_input;
+mod batch_score;
 pub(crate) mod calls;
 mod concurrency;
 mod conversations;
@@ -19,4 +20,5 @@ mod shared;
 mod shuffled;
 mod stats;
 mod streams;
+mod substring;
 mod view;

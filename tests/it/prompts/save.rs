@@ -80,6 +80,7 @@ async fn every_field_comes_back_as_it_was_saved() {
         tags: vec!["a".into(), "b".into()],
         scores: new.scores.into_iter().map(scored).collect(),
         import_key: new.import_key,
+        search_truncated: false,
     };
     assert_eq!(prompt, expected);
     let list = pb::ListRequest { with_bodies: true, ..Default::default() };

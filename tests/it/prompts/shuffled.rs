@@ -96,3 +96,29 @@ async fn the_same_prompts_are_deleted_in_any_order_at_once() {
     assert_eq!(pannier.row_count("prompts").await, 0);
     assert_eq!(pannier.row_count("prompt_conversations").await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_prompts_are_scored_in_any_order_at_once() {
+    let pannier = pannier().await;
+    let ids = pannier.save_all((0..ITEMS).map(|number| keyed(0, number)).collect()).await;
+    let score = |mut client: PromptsServiceClient<_>, caller: u64| {
+        let of = |at: u64| pb::PromptScoring {
+            prompt_id: ids[usize::try_from(at).unwrap()],
+            set: vec![super::calls::number(&format!("s{caller}"), 1.0)],
+            ..Default::default()
+        };
+        let items: Vec<_> = shuffled(ITEMS, caller).into_iter().map(of).collect();
+        async move {
+            let began = Instant::now();
+            let request = pb::BatchScoreRequest { items, ..Default::default() };
+            let results = client.batch_score(request).await.unwrap().into_inner().results;
+            assert!(results.iter().all(|result| result.error.is_none()), "{results:?}");
+            began.elapsed()
+        }
+    };
+    let longest = longest(&pannier, score).await;
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
+    for prompt in pannier.list_prompts(pb::ListRequest::default()).await {
+        assert_eq!(prompt.scores.len(), usize::try_from(CALLERS).unwrap());
+    }
+}

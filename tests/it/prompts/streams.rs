@@ -58,17 +58,32 @@ async fn each_batch_of_an_import_is_answered_after_it_is_saved_and_can_be_repeat
 }
 
 #[tokio::test]
-async fn a_wrong_batch_ends_the_import_and_those_before_it_stay() {
+async fn a_row_that_is_wrong_does_not_end_an_import() {
     let pannier = pannier().await;
-    let wrong = pb::NewPrompt { confidence: Some(2.0), ..keyed(11) };
-    let batches = vec![(0..10).map(keyed).collect(), vec![keyed(10), wrong], vec![keyed(12)]];
+    let sure = pb::NewPrompt { confidence: Some(2.0), ..keyed(11) };
+    let mut cut = keyed(12);
+    cut.body.as_mut().unwrap().idea = "a\0b".into();
+    let batches = vec![
+        (0..10).map(keyed).collect(),
+        vec![keyed(10), sure, cut],
+        vec![keyed(13)],
+        Vec::new(),
+        vec![keyed(14)],
+    ];
     let mut answers = pannier.import(batches).await.unwrap();
     assert_eq!(answers.message().await.unwrap().unwrap().results.len(), 10);
-    let refused = answers.message().await.unwrap_err();
-    assert_eq!(violated_fields(&refused), ["prompts[1].confidence"]);
-    assert_eq!(pannier.row_count("prompts").await, 10);
-    let mut answers = pannier.import(vec![Vec::new()]).await.unwrap();
+    let results = answers.message().await.unwrap().unwrap().results;
+    let saved: Vec<bool> = results.iter().map(|result| result.prompt_id > 0).collect();
+    assert_eq!(saved, [true, false, false]);
+    for (at, field) in [(1, "confidence"), (2, "body.idea")] {
+        let error = results[at].error.as_ref().unwrap();
+        assert_eq!(error.reason(), ErrorReason::InvalidArgument);
+        assert!(error.message.contains(field), "{}", error.message);
+    }
+    assert_eq!(answers.message().await.unwrap().unwrap().results.len(), 1);
+    // A message without prompts ends it.
     assert_eq!(violated_fields(&answers.message().await.unwrap_err()), ["prompts"]);
+    assert_eq!(pannier.row_count("prompts").await, 12);
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ impl Prompts {
         let filter = parser.filter(request.filter);
         parser.violations.check()?;
         let page = Page {
-            after: convert::key_of(query, &request.page_token, order)?,
+            after: convert::next_of(query, &request.page_token, order)?.map(|next| next.after),
             rows_max: ROWS_MAX,
             budget: Budget::of_call().at_most(BYTES_MAX),
             bodies: if request.without_bodies { Bodies::Left } else { Bodies::Read },
@@ -69,10 +69,10 @@ impl Export {
     async fn next(&mut self) -> Result<(pb::ExportResponse, bool)> {
         let read = self.prompts.read_page(self.filter.clone(), self.order, self.page);
         let (prompts, next) = deadline::scope(self.prompts.step_deadline(), read).await?;
-        self.page.after = next;
+        self.page.after = next.map(|next| next.after);
         let message = pb::ExportResponse {
             prompts: prompts.into_iter().map(convert::prompt).collect(),
-            next_page_token: next.map(|key| self.query.token(&key.text())).unwrap_or_default(),
+            next_page_token: next.map(|next| self.query.token(&next.text())).unwrap_or_default(),
         };
         Ok((message, next.is_none()))
     }

@@ -79,6 +79,7 @@ calls! {
         save "Save": prepare_save(SaveRequest) => SaveResponse;
         batch_save "BatchSave": prepare_batch_save(BatchSaveRequest) => BatchSaveResponse;
         score "Score": prepare_score(ScoreRequest) => ScoreResponse;
+        batch_score "BatchScore": prepare_batch_score(BatchScoreRequest) => BatchScoreResponse;
         tag "Tag": prepare_tag(TagRequest) => TagResponse;
         delete "Delete": prepare_delete(DeleteRequest) => DeleteResponse;
         batch_delete "BatchDelete": prepare_batch_delete(BatchDeleteRequest) => BatchDeleteResponse;

@@ -83,6 +83,41 @@ impl Prompts {
         operation.surviving(durability).locking([store::lock_of_prompt(id)])
     }
 
+    pub(in crate::services) fn prepare_batch_score(
+        &self,
+        parser: &mut Parser<'_>,
+        request: pb::BatchScoreRequest,
+    ) -> Operation<pb::BatchScoreResponse> {
+        let durability = parser.durability("durability", request.durability);
+        let failing = parser.failing(request.atomic);
+        let limit = (self.settings.prompts.batch_prompts_max, "prompts.batch_prompts_max");
+        let now_us = self.clock.now_us();
+        let batch = parser.items("items", request.items, limit, failing, |parser, item| {
+            let id = parser.prompt_id(&|| "prompt_id".to_owned(), item.prompt_id);
+            (id, parser.scoring(item.set, item.remove, now_us))
+        });
+        let scores_max = i64::try_from(self.settings.prompts.scores_max).unwrap_or(i64::MAX);
+        let ids: BTreeSet<i64> = batch.items.iter().map(|(id, _)| *id).collect();
+        let items = batch.count();
+        let operation = Operation::new(batch, move |tx, batch| {
+            Box::pin(async move {
+                let results = batch.results(store::score_all(tx, &batch.items, scores_max).await?)?;
+                let mut errors = ItemErrors::default();
+                let result = |count: Result<usize>| match count {
+                    Ok(count) => pb::BatchScoreResult {
+                        score_count: i32::try_from(count).unwrap_or(i32::MAX),
+                        error: None,
+                    },
+                    Err(error) => {
+                        pb::BatchScoreResult { error: Some(errors.of(&error)), ..Default::default() }
+                    }
+                };
+                Ok(pb::BatchScoreResponse { results: results.into_iter().map(result).collect() })
+            })
+        });
+        operation.surviving(durability).of_items(items).locking(ids.into_iter().map(store::lock_of_prompt))
+    }
+
     pub(in crate::services) fn prepare_tag(
         &self,
         parser: &mut Parser<'_>,

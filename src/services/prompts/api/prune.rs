@@ -1,12 +1,14 @@
 //! Prune: retention by hand.
 
+use std::time::{Duration, Instant};
+
 use pannier_proto::prompts::v1 as pb;
 
 use super::super::Prompts;
 use super::super::convert::Parser;
 use super::super::domain::{Cut, Goes};
 use super::super::store;
-use crate::clock::ms_to_us;
+use crate::clock::{self, ms_to_us};
 use crate::error::Result;
 use crate::settings::TTL_MS_MAX;
 use crate::storage::Durability;
@@ -55,14 +57,28 @@ impl Prompts {
         let rows_max = i64::try_from(self.settings.prompts.retention_batch_rows).unwrap_or(i64::MAX);
         let mut count = 0;
         loop {
+            let began = clock::instant();
+            let length = self.step_length();
             let step = self
                 .storage
-                .write(durability, (), move |tx, ()| Box::pin(store::prune(tx, cut, goes, rows_max)))
-                .await?;
+                .write(durability, (), move |tx, ()| Box::pin(store::prune(tx, cut, goes, rows_max, length)));
+            let step = step.await?;
             count += step.count;
             if !step.has_more {
                 return Ok(count);
             }
+            self.rest(began).await;
         }
+    }
+
+    /// How long one step of maintenance holds the writer.
+    pub(in super::super) fn step_length(&self) -> Duration {
+        Duration::from_millis(self.settings.prompts.maintenance_step_ms)
+    }
+
+    /// Leaves the writer to others for as long as a step of maintenance took that began then, and at most for so long as it may take.
+    pub(in super::super) async fn rest(&self, began: Instant) {
+        let took = clock::instant().saturating_duration_since(began);
+        self.clock.rest(took.min(self.step_length())).await;
     }
 }

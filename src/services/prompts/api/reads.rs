@@ -5,7 +5,7 @@ use pannier_proto::prompts::v1 as pb;
 use super::super::Prompts;
 use super::super::convert::{self, Parser};
 use super::super::domain::Prompt;
-use super::super::filter::{Filter, Key, Order};
+use super::super::filter::{Filter, Next, Order};
 use super::super::store::{self, Bodies, Page};
 use crate::answer::Budget;
 use crate::error::{Error, Result};
@@ -42,9 +42,12 @@ impl Prompts {
         let query = convert::query("prompts.List", request.filter.as_ref(), order);
         let filter = parser.filter(request.filter);
         let rows_max = parser.page_rows(&self.settings.server, request.page_size);
+        let skip = parser.offset(request.offset, &request.page_token);
         parser.violations.check()?;
+        let next = convert::next_of(query, &request.page_token, order)?;
         let page = Page {
-            after: convert::key_of(query, &request.page_token, order)?,
+            after: next.map(|next| next.after),
+            skip: next.map_or(skip, |next| next.skip),
             rows_max: usize::try_from(rows_max).unwrap_or(usize::MAX),
             bodies: if request.with_bodies { Bodies::Read } else { Bodies::Left },
             ..self.page()
@@ -52,7 +55,7 @@ impl Prompts {
         let (prompts, next) = self.read_page(filter, order, page).await?;
         Ok(pb::ListResponse {
             prompts: prompts.into_iter().map(convert::prompt).collect(),
-            next_page_token: next.map(|key| query.token(&key.text())).unwrap_or_default(),
+            next_page_token: next.map(|next| query.token(&next.text())).unwrap_or_default(),
         })
     }
 
@@ -60,6 +63,8 @@ impl Prompts {
     pub(super) fn page(&self) -> Page {
         Page {
             after: None,
+            skip: 0,
+            until: None,
             rows_max: usize::try_from(self.settings.server.page_size_max).unwrap_or(usize::MAX),
             budget: Budget::of_call(),
             scan_rows_max: usize::try_from(self.settings.prompts.scan_rows_max).unwrap_or(usize::MAX),
@@ -73,7 +78,7 @@ impl Prompts {
         filter: Filter,
         order: Order,
         page: Page,
-    ) -> Result<(Vec<Prompt>, Option<Key>)> {
+    ) -> Result<(Vec<Prompt>, Option<Next>)> {
         let input = (filter, page);
         let read = self
             .storage

@@ -4,7 +4,7 @@ use pannier_proto::prompts::v1 as pb;
 use prost::Message as _;
 
 use super::super::domain::{Names, Status};
-use super::super::filter::{Filter, Key, Order};
+use super::super::filter::{Filter, Next, Order};
 use super::requests::{ID_BYTES_MAX, Parser};
 use crate::error::{Error, Result};
 use crate::json::{self, Limits, Path, Test};
@@ -43,6 +43,7 @@ impl Parser<'_> {
             latency_us_min: self.latency_us(&|| at("latency_min"), filter.latency_min.as_ref()),
             latency_us_max: self.latency_us(&|| at("latency_max"), filter.latency_max.as_ref()),
             metadata: self.conditions(&at("metadata"), filter.metadata),
+            substring: None,
         };
         self.in_order(&at("end_time"), found.start_us, found.end_us, "start_time");
         self.in_order(&at("confidence_max"), found.confidence_min, found.confidence_max, "confidence_min");
@@ -98,6 +99,19 @@ impl Parser<'_> {
         found
     }
 
+    /// How many prompts are left out from the beginning.
+    pub(in super::super) fn offset(&mut self, offset: i32, page_token: &str) -> usize {
+        let max = self.settings.offset_max;
+        let found = u64::try_from(offset).ok().filter(|offset| *offset <= max);
+        if found.is_none() {
+            self.violations.add("offset", format!("must be 0 to {max} (prompts.offset_max), is {offset}"));
+        }
+        if offset != 0 && !page_token.is_empty() {
+            self.violations.add("offset", "must be 0 with a page_token, which says where the page begins");
+        }
+        usize::try_from(found.unwrap_or(0)).unwrap_or(usize::MAX)
+    }
+
     /// In which order prompts are asked for; `otherwise` if that is not said.
     pub(in super::super) fn order(&mut self, value: i32, otherwise: Order) -> Order {
         use pb::PromptOrder as O;
@@ -124,7 +138,7 @@ pub(in super::super) fn query(method: &str, filter: Option<&pb::PromptFilter>, o
 }
 
 /// Where a page of that query begins.
-pub(in super::super) fn key_of(query: Query, page_token: &str, order: Order) -> Result<Option<Key>> {
+pub(in super::super) fn next_of(query: Query, page_token: &str, order: Order) -> Result<Option<Next>> {
     let text = query.key_of(page_token)?;
-    text.map(|text| Key::parse(&text, order.by()).ok_or(Error::PageTokenInvalid)).transpose()
+    text.map(|text| Next::parse(&text, order.by()).ok_or(Error::PageTokenInvalid)).transpose()
 }

@@ -38,6 +38,7 @@ pub(in super::super) fn prompt(prompt: Prompt) -> pb::Prompt {
         tags: prompt.tags,
         scores: scores(prompt.scores),
         import_key: prompt.import_key,
+        search_truncated: prompt.is_truncated,
     }
 }
 

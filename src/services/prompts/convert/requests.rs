@@ -36,16 +36,13 @@ impl Parser<'_> {
         id
     }
 
-    /// The numbers of the prompts of a batch, in their order, each once.
+    /// The numbers of the prompts of a batch, in their order, each once. One below 1 is that of a prompt that is not there.
     pub(in super::super) fn prompt_ids(&mut self, ids: &[i64]) -> Vec<i64> {
         let max = self.settings.batch_prompts_max;
         if !self.batch("prompt_ids", ids.len(), max, "prompts.batch_prompts_max") {
             return Vec::new();
         }
         let mut seen = BTreeSet::new();
-        for (index, id) in ids.iter().enumerate() {
-            self.prompt_id(&|| format!("prompt_ids[{index}]"), *id);
-        }
         ids.iter().copied().filter(|id| seen.insert(*id)).collect()
     }
 

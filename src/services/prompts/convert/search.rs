@@ -4,8 +4,10 @@ use pannier_proto::prompts::v1 as pb;
 use prost::Message as _;
 
 use super::super::domain::Prompt;
+use super::super::filter::{Key, KeyValue};
 use super::super::search::grammar;
-use super::super::search::snippets::{Snippet, snippet};
+use super::super::search::snippets::{Snippet, snippet, snippet_of};
+use super::super::search::substring::Needle;
 use super::super::store::{Hit, Place};
 use super::replies::prompt;
 use super::requests::Parser;
@@ -41,6 +43,21 @@ impl Parser<'_> {
         })
     }
 
+    /// A text that is looked for as it is written.
+    pub(in super::super) fn needle(&mut self, query: &str) -> Needle {
+        let max = self.settings.search_query_bytes_max;
+        self.text("query", query, 0, max, "prompts.search_query_bytes_max");
+        Needle::new(query)
+    }
+
+    /// Whether a query is taken as it is written.
+    pub(in super::super) fn is_substring(&mut self, value: i32) -> bool {
+        if pb::PromptMatch::try_from(value).is_err() {
+            self.violations.add("match", format!("unknown value {value}"));
+        }
+        value == i32::from(pb::PromptMatch::Substring)
+    }
+
     /// What stands around what was found, in the texts of an answer.
     pub(in super::super) fn markers(&mut self, start: String, end: String) -> Markers {
         self.text("highlight_start", &start, 0, MARKER_BYTES_MAX, "");
@@ -50,23 +67,29 @@ impl Parser<'_> {
 }
 
 /// What a search asks for, apart from the page.
-pub(in super::super) fn search_query(query: &str, filter: Option<&pb::PromptFilter>) -> Query {
-    let filter = filter.map(pb::PromptFilter::encode_to_vec).unwrap_or_default();
-    Query::of("prompts.Search", &[query, &format!("{filter:?}")])
+pub(in super::super) fn search_query(request: &pb::SearchRequest) -> Query {
+    let filter = request.filter.as_ref().map(pb::PromptFilter::encode_to_vec).unwrap_or_default();
+    // Words are what is searched for if that is not said.
+    let by = request.r#match.max(pb::PromptMatch::Words.into());
+    Query::of("prompts.Search", &[&request.query, &format!("{filter:?}"), &by.to_string()])
 }
 
 /// Where a page of that search begins.
 pub(in super::super) fn place_of(query: Query, page_token: &str) -> Result<Option<Place>> {
     let place = |text: String| {
-        let (until_id, position) = text.split_once(':')?;
-        Some(Place { until_id: until_id.parse().ok()?, position: position.parse().ok()? })
+        let [until_id, position, skip] = text.split(':').collect::<Vec<_>>().try_into().ok()?;
+        Some(Place {
+            until_id: until_id.parse().ok()?,
+            position: position.parse().ok()?,
+            skip: skip.parse().ok()?,
+        })
     };
     query.key_of(page_token)?.map(|text| place(text).ok_or(Error::PageTokenInvalid)).transpose()
 }
 
 /// The token of the page that begins there.
 pub(in super::super) fn search_token(query: Query, place: Place) -> String {
-    query.token(&format!("{}:{}", place.until_id, place.position))
+    query.token(&format!("{}:{}:{}", place.until_id, place.position, place.skip))
 }
 
 /// Hits as the wire has them, as many as the budget allows; and the place of the first that is left out.
@@ -79,7 +102,7 @@ pub(in super::super) fn hits(
 ) -> Result<(Vec<pb::PromptHit>, Option<Place>)> {
     let mut found = Vec::with_capacity(hits.len());
     for Hit { prompt: mut of, rank, place } in hits {
-        let snippets = snippets(&of, wanted, markers);
+        let snippets = snippets(&of, markers, |text| snippet(text, wanted));
         if !with_bodies {
             of.body = None;
         }
@@ -93,11 +116,41 @@ pub(in super::super) fn hits(
     Ok((found, None))
 }
 
-fn snippets(prompt: &Prompt, wanted: &Wanted, markers: &Markers) -> Vec<pb::PromptSnippet> {
+/// Prompts that have a text, the newest first, as many as the budget allows; and the key of the last one if some are left out.
+pub(in super::super) fn substring_hits(
+    prompts: Vec<Prompt>,
+    needle: &Needle,
+    markers: &Markers,
+    with_bodies: bool,
+    mut budget: Budget,
+) -> Result<(Vec<pb::PromptHit>, Option<Key>)> {
+    let mut found = Vec::with_capacity(prompts.len());
+    let mut last = None;
+    for mut of in prompts {
+        let snippets = snippets(&of, markers, |text| snippet_of(text, needle.places(text)));
+        if !with_bodies {
+            of.body = None;
+        }
+        let key = Key { value: KeyValue::Us(of.prompt_us), id: of.id };
+        let hit = pb::PromptHit { prompt: Some(prompt(of)), rank: 0.0, snippets };
+        if !budget.take(hit.encoded_len(), || key.id.to_string())? {
+            return Ok((found, last));
+        }
+        last = Some(key);
+        found.push(hit);
+    }
+    Ok((found, None))
+}
+
+fn snippets(
+    prompt: &Prompt,
+    markers: &Markers,
+    snippet: impl Fn(&str) -> Option<Snippet>,
+) -> Vec<pb::PromptSnippet> {
     let Some(body) = &prompt.body else { return Vec::new() };
     let texts =
         [("idea", &body.idea), ("improved_prompt", &body.improved_prompt), ("context", &body.context)];
-    let of = |(field, text): (&str, &String)| Some(piece(field, snippet(text, wanted)?, markers));
+    let of = |(field, text): (&str, &String)| Some(piece(field, snippet(text)?, markers));
     texts.into_iter().filter_map(of).collect()
 }
 

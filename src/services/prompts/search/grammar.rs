@@ -13,7 +13,7 @@
 use super::tokens::{Part, Word, words};
 use crate::storage::text_index::{Phrase, Wanted};
 
-/// What `query` asks for; none if it has more than `words_max` words.
+/// What `query` asks for; none if it has more than `words_max` words. A run of a script without spaces is one.
 pub fn parse(query: &str, words_max: usize) -> Option<Wanted> {
     let mut wanted = Wanted::default();
     let mut count = 0;
@@ -21,9 +21,8 @@ pub fn parse(query: &str, words_max: usize) -> Option<Wanted> {
     while !rest.is_empty() {
         let (term, behind) = next_term(rest);
         rest = behind.trim_start();
-        // One more than there may be shows that there are too many.
-        let found = words(term.text, words_max.saturating_add(1));
-        count += found.len();
+        let found = words(term.text, usize::MAX);
+        count += found.iter().filter(|word| !matches!(word.part, Part::Pair(_))).count();
         if count > words_max {
             return None;
         }
@@ -127,6 +126,7 @@ mod tests {
             ("日本*", "日本"),
             ("\"語 rust\"", "語+rust"),
             ("\"rust 日\"", "rust+日*"),
+            ("C++ -C# c .NET*", "cplusplus c dotnet* -csharp"),
         ] {
             assert_eq!(meaning(query), expected, "{query}");
         }
@@ -163,7 +163,8 @@ mod tests {
     fn too_many_words_are_told() {
         assert!(parse(&"a ".repeat(64), 64).is_some());
         assert!(parse(&"a ".repeat(65), 64).is_none());
-        assert!(parse(&format!("\"{}\"", "日".repeat(65)), 64).is_none());
+        assert!(parse(&format!("\"{}\"", "日".repeat(1_000)), 1).is_some());
+        assert!(parse(&"日本 ".repeat(65), 64).is_none());
         assert!(parse(&"\"".repeat(10_000), 64).is_some());
     }
 }

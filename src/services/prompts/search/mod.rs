@@ -2,4 +2,5 @@
 
 pub mod grammar;
 pub mod snippets;
+pub mod substring;
 pub mod tokens;

@@ -11,9 +11,6 @@ use crate::storage::text_index::{Phrase, Wanted};
 /// Bytes of a piece, about.
 const PIECE_BYTES: usize = 320;
 
-/// Words of a text that are looked at; no more of them are in the index.
-const WORDS_MAX: usize = crate::storage::text_index::WORDS_MAX;
-
 /// Places of a text that are weighed against one another.
 const PLACES_MAX: usize = 1_000;
 
@@ -31,15 +28,28 @@ pub struct Snippet {
 
 /// The piece of `text` that shows most of what is wanted; none if nothing of it is there.
 pub fn snippet(text: &str, wanted: &Wanted) -> Option<Snippet> {
-    let words = words(text, WORDS_MAX);
+    let words = words(text, usize::MAX);
     let mut places = Vec::new();
     for (number, phrase) in wanted.all.iter().enumerate() {
         places
             .extend(places_of(&words, phrase).take(PLACES_MAX).map(|bytes| Place { phrase: number, bytes }));
     }
     places.sort_by_key(|place| (place.bytes.start, place.bytes.end));
-    let shown = best(&places)?;
-    let piece = around(text, &words, shown);
+    shown(text, &words, &places)
+}
+
+/// The piece of `text` that shows most of some places in it, which are in their order; none if there are none.
+pub fn snippet_of(text: &str, places: Vec<Range<usize>>) -> Option<Snippet> {
+    let places: Vec<Place> = places.into_iter().map(|bytes| Place { phrase: 0, bytes }).collect();
+    if places.is_empty() {
+        return None;
+    }
+    shown(text, &words(text, usize::MAX), &places)
+}
+
+fn shown(text: &str, words: &[Word], places: &[Place]) -> Option<Snippet> {
+    let shown = best(places)?;
+    let piece = around(text, words, shown);
     Some(marked(text, piece, shown))
 }
 

@@ -5,13 +5,15 @@
 //! Kana, Hangul, Thai, Lao, Khmer, Myanmar) are cut into pairs of neighbouring characters: 日本語 is 日本, 本語 and 語, so that
 //! any piece of a run can be asked for, as a phrase of its pairs.
 //!
+//! Signs that belong to a language's name are kept: C++ is `cplusplus`, C# `csharp`, F# `fsharp`, .NET `dotnet`.
+//!
 //! A change of what comes out here must raise [`VERSION`]: what is indexed is then indexed anew.
 
 use unicode_normalization::char::is_combining_mark;
 use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfc_quick, is_nfkd_quick};
 
 /// Which words this function makes.
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 2;
 
 /// Characters of a word that count; longer words are compared by these.
 const WORD_CHARS_MAX: usize = 64;
@@ -45,7 +47,8 @@ pub enum Part {
 
 /// The first words of a text.
 pub fn words(text: &str, words_max: usize) -> Vec<Word> {
-    let mut cutter = Cutter { words: Vec::new(), word: None, run: Vec::new() };
+    let mut cutter =
+        Cutter { words: Vec::new(), word: None, run: Vec::new(), plus: None, dot: None, word_dot: None };
     for (start, c) in text.char_indices() {
         if cutter.words.len() >= words_max {
             break;
@@ -54,7 +57,7 @@ pub fn words(text: &str, words_max: usize) -> Vec<Word> {
         if c.is_ascii() {
             match c.is_ascii_alphanumeric() {
                 true => cutter.letter(c.to_ascii_lowercase(), start, end),
-                false => cutter.gap(),
+                false => cutter.sign(c, start, end),
             }
         } else if is_nfkd_quick(std::iter::once(c)) == IsNormalized::Yes && !is_ignored(c) {
             cutter.part(c, start, end);
@@ -74,6 +77,12 @@ struct Cutter {
     words: Vec<Word>,
     word: Option<Word>,
     run: Vec<Unit>,
+    /// The end of a plus behind the open word, where a second one makes it a language's name.
+    plus: Option<usize>,
+    /// Where a dot stands that nothing is before.
+    dot: Option<usize>,
+    /// The same of a dot with which the open word begins.
+    word_dot: Option<usize>,
 }
 
 /// A character of a run, with its marks.
@@ -94,7 +103,7 @@ impl Cutter {
             return self.mark(c, end);
         }
         if !c.is_alphanumeric() {
-            return self.gap();
+            return self.sign(c, start, end);
         }
         if has_no_spaces(c) {
             return self.unit(c, start, end);
@@ -110,8 +119,11 @@ impl Cutter {
     }
 
     fn letter(&mut self, c: char, start: usize, end: usize) {
-        if !self.run.is_empty() {
+        if !self.run.is_empty() || self.plus.is_some() {
             self.gap();
+        }
+        if self.word.is_none() {
+            self.word_dot = self.dot.take();
         }
         let new = || Word { text: String::new(), start, end, part: Part::Whole };
         let word = self.word.get_or_insert_with(new);
@@ -119,7 +131,33 @@ impl Cutter {
         word.end = end;
     }
 
+    /// A sign: it ends what is open, unless it belongs to the name of a language.
+    fn sign(&mut self, c: char, start: usize, end: usize) {
+        let has_begun = self.word.is_some() || !self.run.is_empty();
+        if let Some(word) = &mut self.word {
+            let is_letter = word.text.len() == 1 && word.text.as_bytes()[0].is_ascii_alphabetic();
+            match (c, self.plus) {
+                ('+', None) if matches!(word.text.as_str(), "c" | "g" | "j") => {
+                    self.plus = Some(end);
+                    return;
+                }
+                ('+', Some(_)) => {
+                    word.text.push_str("plusplus");
+                    word.end = end;
+                }
+                ('#', None) if is_letter => {
+                    word.text.push_str("sharp");
+                    word.end = end;
+                }
+                _ => {}
+            }
+        }
+        self.gap();
+        self.dot = (c == '.' && !has_begun).then_some(start);
+    }
+
     fn unit(&mut self, c: char, start: usize, end: usize) {
+        self.dot = None;
         if self.word.is_some() {
             self.gap();
         }
@@ -165,7 +203,13 @@ impl Cutter {
 
     /// Something that is of no word.
     fn gap(&mut self) {
-        if let Some(word) = self.word.take() {
+        self.plus = None;
+        let dot = self.word_dot.take();
+        if let Some(mut word) = self.word.take() {
+            if let Some(dot) = dot.filter(|_| word.text == "net") {
+                word.text.insert_str(0, "dot");
+                word.start = dot;
+            }
             let mut text = composed(word.text);
             if let Some((end, _)) = text.char_indices().nth(WORD_CHARS_MAX) {
                 text.truncate(end);
@@ -257,6 +301,24 @@ mod tests {
         ] {
             assert_eq!(texts(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn signs_of_a_languages_name_are_kept() {
+        for (text, expected) in [
+            ("C, C++ and C#", vec!["c", "cplusplus", "and", "csharp"]),
+            ("C++17 F#, Ｃ＋＋ g++", vec!["cplusplus", "17", "fsharp", "cplusplus", "gplusplus"]),
+            (".NET and (.net) ASP.NET", vec!["dotnet", "and", "dotnet", "asp", "net"]),
+            ("example.net .network net", vec!["example", "net", "network", "net"]),
+            ("a+b i++ c+d C+ # ## x", vec!["a", "b", "i", "c", "d", "c", "x"]),
+            ("issue#12 日.net", vec!["issue", "12", "日", "net"]),
+        ] {
+            assert_eq!(texts(text), expected, "{text}");
+        }
+        let text = "use .NET or C++.";
+        let places: Vec<&str> =
+            words(text, usize::MAX).into_iter().map(|word| &text[word.start..word.end]).collect();
+        assert_eq!(places, ["use", ".NET", "or", "C++"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::index::INDEX;
 use super::names::Texts;
 use super::rows::{BODY_COLUMNS, BodyRow, PROMPT_COLUMNS, PromptRow};
 use super::{conversations, marks, sql};
@@ -87,8 +88,13 @@ pub(super) async fn complete(db: &Db<'_>, rows: &[PromptRow], bodies: Bodies) ->
             prompt.scores.push(row.score()?);
         }
     }
+    let with_body: Vec<i64> = rows.iter().filter(|row| row.has_body).map(|row| row.id).collect();
+    for id in INDEX.truncated(db, &with_body).await? {
+        if let Some(prompt) = prompts.get_mut(place(&id)) {
+            prompt.is_truncated = true;
+        }
+    }
     if bodies == Bodies::Read {
-        let with_body: Vec<i64> = rows.iter().filter(|row| row.has_body).map(|row| row.id).collect();
         for row in sql::all_of_ids::<BodyRow>(db, bodies_query, &with_body).await? {
             if let Some(prompt) = prompts.get_mut(place(&row.prompt_id)) {
                 prompt.body = Some(row.body()?);

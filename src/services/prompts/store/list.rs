@@ -4,30 +4,36 @@
 //! at row by row on the way, and a page looks at a bounded number of rows: a filter that takes few of them holds up no reader.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use sea_orm::Value;
 
 use super::find::{Bodies, Found, complete};
 use super::names;
 use super::rows::{self, PROMPT_COLUMNS, PromptRow};
-use super::{conversations, marks, sql};
+use super::{conversations, index, marks, sql};
 use crate::answer::Budget;
+use crate::clock;
 use crate::error::Result;
 use crate::services::prompts::domain::{NameKind, OTHER_NAME, Prompt};
-use crate::services::prompts::filter::{Filter, Key, KeyValue, Order, OrderBy};
+use crate::services::prompts::filter::{Filter, Key, KeyValue, Next, Order, OrderBy};
 use crate::storage::{Db, places, row};
 
 /// Rows of one piece.
 pub(super) const PIECE_ROWS: usize = 128;
 
-/// Metadata that is read together.
-const METADATA_ROWS: usize = 16;
+/// Bodies that are read together.
+const BODY_ROWS: usize = 16;
 
 /// How much of a list.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
     /// Those behind this one.
     pub after: Option<Key>,
+    /// Leave out so many.
+    pub skip: usize,
+    /// Stop then, however few were found.
+    pub until: Option<Instant>,
     /// At most so many.
     pub rows_max: usize,
     /// At most about so many bytes, but one prompt at least.
@@ -44,14 +50,15 @@ pub async fn list(
     filter: &Filter,
     order: Order,
     page: &Page,
-) -> Result<(Vec<Prompt>, Option<Key>)> {
+) -> Result<(Vec<Prompt>, Option<Next>)> {
     let Some(wanted) = Wanted::of(db, filter).await? else { return Ok((Vec::new(), None)) };
     let walk = wanted.walk(filter, order);
     let mut found = Found::new(page.rows_max, page.budget);
     let mut after = page.after;
     let mut position = page.after.map_or(Position::Start, Position::Ties);
-    let mut looked_at = 0;
-    let step = if filter.metadata.is_empty() { PIECE_ROWS } else { METADATA_ROWS };
+    let (mut looked_at, mut skip) = (0, page.skip);
+    let step = if filter.needs_body() { BODY_ROWS } else { PIECE_ROWS };
+    let next = |after: Option<Key>, skip: usize| after.map(|after| Next { after, skip });
     loop {
         let (query, values) = piece_query(&walk, order, filter, position);
         let piece: Vec<PromptRow> = db.rows(&query, values).await?;
@@ -59,16 +66,23 @@ pub async fn list(
         let taken = piece.into_iter().filter(|row| wanted.takes(filter, row)).collect();
         let taken = with_tags(db, filter, &walk, taken).await?;
         for rows in taken.chunks(step) {
-            let rows = with_metadata(db, filter, rows).await?;
-            let mut rest = rows.as_slice();
+            let behind_all = rows.last().and_then(|row| row.key(order.by()));
+            let rows = with_bodies(db, filter, rows).await?;
+            let skipped = skip.min(rows.len());
+            skip -= skipped;
+            let mut rest = &rows[skipped..];
             while let Some((fitting, behind)) = found.fitting(rest, page.bodies) {
                 for (row, prompt) in fitting.iter().zip(complete(db, fitting, page.bodies).await?) {
                     if !found.take(prompt)? {
-                        return Ok((found.prompts, after));
+                        return Ok((found.prompts, next(after, 0)));
                     }
                     after = row.key(order.by());
                 }
                 rest = behind;
+            }
+            after = behind_all.or(after);
+            if page.until.is_some_and(|until| clock::instant() >= until) {
+                return Ok((found.prompts, next(after, skip)));
             }
         }
         after = last.or(after);
@@ -78,8 +92,8 @@ pub async fn list(
             _ => return Ok((found.prompts, None)),
         };
         looked_at += count;
-        if looked_at >= page.scan_rows_max {
-            return Ok((found.prompts, after));
+        if looked_at >= page.scan_rows_max.saturating_add(page.skip) {
+            return Ok((found.prompts, next(after, skip)));
         }
     }
 }
@@ -181,7 +195,7 @@ impl Wanted {
             && is(self.status, Some(row.status))
             && filter.takes_time(row.prompt_time)
             && filter.takes_measures(&row.measures())
-            && (filter.metadata.is_empty() || row.has_body)
+            && (row.has_body || !filter.needs_body())
     }
 }
 
@@ -329,18 +343,22 @@ pub(super) fn metadata_query(count: usize) -> String {
     format!(r#"SELECT "prompt_id", "metadata_json" FROM "prompt_bodies" WHERE "prompt_id" IN ({places})"#)
 }
 
-/// Those of some rows whose metadata is as a filter asks.
-pub(super) async fn with_metadata(
-    db: &Db<'_>,
-    filter: &Filter,
-    rows: &[PromptRow],
-) -> Result<Vec<PromptRow>> {
-    if filter.metadata.is_empty() {
-        return Ok(rows.to_vec());
+/// Those of some rows whose bodies are as a filter asks.
+pub(super) async fn with_bodies(db: &Db<'_>, filter: &Filter, rows: &[PromptRow]) -> Result<Vec<PromptRow>> {
+    let mut rows = rows.to_vec();
+    if !filter.metadata.is_empty() {
+        let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+        let metadata: Vec<MetadataRow> = sql::all_of_ids(db, metadata_query, &ids).await?;
+        let takes = |row: &&MetadataRow| filter.takes_metadata(&row.metadata_json);
+        let taken: HashSet<i64> = metadata.iter().filter(takes).map(|row| row.prompt_id).collect();
+        rows.retain(|row| taken.contains(&row.id));
     }
-    let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
-    let metadata: Vec<MetadataRow> = sql::all_of_ids(db, metadata_query, &ids).await?;
-    let takes = |row: &&MetadataRow| filter.takes_metadata(&row.metadata_json);
-    let taken: HashSet<i64> = metadata.iter().filter(takes).map(|row| row.prompt_id).collect();
-    Ok(rows.iter().filter(|row| taken.contains(&row.id)).cloned().collect())
+    if let Some(needle) = &filter.substring {
+        let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+        let texts = index::texts(db, &ids).await?;
+        let has = |row: &&index::TextsRow| row.texts().into_iter().any(|text| needle.is_in(text));
+        let taken: HashSet<i64> = texts.iter().filter(has).map(|row| row.prompt_id).collect();
+        rows.retain(|row| taken.contains(&row.id));
+    }
+    Ok(rows)
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::Value;
 
+use super::index::prompts_query;
 use super::rows::{PromptRow, ScoreRow, TagRow};
 use super::sql;
 use crate::error::{Error, Result};
@@ -56,6 +57,26 @@ pub async fn score(tx: &Tx<'_>, id: i64, scoring: &Scoring, scores_max: i64) -> 
     let set: Vec<(i64, &Score)> = scoring.set.iter().map(|score| (id, score)).collect();
     insert_scores(tx, &set).await?;
     Ok(scores.into_values().collect())
+}
+
+/// The same for many prompts, each with a result in its order: how many scores it has then, or its error. All are locked first, in the order
+/// of their numbers.
+pub async fn score_all(tx: &Tx<'_>, items: &[(i64, Scoring)], scores_max: i64) -> Result<Vec<Result<usize>>> {
+    let ids: BTreeSet<i64> = items.iter().map(|(id, _)| *id).collect();
+    let ids: Vec<i64> = ids.into_iter().collect();
+    for ids in ids.chunks(sql::IDS_MAX) {
+        let values = sql::padded(ids);
+        tx.lock(&prompts_query(values.len()), values).await?;
+    }
+    let mut results = Vec::with_capacity(items.len());
+    for (id, scoring) in items {
+        results.push(match score(tx, *id, scoring, scores_max).await {
+            Ok(scores) => Ok(scores.len()),
+            Err(error @ (Error::PromptNotFound | Error::TooManyPromptMarks { .. })) => Err(error),
+            Err(error) => return Err(error),
+        });
+    }
+    Ok(results)
 }
 
 /// Adds and removes tags of a prompt, and answers with all that it has then, in order.

@@ -21,9 +21,9 @@ mod tallies;
 
 pub use conversations::{list_conversations, lock_of as lock_of_conversation};
 pub use find::{Bodies, find};
-pub use index::{fill, is_filling};
+pub use index::{fill, is_filling, unfilled};
 pub use list::{Page, list};
-pub use marks::{lock_of as lock_of_prompt, score, tag};
+pub use marks::{lock_of as lock_of_prompt, score, score_all, tag};
 pub use names::{NameLimits, free_names, unused_names};
 pub use prune::{cut_of_count, is_due, prune};
 pub use remove::remove;
@@ -34,3 +34,5 @@ pub use tallies::{add_up, has_changes};
 
 #[cfg(test)]
 mod plans;
+#[cfg(test)]
+mod steps;

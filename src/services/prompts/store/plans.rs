@@ -178,6 +178,7 @@ async fn a_search_walks_the_matches_from_the_newest_on_and_ranks_no_others() {
     let own = "SEARCH prompt_bodies USING INTEGER PRIMARY KEY";
     assert_runs(&storage, index::NEXT, &[&format!("{own} (rowid<?)")]).await;
     assert_runs(&storage, &index::texts_query(16), &[&format!("{own} (rowid=?)")]).await;
+    assert_runs(&storage, &index::there_query(16), &[&format!("{own} (rowid=?)")]).await;
     let state = "SEARCH prompt_search_state USING INTEGER PRIMARY KEY (rowid=?)";
     assert_runs(&storage, index::STATE, &[state]).await;
 }

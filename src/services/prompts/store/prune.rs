@@ -1,6 +1,9 @@
 //! Retention: the oldest prompts, or their bodies alone, go in small steps.
 
+use std::time::Duration;
+
 use super::remove;
+use crate::clock;
 use crate::error::Result;
 use crate::services::prompts::domain::{Cut, Goes};
 use crate::storage::{Db, Tx, row};
@@ -13,6 +16,9 @@ pub(super) const OLDEST_BODIES: &str = r#"SELECT "prompt_id" AS "id", "prompt_ti
     WHERE ("prompt_time", "prompt_id") < ($1, $2) ORDER BY "prompt_time", "prompt_id" LIMIT $3"#;
 pub(super) const NEWEST_BUT: &str =
     r#"SELECT "id", "prompt_time" FROM "prompts" ORDER BY "prompt_time" DESC, "id" DESC LIMIT 1 OFFSET $1"#;
+
+/// Rows between two looks at the clock.
+const PIECE_ROWS: i64 = 16;
 
 row! {
     struct Old {
@@ -43,17 +49,25 @@ pub struct Pruned {
     pub has_more: bool,
 }
 
-/// Has some of the oldest go.
-pub async fn prune(tx: &Tx<'_>, cut: Cut, goes: Goes, rows_max: i64) -> Result<Pruned> {
-    let values = vec![cut.prompt_us.into(), cut.id.into(), rows_max.into()];
-    let old: Vec<Old> = tx.rows(oldest(goes), values).await?;
-    let has_more = i64::try_from(old.len()).unwrap_or(i64::MAX) >= rows_max;
-    let ids: Vec<i64> = old.into_iter().map(|old| old.id).collect();
-    let count = match goes {
-        Goes::All => remove::remove(tx, &ids).await?,
-        Goes::Bodies => remove::remove_bodies(tx, &ids).await?,
-    };
-    Ok(Pruned { count, has_more })
+/// Deletes some of the oldest: a few rows at a time, until the step has taken its time or `rows_max` are deleted.
+pub async fn prune(tx: &Tx<'_>, cut: Cut, goes: Goes, rows_max: i64, step: Duration) -> Result<Pruned> {
+    let until = clock::instant() + step;
+    let (mut count, mut rows_left) = (0, rows_max);
+    loop {
+        let piece = PIECE_ROWS.min(rows_left);
+        let values = vec![cut.prompt_us.into(), cut.id.into(), piece.into()];
+        let old: Vec<Old> = tx.rows(oldest(goes), values).await?;
+        let has_more = i64::try_from(old.len()).unwrap_or(i64::MAX) >= piece;
+        let ids: Vec<i64> = old.into_iter().map(|old| old.id).collect();
+        count += match goes {
+            Goes::All => remove::remove(tx, &ids).await?,
+            Goes::Bodies => remove::remove_bodies(tx, &ids).await?,
+        };
+        rows_left -= piece;
+        if !has_more || rows_left == 0 || clock::instant() >= until {
+            return Ok(Pruned { count, has_more });
+        }
+    }
 }
 
 fn oldest(goes: Goes) -> &'static str {

@@ -102,6 +102,7 @@ impl PromptRow {
             tags: Vec::new(),
             scores: Vec::new(),
             import_key: self.import_key.unwrap_or_default(),
+            is_truncated: false,
         })
     }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::find::{Bodies, Found, complete, rows_query};
 use super::index::{INDEX, NEWEST, is_filling};
-use super::list::{Walk, Wanted, with_metadata, with_tags};
+use super::list::{Walk, Wanted, with_bodies, with_tags};
 use super::rows::PromptRow;
 use super::sql;
 use crate::answer::Budget;
@@ -27,6 +27,8 @@ pub struct Place {
     pub until_id: i64,
     /// Ranked matches before this page.
     pub position: usize,
+    /// Prompts that are still to be left out.
+    pub skip: usize,
 }
 
 /// How much of a search.
@@ -34,6 +36,8 @@ pub struct Place {
 pub struct SearchPage {
     /// Where it begins; none: it is the first.
     pub from: Option<Place>,
+    /// Prompts that the first page leaves out.
+    pub skip: usize,
     /// Prompts at most.
     pub rows_max: usize,
     /// Bytes of them at most, about, their bodies among them; but one prompt at least.
@@ -66,6 +70,8 @@ pub struct Hits {
     pub is_truncated: bool,
     /// Whether prompts are still being put into the index.
     pub is_indexing: bool,
+    /// Whether the index holds only a part of some prompt.
+    pub is_partial: bool,
 }
 
 row! {
@@ -81,18 +87,22 @@ pub async fn search(
     filter: &Filter,
     page: &SearchPage,
 ) -> Result<Hits> {
-    let mut answer = Hits { is_indexing: is_filling(db).await?, ..Hits::default() };
+    let mut answer = Hits {
+        is_indexing: is_filling(db).await?,
+        is_partial: INDEX.has_truncated(db).await?,
+        ..Hits::default()
+    };
     let Some(numbers) = Wanted::of(db, filter).await? else { return Ok(answer) };
-    let Place { until_id, mut position } = match page.from {
+    let Place { until_id, mut position, mut skip } = match page.from {
         Some(place) => place,
         None => {
             let newest = db.row::<Id>(NEWEST, Vec::new()).await?;
-            Place { until_id: newest.map_or(0, |row| row.id), position: 0 }
+            Place { until_id: newest.map_or(0, |row| row.id), position: 0, skip: page.skip }
         }
     };
     let ranked;
     (ranked, answer.is_truncated) = ranked_matches(db, wanted, until_id, page.ranked_max).await?;
-    let end = ranked.len().min(position.saturating_add(page.scan_rows_max));
+    let end = ranked.len().min(position.saturating_add(page.scan_rows_max).saturating_add(skip));
     let mut found = Found::new(page.rows_max, page.budget);
     let mut places = Vec::new();
     'page: while position < end {
@@ -100,8 +110,10 @@ pub async fn search(
         let rows = rows_of(db, piece).await?;
         let rows = rows.into_iter().filter(|row| row.has_body && numbers.takes(filter, row)).collect();
         let rows = with_tags(db, filter, &Walk::All, rows).await?;
-        let rows = with_metadata(db, filter, &rows).await?;
-        let mut rest = rows.as_slice();
+        let rows = with_bodies(db, filter, &rows).await?;
+        let skipped = skip.min(rows.len());
+        skip -= skipped;
+        let mut rest = &rows[skipped..];
         while let Some((fitting, behind)) = found.fitting(rest, Bodies::Read) {
             for prompt in complete(db, fitting, Bodies::Read).await? {
                 let at = piece.iter().position(|of| of.id == prompt.id).unwrap_or(0);
@@ -115,8 +127,8 @@ pub async fn search(
         }
         position += piece.len();
     }
-    let place = |position| Place { until_id, position };
-    answer.next = (position < ranked.len()).then(|| place(position));
+    let place = |position| Place { until_id, position, skip: 0 };
+    answer.next = (position < ranked.len()).then(|| Place { skip, ..place(position) });
     let hits = found.prompts.into_iter().zip(places);
     answer.hits = hits.map(|(prompt, (rank, at))| Hit { prompt, rank, place: place(at) }).collect();
     Ok(answer)

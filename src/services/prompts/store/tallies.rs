@@ -4,17 +4,19 @@
 //! their spans, in the order of their keys, and removes them, in one transaction.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sea_orm::Value;
 
 use super::sql;
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::services::prompts::sketch::Sketch;
 use crate::services::prompts::statistics::{Changes, Key, Numbers, Span};
 use crate::storage::{Db, Tx, chunks, places, row, rows_of_places};
 
-/// Changes that one step adds up.
-const STEP_ROWS: i64 = 1_000;
+/// Changes that are added up between two looks at the clock.
+const PIECE_ROWS: i64 = 32;
 
 /// The columns of [`NumbersRow`].
 pub(super) const COLUMNS: &str = r#""start_time", "backend_id", "model_id", "framework_id", "prompt_count", "failed_count", "confidence_count",
@@ -122,11 +124,21 @@ pub async fn has_changes(db: &Db<'_>) -> Result<bool> {
     Ok(db.row::<Id>(first, Vec::new()).await?.is_some())
 }
 
-/// Adds some changes up; tells whether there may be more.
-pub async fn add_up(tx: &Tx<'_>) -> Result<bool> {
+/// Adds changes up, until there are no more or the step has taken its time; whether there may be more.
+pub async fn add_up(tx: &Tx<'_>, step: Duration) -> Result<bool> {
+    let until = clock::instant() + step;
+    loop {
+        let has_more = add_piece(tx).await?;
+        if !has_more || clock::instant() >= until {
+            return Ok(has_more);
+        }
+    }
+}
+
+async fn add_piece(tx: &Tx<'_>) -> Result<bool> {
     // Other sidecars add up others meanwhile; rows that are committed late are seen the next time.
     let taken = r#"SELECT "id" FROM "prompt_stat_changes" ORDER BY "id" LIMIT $1"#;
-    let ids = tx.rows::<Id>(&tx.competing(taken), vec![STEP_ROWS.into()]).await?;
+    let ids = tx.rows::<Id>(&tx.competing(taken), vec![PIECE_ROWS.into()]).await?;
     let ids: Vec<i64> = ids.into_iter().map(|row| row.id).collect();
     let mut sums: BTreeMap<(Span, Key), Numbers> = BTreeMap::new();
     for row in sql::all_of_ids::<NumbersRow>(tx, changes_query, &ids).await? {
@@ -142,7 +154,7 @@ pub async fn add_up(tx: &Tx<'_>) -> Result<bool> {
         let values = sql::padded(ids);
         tx.run(&remove_query(values.len()), values).await?;
     }
-    Ok(ids.len() as u64 >= STEP_ROWS.unsigned_abs())
+    Ok(ids.len() as u64 >= PIECE_ROWS.unsigned_abs())
 }
 
 pub(super) fn changes_query(count: usize) -> String {
