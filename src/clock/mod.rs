@@ -279,7 +279,7 @@ impl Clock {
 
     /// Leaves others `length` of time, as between two steps of maintenance. A manual clock only lets them run.
     pub async fn rest(&self, length: Duration) {
-        match &self.0.source {
+        match &self.inner.source {
             Source::System { .. } => tokio::time::sleep(length).await,
             Source::Manual(_) => tokio::task::yield_now().await,
         }
