@@ -117,10 +117,12 @@ impl QueueService {
 
 impl Core {
     fn now(&self) -> store::Now {
+        let running_since_us = self.clock.running_since_us();
         store::Now {
             us: self.clock.steady_us(),
             wall_us: self.clock.now_us(),
-            hold_until_us: self.clock.running_since_us().saturating_add(self.limits.worker_timeout_us),
+            running_since_us,
+            hold_until_us: running_since_us.saturating_add(self.limits.worker_timeout_us),
         }
     }
 

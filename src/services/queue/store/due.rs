@@ -85,8 +85,8 @@ async fn ready(step: &mut Step<'_>, found: &[Ready]) -> Result<()> {
 
 pub(super) fn expired_query() -> String {
     format!(
-        r#"{CURRENT} WHERE "expire_time" IS NOT NULL AND "expire_time" <= $1 AND ("state" = 1 OR $3 = FALSE)
-        ORDER BY "expire_time" LIMIT $2"#
+        r#"{CURRENT} WHERE "expire_time" IS NOT NULL AND "expire_time" <= $1 AND ("state" = 1 OR "claim_time" >= $2)
+        ORDER BY "expire_time" LIMIT $3"#
     )
 }
 
@@ -99,7 +99,7 @@ pub(super) fn orphans_query() -> String {
 
 async fn expired(step: &mut Step<'_>, limits: &Limits, chance: u64) -> Result<usize> {
     let select = expired_query();
-    let values = vec![step.now.us.into(), limits.rows_max.into(), step.now.is_holding().into()];
+    let values = vec![step.now.us.into(), step.now.held_before_us().into(), limits.rows_max.into()];
     let found = step.tx.rows::<Current>(&step.tx.competing(&select), values).await?;
     let count = found.len();
     let mut due = Vec::new();

@@ -54,7 +54,9 @@ pub struct Now {
     pub us: i64,
     /// By the wall clock.
     pub wall_us: i64,
-    /// Until then holders that may have been cut off can report: no lease ends and no worker is taken for dead.
+    /// Since when the sidecar runs without a pause, on the steady clock.
+    pub running_since_us: i64,
+    /// Until then holders that may have been cut off can report: no lease of an earlier claim ends, and no worker is taken for dead.
     pub hold_until_us: i64,
 }
 
@@ -62,5 +64,10 @@ impl Now {
     /// Whether holders may have been cut off: the sidecar was just started, or its process was paused.
     pub fn is_holding(&self) -> bool {
         self.us < self.hold_until_us
+    }
+
+    /// Leases of earlier claims are kept.
+    pub fn held_before_us(&self) -> i64 {
+        if self.is_holding() { self.running_since_us } else { i64::MIN }
     }
 }

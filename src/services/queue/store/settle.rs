@@ -42,7 +42,8 @@ pub async fn settle(step: &mut Step<'_>, outcomes: &[Outcome], chance: u64) -> R
 
 /// Whether a token is that of the lease which holds the task now.
 fn is_held(row: &Current, token: i64, now: Now) -> Result<bool> {
-    let is_live = now.is_holding() || row.expire_time.is_none_or(|expire_us| now.us < expire_us);
+    let is_kept = row.claim_time.is_some_and(|claim_us| claim_us < now.held_before_us());
+    let is_live = is_kept || row.expire_time.is_none_or(|expire_us| now.us < expire_us);
     Ok(row.state()?.is_held() && row.token == token && is_live)
 }
 
