@@ -40,7 +40,6 @@ use sea_orm::{
 };
 use tokio::sync::watch;
 
-use crate::clock;
 use crate::error::{Error, Result};
 use crate::settings::StorageSettings;
 
@@ -246,7 +245,7 @@ impl Storage {
     pub async fn open(settings: &StorageSettings) -> Result<Self> {
         let wake = Wake::default();
         let kept_max = i64::try_from(settings.branches_max).unwrap_or(i64::MAX);
-        let branch = Branch { id: clock::random(), kept_max };
+        let branch = Branch { id: crate::clock::random(), kept_max };
         let engine = if settings.url.is_empty() {
             Engine::Sqlite(Arc::new(sqlite::Engine::open(settings, branch, wake.clone()).await?))
         } else {
