@@ -67,6 +67,7 @@ impl PromptsService for Prompts {
         list_conversations(ListConversationsRequest) -> ListConversationsResponse;
         search(SearchRequest) -> SearchResponse;
         score(ScoreRequest) -> ScoreResponse;
+        batch_score(BatchScoreRequest) -> BatchScoreResponse;
         tag(TagRequest) -> TagResponse;
         delete(DeleteRequest) -> DeleteResponse;
         batch_delete(BatchDeleteRequest) -> BatchDeleteResponse;
