@@ -1,13 +1,17 @@
 //! The history as a person sees it with the database's own shell.
 
-use super::calls::new_prompt;
+use pannier_proto::prompts::v1 as pb;
+
+use super::calls::{new_prompt, time};
 use super::save::full_prompt;
-use crate::harness::{pannier, pannier_with};
+use crate::harness::{START_US, pannier, pannier_with};
 
 #[tokio::test]
 async fn people_read_the_history_with_a_shell() {
     let pannier = pannier().await;
-    pannier.save(full_prompt()).await;
+    // A whole millisecond: what is behind it, the databases round in different ways.
+    let prompt_time = Some(time(START_US - 5_001_000));
+    pannier.save(pb::NewPrompt { prompt_time, ..full_prompt() }).await;
     pannier.save(new_prompt("second")).await;
     let columns = r#""time", "provider", "backend", "model", "framework", "status", "idea", "improved_prompt", "guardrails", "conversation", "tags",
         CAST("latency_ms" AS integer) || '', "saved""#;
@@ -36,7 +40,7 @@ async fn people_read_the_history_with_a_shell() {
 async fn a_name_beyond_the_limit_is_shown_as_it_is() {
     let pannier = pannier_with(|settings| settings.prompts.names_max = 1).await;
     pannier.save(new_prompt("a")).await;
-    pannier.save(pannier_proto::prompts::v1::NewPrompt { backend: "other".into(), ..new_prompt("b") }).await;
+    pannier.save(pb::NewPrompt { backend: "other".into(), ..new_prompt("b") }).await;
     let backends = pannier.rows_as_text("SELECT backend FROM v_prompts ORDER BY id").await;
     assert_eq!(backends, [["anthropic"], ["other"]]);
 }

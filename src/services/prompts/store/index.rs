@@ -138,7 +138,7 @@ pub async fn unfilled(db: &Db<'_>) -> Result<Option<Unfilled>> {
     Ok(Some(Unfilled { from, next_id, texts: texts(db, &ids).await? }))
 }
 
-/// Puts prompts in, one after the other until the step has taken its time; whether something was done. What is saved meanwhile puts itself in.
+/// Puts prompts in, one after the other until the step has taken its time. A prompt that is saved meanwhile puts itself in.
 ///
 /// How far the index is stands in one row, which is locked: where another sidecar has gone on, these prompts are left to it.
 pub async fn fill(tx: &Tx<'_>, filling: &Filling, step: Duration) -> Result<()> {
