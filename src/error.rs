@@ -307,6 +307,12 @@ pub enum Error {
     /// A start or a command will not go on with this data; the sentence says why and what to do.
     #[error("{0}")]
     Refused(String),
+    /// A write on a sidecar that only reads.
+    #[error("storage.read_only is set")]
+    ReadOnly,
+    /// A call moves the clock of a sidecar that runs on the system's.
+    #[error("the sidecar runs on the system's clock")]
+    ClockNotManual,
     /// A setting is wrong, as only the one who uses it can tell.
     #[error("{setting} {problem}")]
     Misconfigured {

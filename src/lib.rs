@@ -8,6 +8,7 @@ mod concurrency;
 mod convert;
 pub mod deadline;
 pub mod error;
+mod files;
 mod json;
 pub mod page;
 pub mod server;

@@ -384,6 +384,16 @@ fn describe(error: &Error) -> Description {
                 "the record or its schema changed each time while the document was judged, and nothing was changed: try again",
             ),
         ),
+        Error::ReadOnly => tell(
+            Code::FailedPrecondition,
+            R::ReadOnly,
+            "the sidecar only reads (storage.read_only) and nothing was stored: write through one that does not",
+        ),
+        Error::ClockNotManual => tell(
+            Code::FailedPrecondition,
+            R::ClockNotManual,
+            "the sidecar runs on the system's clock: start it with --ephemeral --test-clock",
+        ),
         Error::Refused(_) | Error::Misconfigured { .. } | Error::Database(_) | Error::Internal { .. } => {
             tell(
                 Code::Internal,

@@ -2,6 +2,14 @@
 
 pub mod codec;
 
+/// Messages and service of `pannier.admin.v1`.
+pub mod admin {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("pannier.admin.v1");
+    }
+}
+
 /// Messages and service of `pannier.cache.v1`.
 pub mod cache {
     /// Version 1.

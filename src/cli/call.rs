@@ -3,97 +3,52 @@
 use bytes::{Buf as _, BufMut as _};
 use clap::Args;
 use prost_reflect::prost::Message as _;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, SerializeOptions};
+use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor, SerializeOptions};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::MetadataValue;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 use tonic_types::StatusExt as _;
 
 use crate::answer;
 
-use super::{Failure, error, print, progress, runtime};
+use super::target::Target;
+use super::{Failure, error, print, progress, request, runtime};
 
 #[derive(Debug, Args)]
 pub(super) struct Call {
-    /// The method, such as pannier.cache.v1.CacheService/Get.
+    /// The method: pannier.cache.v1.CacheService/Get, CacheService/Get, cache.Get, or health.
     method: String,
-    /// The request as protobuf JSON.
+    /// The request as protobuf JSON, a file of it, or - for stdin. Durations may be such as 1h or 30d.
     #[arg(default_value = "{}")]
     request: String,
     #[command(flatten)]
     target: Target,
 }
 
-/// A running sidecar.
-#[derive(Debug, Args)]
-pub(super) struct Target {
-    /// Where it listens: an address, or unix:PATH.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7420")]
-    address: String,
-}
-
-impl Target {
-    pub(super) async fn connect(&self) -> Result<Channel, Failure> {
-        let url = match self.address.strip_prefix("unix:") {
-            Some(path) => format!("unix://{}", std::path::absolute(path).unwrap_or_default().display()),
-            None => format!("http://{}", self.address),
-        };
-        let endpoint = Endpoint::from_shared(url)
-            .map_err(|_| Failure::Message(format!("{:?} is not an address or unix:PATH", self.address)))?;
-        endpoint
-            .connect()
-            .await
-            .map_err(|_| Failure::Message(format!("no sidecar answers at {}: is it running?", self.address)))
-    }
-}
-
 impl Call {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let method = find(&self.method)?;
-        let request = parse(&method.input(), &self.request)?;
+        let method = request::method(&self.method)?;
+        let request = request::request(&method.input(), &self.request)?;
         runtime()?.block_on(async {
             let channel = self.target.connect().await?;
             let status = match call(channel, &method, request).await {
                 Ok(mut answers) => loop {
                     match answers.message().await {
-                        Ok(Some(message)) => print(&json(&message)?),
+                        Ok(Some(message)) => print(&json(&message)?)?,
                         Ok(None) => return Ok(()),
                         Err(status) => break status,
                     }
                 },
                 Err(status) => status,
             };
+            if let Some(hint) = self.target.hint(&status).await {
+                return Err(Failure::Message(hint));
+            }
             explain(&status);
             Err(Failure::Silent)
         })
     }
-}
-
-fn find(name: &str) -> Result<MethodDescriptor, Failure> {
-    let pool = DescriptorPool::decode(pannier_proto::FILE_DESCRIPTOR_SET)
-        .map_err(|error| Failure::Message(format!("the descriptors are damaged: {error}")))?;
-    let (service, method) = name.trim_start_matches('/').rsplit_once('/').unwrap_or((name, ""));
-    let services: Vec<_> = pool.services().collect();
-    let found = services.iter().find(|candidate| candidate.full_name() == service);
-    let Some(found) = found else {
-        let names: Vec<_> = services.iter().map(|service| service.full_name()).collect();
-        return Err(Failure::Message(format!("no service {service}; there are: {}", names.join(", "))));
-    };
-    found.methods().find(|candidate| candidate.name() == method).ok_or_else(|| {
-        let names: Vec<_> = found.methods().map(|method| method.name().to_owned()).collect();
-        Failure::Message(format!("no method {method:?} in {service}; there are: {}", names.join(", ")))
-    })
-}
-
-fn parse(descriptor: &MessageDescriptor, text: &str) -> Result<DynamicMessage, Failure> {
-    let wrong = |error: serde_json::Error| {
-        Failure::Message(format!("the request is no {}: {error}", descriptor.name()))
-    };
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let message = DynamicMessage::deserialize(descriptor.clone(), &mut deserializer).map_err(wrong)?;
-    deserializer.end().map_err(wrong)?;
-    Ok(message)
 }
 
 fn json(message: &DynamicMessage) -> Result<String, Failure> {

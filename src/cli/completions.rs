@@ -3,7 +3,7 @@
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
-use super::{Cli, Failure};
+use super::{Cli, Failure, print};
 
 #[derive(Debug, Args)]
 pub(super) struct Completions {
@@ -12,9 +12,9 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    #[allow(clippy::unnecessary_wraps, reason = "like every command")]
     pub(super) fn run(self) -> Result<(), Failure> {
-        clap_complete::generate(self.shell, &mut Cli::command(), "pannier", &mut std::io::stdout());
-        Ok(())
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "pannier", &mut script);
+        print(String::from_utf8_lossy(&script).trim_end())
     }
 }

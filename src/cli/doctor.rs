@@ -25,22 +25,22 @@ impl Doctor {
                     Finding::problem("settings", problem.to_string(), advice)
                 };
                 let findings: Vec<_> = problems.iter().map(finding).collect();
-                self.tell(&findings);
+                self.tell(&findings)?;
                 return Err(Failure::Unconfigured);
             }
             Err(other) => return Err(other),
         };
         let mut findings = vec![settings(&loaded)];
         findings.extend(runtime()?.block_on(examine::examine(&loaded.settings.storage)));
-        self.tell(&findings);
+        self.tell(&findings)?;
         match worst(&findings) {
             Grade::Problem => Err(Failure::Silent),
             Grade::Ok | Grade::Warning => Ok(()),
         }
     }
 
-    fn tell(&self, findings: &[Finding]) {
-        print(&if self.json { json(findings) } else { text(findings) });
+    fn tell(&self, findings: &[Finding]) -> Result<(), Failure> {
+        print(&if self.json { json(findings) } else { text(findings) })
     }
 }
 

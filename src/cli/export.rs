@@ -9,6 +9,7 @@ use clap::Args;
 use super::ticker::Ticker;
 use super::{Failure, Sources, progress, runtime};
 use crate::clock::Clock;
+use crate::files;
 use crate::settings::StorageSettings;
 use crate::storage::Storage;
 use crate::storage::transfer::{self, Trailer};
@@ -24,7 +25,7 @@ pub(super) struct Export {
 
 impl Export {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let settings = self.sources.storage()?;
+        let settings = self.sources.existing_storage()?;
         let trailer = if self.file.as_os_str() == "-" {
             export(&settings, &mut std::io::stdout().lock())?
         } else {
@@ -43,7 +44,11 @@ fn export(settings: &StorageSettings, out: &mut dyn Write) -> Result<Trailer, Fa
     runtime()?.block_on(async {
         let storage = Storage::open(settings).await?;
         let mut ticker = Ticker::new();
-        let outcome = transfer::export(&storage, &Clock::system(), out, &mut |at| ticker.tell(at)).await;
+        let outcome = async {
+            transfer::refuse_unfinished(&storage).await?;
+            transfer::export(&storage, &Clock::system(), out, &mut |at| ticker.tell(at)).await
+        };
+        let outcome = outcome.await;
         storage.close().await;
         Ok(outcome?)
     })
@@ -62,21 +67,23 @@ impl Draft {
             let target = target.display();
             return Err(Failure::Message(format!("{target} is no regular file: for stdout give -")));
         }
-        // A link stays, and what it leads to is replaced.
-        let target = target.canonicalize().unwrap_or_else(|_| target.to_owned());
+        let unwritable = |path: &Path, error: &std::io::Error| {
+            Failure::Message(format!("cannot write {}: {error}", path.display()))
+        };
+        files::refuse_link(target).map_err(|error| unwritable(target, &error))?;
+        let target = target.to_owned();
         let mut path = target.clone().into_os_string();
         path.push(".partial");
         let path = PathBuf::from(path);
-        let unwritable =
-            |error: std::io::Error| Failure::Message(format!("cannot write {}: {error}", path.display()));
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(unwritable)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        let file = files::open(&path, &mut options).map_err(|error| unwritable(&path, &error))?;
         // What an export that was killed left is written over, but not what another is writing.
         if file.try_lock().is_err() {
             let path = path.display();
             return Err(Failure::Message(format!("another export writes {path}")));
         }
-        file.set_len(0).map_err(unwritable)?;
+        file.set_len(0).map_err(|error| unwritable(&path, &error))?;
         Ok(Self { file, path, target })
     }
 

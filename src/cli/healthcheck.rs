@@ -7,12 +7,13 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::{Failure, call, print, runtime};
+use super::target::Target;
+use super::{Failure, print, runtime};
 
 #[derive(Debug, Args)]
 pub(super) struct Healthcheck {
     #[command(flatten)]
-    target: call::Target,
+    target: Target,
     /// The service to ask about; all without it.
     #[arg(long, default_value = "")]
     service: String,
@@ -29,7 +30,14 @@ impl Healthcheck {
                 let channel = self.target.connect().await?;
                 let request = HealthCheckRequest { service: self.service };
                 let answer = HealthClient::new(channel).check(request).await;
-                answer.map_err(|status| Failure::Message(format!("not serving: {}", status.message())))
+                match answer {
+                    Ok(answer) => Ok(answer),
+                    Err(status) => {
+                        let hint = self.target.hint(&status).await;
+                        let message = hint.unwrap_or_else(|| format!("not serving: {}", status.message()));
+                        Err(Failure::Message(message))
+                    }
+                }
             })
             .await
         });
@@ -37,8 +45,7 @@ impl Healthcheck {
             .map_err(|_| Failure::Message(format!("no answer within {} ms", self.timeout_ms)))??
             .into_inner();
         if answer.status() == ServingStatus::Serving {
-            print("SERVING");
-            return Ok(());
+            return print("SERVING");
         }
         Err(Failure::Message(format!("not serving: {}", answer.status().as_str_name())))
     }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -18,11 +18,14 @@ const READ_BYTES: usize = 256 * 1024;
 #[derive(Debug, Args)]
 pub(super) struct Import {
     /// The file that `pannier export` wrote; - is stdin.
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    #[arg(value_name = "FILE", required_unless_present = "discard")]
+    file: Option<PathBuf>,
     /// Remove everything that the database holds first. A file is looked through before that, stdin cannot be.
     #[arg(long)]
     replace: bool,
+    /// Remove what an import that was cut short has stored, and import nothing.
+    #[arg(long, conflicts_with_all = ["file", "replace", "json"])]
+    discard: bool,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -33,10 +36,11 @@ pub(super) struct Import {
 impl Import {
     pub(super) fn run(self) -> Result<(), Failure> {
         let settings = self.sources.storage()?;
+        let Some(file) = &self.file else { return discard(&settings) };
         // Before the database is opened, which may make it.
-        let mut input = self.open()?;
-        let report = self.import(&settings, &mut *input)?;
-        print(&if self.json { json(&report)? } else { listing(&report) });
+        let mut input = open(file)?;
+        let report = self.import(&settings, file, &mut *input)?;
+        print(&if self.json { json(&report)? } else { listing(&report) })?;
         if report.ok {
             return Ok(());
         }
@@ -45,14 +49,19 @@ impl Import {
         ))
     }
 
-    fn import(&self, settings: &StorageSettings, input: &mut dyn BufRead) -> Result<Report, Failure> {
+    fn import(
+        &self,
+        settings: &StorageSettings,
+        file: &Path,
+        input: &mut dyn BufRead,
+    ) -> Result<Report, Failure> {
         let mut ticker = Ticker::new();
         let tell = &mut |at: Progress<'_>| ticker.tell(at);
         runtime()?.block_on(async {
             let storage = Storage::open(settings).await?;
             let outcome = async {
-                if self.replace && self.file.is_file() {
-                    transfer::check(&storage, &mut *self.open()?, tell).await?;
+                if self.replace && file.is_file() {
+                    transfer::check(&storage, &mut *open(file)?, tell).await?;
                 }
                 Ok(transfer::import(&storage, input, self.replace, tell).await?)
             };
@@ -61,15 +70,26 @@ impl Import {
             outcome
         })
     }
+}
 
-    fn open(&self) -> Result<Box<dyn BufRead>, Failure> {
-        if self.file.as_os_str() == "-" {
-            return Ok(Box::new(std::io::stdin().lock()));
-        }
-        let file = File::open(&self.file)
-            .map_err(|error| Failure::Message(format!("cannot read {}: {error}", self.file.display())))?;
-        Ok(Box::new(BufReader::with_capacity(READ_BYTES, file)))
+fn discard(settings: &StorageSettings) -> Result<(), Failure> {
+    let mut ticker = Ticker::new();
+    let settings = StorageSettings { create: false, ..settings.clone() };
+    runtime()?.block_on(async {
+        let storage = Storage::open(&settings).await?;
+        let outcome = transfer::discard(&storage, &mut |at| ticker.tell(at)).await;
+        storage.close().await;
+        Ok(outcome?)
+    })
+}
+
+fn open(file: &Path) -> Result<Box<dyn BufRead>, Failure> {
+    if file.as_os_str() == "-" {
+        return Ok(Box::new(std::io::stdin().lock()));
     }
+    let opened = File::open(file)
+        .map_err(|error| Failure::Message(format!("cannot read {}: {error}", file.display())))?;
+    Ok(Box::new(BufReader::with_capacity(READ_BYTES, opened)))
 }
 
 fn json(report: &Report) -> Result<String, Failure> {

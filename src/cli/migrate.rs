@@ -3,7 +3,6 @@
 use clap::{Args, Subcommand};
 
 use super::{Failure, Sources, print, progress, runtime};
-use crate::error::Error;
 use crate::storage::{Storage, migrate};
 
 #[derive(Debug, Args)]
@@ -37,17 +36,20 @@ enum Action {
 
 impl Migrate {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let settings = self.sources.storage()?;
+        let settings = match self.action {
+            Action::Up { .. } => self.sources.storage()?,
+            Action::Down { .. } | Action::Status => self.sources.existing_storage()?,
+        };
         runtime()?.block_on(async {
             let storage = Storage::open(&settings).await?;
             let result = run(&self.action, &storage).await;
             storage.close().await;
-            Ok(result?)
+            result
         })
     }
 }
 
-async fn run(action: &Action, storage: &Storage) -> Result<(), Error> {
+async fn run(action: &Action, storage: &Storage) -> Result<(), Failure> {
     match action {
         Action::Up { to } => {
             migrate::up(storage, to.as_deref(), |name| progress(&format!("applied {name}"))).await?;
@@ -60,7 +62,7 @@ async fn run(action: &Action, storage: &Storage) -> Result<(), Error> {
     }
     for change in migrate::status(storage).await? {
         let state = if change.is_applied { "applied" } else { "missing" };
-        print(&format!("{state}  {}", change.name));
+        print(&format!("{state}  {}", change.name))?;
     }
     Ok(())
 }

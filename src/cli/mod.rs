@@ -6,11 +6,16 @@ mod call;
 mod completions;
 mod config;
 mod doctor;
+mod ephemeral;
 mod export;
 mod healthcheck;
 mod import;
 mod migrate;
+mod output;
+mod ready_file;
+mod request;
 mod serve;
+mod target;
 mod ticker;
 
 use std::path::PathBuf;
@@ -21,20 +26,25 @@ use clap::{Args, Parser, Subcommand};
 use crate::error::Error;
 use crate::settings::{Loaded, Problem, Settings, StorageSettings};
 
+use output::{error, print, progress};
+
 /// Wrong configuration (`EX_CONFIG` of sysexits).
 const EXIT_CONFIGURATION: u8 = 78;
 
 /// A persistence sidecar: durable state for an application over gRPC on localhost.
 #[derive(Debug, Parser)]
-#[command(name = "pannier", version, max_term_width = 110)]
+#[command(name = "pannier", version, max_term_width = 110, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+    /// Without a command the sidecar is run: these are the flags of `serve`.
+    #[command(flatten)]
+    serve: serve::Serve,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the sidecar until it is told to stop; this is also what is done when no command is given.
+    /// Run the sidecar until a signal stops it. The default without a command: `pannier --data DIR` serves.
     Serve(serve::Serve),
     /// Ask a running sidecar whether it serves; exit 0 if it does.
     Healthcheck(healthcheck::Healthcheck),
@@ -64,7 +74,7 @@ struct Sources {
     /// The data directory (storage.directory).
     #[arg(long, value_name = "DIR", global = true)]
     data: Option<String>,
-    /// Any setting; may be given more than once.
+    /// Any setting; may be given more than once. Not for secrets: every user of the machine can read command lines.
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE", value_parser = assignment, global = true)]
     assignments: Vec<(String, String)>,
 }
@@ -77,8 +87,10 @@ enum Failure {
     Configuration(Vec<Problem>),
     /// A setting is wrong, as its use has shown; said in one line.
     Misconfigured(String),
-    /// Said already.
+    /// Reported already.
     Silent,
+    /// The reader of stdout has left, as `head` does: no failure.
+    Closed,
     /// Said already: the settings are wrong.
     Unconfigured,
 }
@@ -95,7 +107,7 @@ impl From<Error> for Failure {
 impl Cli {
     /// Runs the command.
     pub fn run(self) -> ExitCode {
-        let result = match self.command.unwrap_or(Command::Serve(serve::Serve::default())) {
+        let result = match self.command.unwrap_or(Command::Serve(self.serve)) {
             Command::Serve(command) => command.run(),
             Command::Healthcheck(command) => command.run(),
             Command::Migrate(command) => command.run(),
@@ -107,7 +119,7 @@ impl Cli {
             Command::Completions(command) => command.run(),
         };
         match result {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,
             Err(Failure::Silent) => ExitCode::FAILURE,
             Err(Failure::Unconfigured) => ExitCode::from(EXIT_CONFIGURATION),
             Err(Failure::Message(message)) => {
@@ -147,27 +159,20 @@ impl Sources {
     }
 }
 
+impl Sources {
+    /// The same for a command that only makes sense where there is a database: it makes none.
+    fn existing_storage(&self) -> Result<StorageSettings, Failure> {
+        let mut storage = self.storage()?;
+        storage.create = false;
+        Ok(storage)
+    }
+}
+
 fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if key.contains('.') => Ok((key.to_owned(), value.to_owned())),
         _ => Err("give section.key=value".to_owned()),
     }
-}
-
-/// Prints a line of data.
-#[allow(clippy::print_stdout, reason = "the command line's output")]
-fn print(text: &str) {
-    println!("{text}");
-}
-
-/// Prints a line about what is going on.
-#[allow(clippy::print_stderr, reason = "the command line's progress")]
-fn progress(text: &str) {
-    eprintln!("{text}");
-}
-
-fn error(message: &str) {
-    progress(&format!("error: {}", message.trim_end().replace('\n', " ")));
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

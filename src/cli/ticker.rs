@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
-use super::progress;
+use super::output::{progress, tell};
 use crate::clock;
 use crate::storage::transfer::{Progress, Step};
 
@@ -34,7 +34,7 @@ impl Ticker {
         let line = line(at);
         if self.is_terminal {
             // To the line's begin, and clear it.
-            write(&format!("\r\x1b[K{line}{}", if at.is_done { "\n" } else { "" }));
+            tell(&format!("\r\x1b[K{line}{}", if at.is_done { "\n" } else { "" }));
             self.is_open = !at.is_done;
         } else {
             progress(&line);
@@ -60,12 +60,7 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         // What follows, an error mostly, gets a line of its own.
         if self.is_open {
-            write("\n");
+            tell("\n");
         }
     }
-}
-
-#[allow(clippy::print_stderr, reason = "the command line's progress")]
-fn write(text: &str) {
-    eprint!("{text}");
 }

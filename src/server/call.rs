@@ -17,6 +17,7 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::body::Limited;
+use super::clients::Client;
 use super::metrics::Metrics;
 use super::stream::{Measured, Streams};
 use crate::answer;
@@ -210,6 +211,9 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let started = clock::instant();
         let method = self.metrics.method(request.uri().path());
+        if let Some(client) = request.extensions().get::<Arc<Client>>() {
+            client.called(request.uri().path());
+        }
         let (gate, metrics) = (self.gate.clone(), self.metrics.clone());
         let admitted = gate
             .asked(request.headers(), started)

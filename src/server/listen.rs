@@ -14,9 +14,11 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
 
+use super::clients::{Client, Clients};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::settings::ServerSettings;
 
 /// After a failed accept, for which the cause is mostly a lack of file descriptors.
@@ -68,11 +70,13 @@ impl Listeners {
     pub(super) fn split(
         self,
         connections_max: u64,
+        clients: &Arc<Clients>,
     ) -> (BoxStream<'static, io::Result<Connection>>, Option<TcpListener>) {
         let connections_max = usize::try_from(connections_max).unwrap_or(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(connections_max));
-        let tcp = self.tcp.map(|listener| accept(Listener::Tcp(listener), permits.clone()));
-        let unix = self.unix.map(|listener| accept(Listener::Unix(listener), permits));
+        let take = |listener| accept(listener, permits.clone(), clients.clone());
+        let tcp = self.tcp.map(|listener| take(Listener::Tcp(listener)));
+        let unix = self.unix.map(|listener| take(Listener::Unix(listener)));
         (stream::select_all([tcp, unix].into_iter().flatten()).boxed(), self.http)
     }
 }
@@ -101,14 +105,19 @@ impl Listener {
     }
 }
 
-fn accept(listener: Listener, permits: Arc<Semaphore>) -> BoxStream<'static, io::Result<Connection>> {
-    stream::unfold((listener, permits), |(listener, permits)| async move {
+fn accept(
+    listener: Listener,
+    permits: Arc<Semaphore>,
+    clients: Arc<Clients>,
+) -> BoxStream<'static, io::Result<Connection>> {
+    stream::unfold((listener, permits, clients), |(listener, permits, clients)| async move {
         loop {
             // The semaphore is never closed.
             let permit = permits.clone().acquire_owned().await.ok()?;
             match listener.accept().await {
                 Ok(stream) => {
-                    return Some((Ok(Connection { stream, _permit: permit }), (listener, permits)));
+                    let connection = Connection { stream, client: clients.accepted(), _permit: permit };
+                    return Some((Ok(connection), (listener, permits, clients)));
                 }
                 Err(error) => {
                     tracing::warn!(error = %error, "a connection could not be accepted");
@@ -123,6 +132,7 @@ fn accept(listener: Listener, permits: Arc<Semaphore>) -> BoxStream<'static, io:
 /// An accepted connection, which counts against the bound for as long as it lives.
 pub(super) struct Connection {
     stream: Stream,
+    client: Arc<Client>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -132,13 +142,10 @@ enum Stream {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = Option<TcpConnectInfo>;
+    type ConnectInfo = Arc<Client>;
 
     fn connect_info(&self) -> Self::ConnectInfo {
-        match &self.stream {
-            Stream::Tcp(stream) => Some(stream.connect_info()),
-            Stream::Unix(_) => None,
-        }
+        self.client.clone()
     }
 }
 
@@ -204,7 +211,7 @@ impl AsyncWrite for Connection {
 mod unix {
     use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 
-    use super::{Error, Path, Result, io};
+    use super::{Error, Path, Result, files, io};
 
     pub(super) type Listener = tokio::net::UnixListener;
     pub(super) type Stream = tokio::net::UnixStream;
@@ -213,16 +220,26 @@ mod unix {
         Ok(listener.accept().await?.0)
     }
 
-    /// Binds the socket, for its owner only. What a killed process left is replaced; what is in use is refused.
+    /// Binds the socket, for its owner only. Replaces the socket of a dead process of this user and refuses any other.
     pub(super) fn bind(path: &Path) -> Result<Listener> {
         let refused =
             |why: &str| Error::Refused(format!("cannot listen on {} (server.socket): {why}", path.display()));
         if let Ok(found) = std::fs::symlink_metadata(path) {
+            if found.file_type().is_symlink() {
+                return Err(refused("it is a symbolic link: give the path that it leads to"));
+            }
             if !found.file_type().is_socket() {
                 return Err(refused("there is a file that is no socket"));
             }
-            if std::os::unix::net::UnixStream::connect(path).is_ok() {
-                return Err(refused("another process listens there"));
+            match std::os::unix::net::UnixStream::connect(path) {
+                Ok(_) => return Err(refused("another process listens there")),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(error) => {
+                    return Err(refused(&format!("the socket that is there cannot be tried: {error}")));
+                }
+            }
+            if !files::is_own(path) {
+                return Err(refused("the socket that is there belongs to another user"));
             }
             std::fs::remove_file(path).map_err(|error| refused(&error.to_string()))?;
         }

@@ -131,6 +131,13 @@ fn observe_engine(meter: &Meter, storage: &Storage) {
             .with_callback(move |observer| observer.observe(value(&storage.stats()), &[]))
             .build();
     }
+    let wal = storage.clone();
+    meter
+        .u64_observable_gauge("pannier_storage_wal")
+        .with_unit("By")
+        .with_description("SQLite: the write-ahead log after the last commit; over storage.wal_bytes_max a reader holds it up")
+        .with_callback(move |observer| observer.observe(wal.stats().wal_bytes, &[]))
+        .build();
     let storage = storage.clone();
     meter
         .u64_observable_gauge("pannier_storage_queue_length")

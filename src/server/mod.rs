@@ -5,6 +5,7 @@
 
 mod body;
 mod call;
+mod clients;
 mod listen;
 mod metrics;
 mod side_port;
@@ -24,13 +25,17 @@ use tonic_health::server::HealthReporter;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::services::{
-    cache, jobs, prompts, queue, records, settings as application_settings, transaction, uploads,
+    admin, cache, jobs, prompts, queue, records, settings as application_settings, transaction, uploads,
 };
 use crate::settings::{ClockSettings, Settings, StorageSettings};
-use crate::storage::{Durability, Storage, idempotency, migrate};
+use crate::storage::{Durability, Storage, idempotency, migrate, transfer};
+
+pub use crate::services::admin::Process;
 
 use call::{CallLayer, Gate};
+use clients::Clients;
 use metrics::Metrics;
 
 /// How long the last flush and the closing of the database may take.
@@ -57,10 +62,13 @@ pub struct Running {
     pub socket: Option<PathBuf>,
     /// Where it listens for HTTP.
     pub http_address: Option<SocketAddr>,
+    socket_identity: Option<files::Identity>,
+    displaced: watch::Receiver<Option<PathBuf>>,
     storage: Storage,
     clock: Clock,
     clock_settings: ClockSettings,
     gate: Gate,
+    clients: Arc<Clients>,
     health: HealthReporter,
     stopping: watch::Sender<bool>,
     is_ready: watch::Sender<bool>,
@@ -73,11 +81,22 @@ pub struct Running {
 pub async fn open(settings: &StorageSettings, mut progress: impl FnMut(&str)) -> Result<Storage> {
     let storage = Storage::open(settings).await?;
     let prepared = async {
-        let pending =
-            migrate::status(&storage).await?.into_iter().filter(|change| !change.is_applied).count();
+        transfer::refuse_unfinished(&storage).await?;
+        let changes = migrate::status(&storage).await?;
+        let pending = changes.iter().filter(|change| !change.is_applied).count();
+        if !settings.create && pending == changes.len() {
+            return Err(Error::Refused(
+                "the database is empty: look whether it is the right one (storage.create is false)".into(),
+            ));
+        }
         if pending > 0 && !settings.migrate_on_start {
             return Err(Error::Refused(format!(
                 "the database has an older schema ({pending} migrations are missing): run `pannier migrate up`, or set storage.migrate_on_start"
+            )));
+        }
+        if pending > 0 && settings.read_only {
+            return Err(Error::Refused(format!(
+                "the database has an older schema ({pending} migrations are missing), and storage.read_only is set: run `pannier migrate up`"
             )));
         }
         migrate::up(&storage, None, &mut progress).await
@@ -91,9 +110,15 @@ pub async fn open(settings: &StorageSettings, mut progress: impl FnMut(&str)) ->
 
 /// Starts serving; answers when every service does.
 pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
+    start_as(settings, clock, Process::default()).await
+}
+
+/// Starts serving as a process of which the admin service reports `process`.
+pub async fn start_as(settings: &Settings, clock: Clock, process: Process) -> Result<Running> {
     let listeners = listen::bind(&settings.server).await?;
     let (address, http_address) = (listeners.address()?, listeners.http_address()?);
     let socket = listeners.socket();
+    let socket_identity = socket.as_deref().and_then(files::identity);
     let storage =
         open(&settings.storage, |change| tracing::info!(migration = change, "migration applied")).await?;
     if let Err(error) = timekeeping::resume(&storage, &clock, &settings.clock).await {
@@ -119,7 +144,9 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
         records: records.clone(),
     };
     let transaction = transaction::TransactionService::new(storage.clone(), &clock, settings, composed);
+    let admin = admin::AdminService::new(&storage, clock.clone(), settings, process);
     let gate = Gate::new(&settings.server);
+    let clients = Arc::new(Clients::new());
     let metrics = Arc::new(Metrics::new(&storage, &cache, &gate)?);
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::NotServing).await;
@@ -145,8 +172,9 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
         .add_service(uploads::server(uploads.clone()))
         .add_service(prompts::server(prompts.clone()))
         .add_service(records::server(records.clone()))
-        .add_service(transaction::server(transaction));
-    let (grpc, http) = listeners.split(settings.server.connections_max);
+        .add_service(transaction::server(transaction))
+        .add_service(admin::server(admin));
+    let (grpc, http) = listeners.split(settings.server.connections_max, &clients);
     let mut stop = is_stopping.clone();
     let transport = tokio::spawn(async move {
         let stopped = async move {
@@ -158,23 +186,37 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
             .await
             .map_err(|error| Error::internal(format!("the gRPC server failed: {error}")))
     });
-    let mut upkeep = vec![
-        tokio::spawn(cache::upkeep(cache, is_stopping.clone())),
-        tokio::spawn(jobs::upkeep(jobs, is_stopping.clone())),
-        tokio::spawn(application_settings::upkeep(application_settings, is_stopping.clone())),
-        tokio::spawn(queue::upkeep(queue, is_stopping.clone())),
-        tokio::spawn(uploads::upkeep(uploads, is_stopping.clone())),
-        tokio::spawn(prompts::derived(prompts.clone(), is_stopping.clone())),
-        tokio::spawn(prompts::upkeep(prompts, is_stopping.clone())),
-        tokio::spawn(records::upkeep(records, is_stopping.clone())),
-        tokio::spawn(forget_old_answers(storage.clone(), clock.steady(), is_stopping.clone())),
-        tokio::spawn(timekeeping::run(
-            storage.clone(),
-            clock.clone(),
-            settings.clock.clone(),
-            is_stopping.clone(),
-        )),
-    ];
+    // A sidecar that only reads removes, flushes and schedules nothing.
+    let mut upkeep = if storage.is_read_only() {
+        Vec::new()
+    } else {
+        vec![
+            tokio::spawn(cache::upkeep(cache, is_stopping.clone())),
+            tokio::spawn(jobs::upkeep(jobs, is_stopping.clone())),
+            tokio::spawn(application_settings::upkeep(application_settings, is_stopping.clone())),
+            tokio::spawn(queue::upkeep(queue, is_stopping.clone())),
+            tokio::spawn(uploads::upkeep(uploads, is_stopping.clone())),
+            tokio::spawn(prompts::derived(prompts.clone(), is_stopping.clone())),
+            tokio::spawn(prompts::upkeep(prompts, is_stopping.clone())),
+            tokio::spawn(records::upkeep(records, is_stopping.clone())),
+            tokio::spawn(forget_old_answers(storage.clone(), clock.steady(), is_stopping.clone())),
+            tokio::spawn(timekeeping::run(
+                storage.clone(),
+                clock.clone(),
+                settings.clock.clone(),
+                is_stopping.clone(),
+            )),
+        ]
+    };
+    let (displaced_sender, displaced) = watch::channel(None);
+    let presence = Presence {
+        storage: storage.clone(),
+        clock: clock.steady(),
+        pause_ms: settings.storage.presence_check_ms,
+        health: health.clone(),
+        displaced: displaced_sender,
+    };
+    upkeep.push(tokio::spawn(presence.watch(is_stopping.clone())));
     if let Some(http) = http {
         upkeep.push(tokio::spawn(side_port::serve(http, ready, metrics, is_stopping)));
     }
@@ -183,11 +225,14 @@ pub async fn start(settings: &Settings, clock: Clock) -> Result<Running> {
     Ok(Running {
         address,
         socket,
+        socket_identity,
         http_address,
+        displaced,
         storage,
         clock,
         clock_settings: settings.clock.clone(),
         gate,
+        clients,
         health,
         stopping,
         is_ready,
@@ -201,16 +246,33 @@ impl Running {
     /// Waits until the sidecar can no longer serve; answers with the reason.
     pub async fn failed(&mut self) -> Error {
         let mut storage_failed = self.storage.failed();
+        let displaced = async {
+            match self.displaced.wait_for(Option::is_some).await.map(|path| path.clone()) {
+                Ok(Some(path)) => path,
+                // The look ends with the sidecar.
+                _ => std::future::pending().await,
+            }
+        };
         tokio::select! {
             ended = &mut self.transport => match ended {
                 Ok(Err(error)) => error,
                 Ok(Ok(())) => Error::internal("the gRPC server ended by itself"),
                 Err(error) => Error::internal(format!("the gRPC server panicked: {error}")),
             },
+            path = displaced => Error::Refused(format!(
+                "{} was removed or replaced while the sidecar used it: what is written now would be lost; restore it before the next start",
+                path.display()
+            )),
             _ = storage_failed.wait_for(|failed| *failed) => Error::StorageUnavailable {
                 cause: "fsync failed; what was acknowledged is recovered at the next start".into(),
             },
         }
+    }
+
+    /// Waits until no client connection has been open for `limit`. Connections that only ask for health do not count.
+    pub fn idle(&self, limit: Duration) -> impl Future<Output = ()> + use<> {
+        let clients = self.clients.clone();
+        async move { clients.idle(limit).await }
     }
 
     /// Stops; answers when everything that was acknowledged is on the disk.
@@ -231,7 +293,9 @@ impl Running {
             tracing::warn!("the database was not closed in time; the next start recovers it");
         }
         self.transport.abort();
+        // Another sidecar may have put its own socket there.
         if let Some(socket) = &self.socket
+            && files::identity(socket) == self.socket_identity
             && let Err(error) = std::fs::remove_file(socket)
         {
             tracing::warn!(error = %error, "the socket file could not be removed");
@@ -242,6 +306,7 @@ impl Running {
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
     for service in [
         "",
+        admin::NAME,
         cache::NAME,
         jobs::NAME,
         application_settings::NAME,
@@ -281,6 +346,33 @@ async fn forget_old_answers(storage: Storage, clock: Clock, mut stopping: watch:
                     tracing::warn!(error = %error, "old answers were not removed; it is tried again");
                     break;
                 }
+            }
+        }
+    }
+}
+
+/// Looks whether the database's files are still in their places.
+struct Presence {
+    storage: Storage,
+    clock: Clock,
+    pause_ms: u64,
+    health: HealthReporter,
+    displaced: watch::Sender<Option<PathBuf>>,
+}
+
+impl Presence {
+    /// Reports the first file that is not, after health is NOT_SERVING, and ends.
+    async fn watch(self, mut stopping: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                () = self.clock.sleep_ms(self.pause_ms) => {}
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            }
+            if let Some(path) = self.storage.displaced().await {
+                set_health(&self.health, ServingStatus::NotServing).await;
+                tracing::error!(path = %path.display(), "a file of the database was removed or replaced");
+                self.displaced.send_replace(Some(path));
+                return;
             }
         }
     }

@@ -102,6 +102,9 @@ async fn store(
     step: Option<Step>,
     is_final: bool,
 ) -> Result<()> {
+    if storage.is_read_only() {
+        return Ok(());
+    }
     let new = (clock.stamp(is_final), step);
     let stored = storage.store_clock(Durability::Relaxed, new, settings.steps_max).await?;
     if storage.is_shared() {

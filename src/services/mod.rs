@@ -1,5 +1,6 @@
 //! The gRPC services, one folder each, all alike; see docs/adding-a-service.md.
 
+pub mod admin;
 pub mod cache;
 pub mod jobs;
 pub mod prompts;

@@ -10,7 +10,8 @@ use std::path::Path;
 use serde::Deserialize as _;
 use toml::{Table, Value};
 
-use super::Settings;
+use super::units::Unit;
+use super::{Settings, hints};
 
 const PREFIX: &str = "PANNIER_";
 
@@ -143,23 +144,37 @@ impl Layers {
 
     fn text(&mut self, key: &str, text: &str, origin: Origin) {
         let value = match self.default_of(key) {
-            Some(Value::Integer(_)) => text.trim().parse().ok().map(Value::Integer),
-            Some(Value::Boolean(_)) => text.trim().parse().ok().map(Value::Boolean),
-            _ => Some(Value::String(text.to_owned())),
+            Some(Value::Integer(_)) => integer(key, text),
+            Some(Value::Boolean(_)) => {
+                text.trim().parse().map(Value::Boolean).map_err(|_| "give true or false")
+            }
+            _ => Ok(Value::String(text.to_owned())),
         };
         match value {
-            Some(value) => self.value(key, value, origin),
-            None => self.problem(&origin, format!("{key} cannot be {text:?}")),
+            Ok(value) => self.value(key, value, origin),
+            Err(forms) => self.problem(&origin, format!("{key} cannot be {text:?}: {forms}")),
         }
     }
 
     fn value(&mut self, key: &str, value: Value, origin: Origin) {
         let Some(default) = self.default_of(key) else {
-            let message = match self.nearest(key) {
+            let known: Vec<&str> = self.origins.keys().map(String::as_str).collect();
+            let message = match hints::nearest(&known, key) {
                 Some(near) => format!("unknown setting {key}; did you mean {near}?"),
-                None => format!("unknown setting {key}; `pannier config print` lists all"),
+                None => format!("unknown setting {key}; `pannier config print --describe` lists all"),
             };
             return self.problem(&origin, message);
+        };
+        let value = match (&*default, value) {
+            (Value::Integer(_), Value::String(text)) if Unit::of(key).is_some() => {
+                match integer(key, &text) {
+                    Ok(value) => value,
+                    Err(forms) => {
+                        return self.problem(&origin, format!("{key} cannot be {text:?}: {forms}"));
+                    }
+                }
+            }
+            (_, value) => value,
         };
         if default.type_str() != value.type_str() {
             let message = format!("{key} must be of type {}, is {}", default.type_str(), value.type_str());
@@ -172,11 +187,6 @@ impl Layers {
     fn default_of(&mut self, key: &str) -> Option<&mut Value> {
         let (section, name) = key.split_once('.')?;
         self.values.get_mut(section)?.as_table_mut()?.get_mut(name)
-    }
-
-    fn nearest(&self, key: &str) -> Option<&str> {
-        let scored = self.origins.keys().map(|known| (strsim::jaro_winkler(known, key), known.as_str()));
-        scored.filter(|(score, _)| *score > 0.85).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
     }
 
     fn problem(&mut self, origin: &Origin, message: String) {
@@ -204,6 +214,16 @@ impl Layers {
         }
         Err(self.problems)
     }
+}
+
+/// A whole number, with a unit where the setting has one. Error: the forms that are understood.
+fn integer(key: &str, text: &str) -> Result<Value, &'static str> {
+    let Some(unit) = Unit::of(key) else {
+        return text.trim().parse().map(Value::Integer).map_err(|_| "give a whole number");
+    };
+    // Some settings have a meaning below zero, which is a violation of the others.
+    let number = text.trim().parse().ok().or_else(|| i64::try_from(unit.parse(text)?).ok());
+    number.map(Value::Integer).ok_or(unit.forms())
 }
 
 #[cfg(test)]
@@ -248,6 +268,27 @@ mod tests {
             "loopback",
             "storage.readers must be 1",
         ] {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn durations_and_sizes_with_units_are_understood_in_every_layer() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pannier.toml");
+        std::fs::write(&file, "[jobs]\nretention_ms = \"30d\"\n").unwrap();
+        let environment = variables(&[("PANNIER_STORAGE__DATABASE_BYTES_MAX", "500MB")]);
+        let flags = variables(&[("server.deadline_ms", "90s")]);
+        let settings = load(Some(&file), environment, &flags).unwrap().settings;
+        assert_eq!(settings.jobs.retention_ms, 2_592_000_000);
+        assert_eq!(settings.storage.database_bytes_max, 500_000_000);
+        assert_eq!(settings.server.deadline_ms, 90_000);
+
+        std::fs::write(&file, "[jobs]\nretention_ms = \"a month\"\n").unwrap();
+        let flags = variables(&[("storage.mmap_bytes", "64k")]);
+        let problems = load(Some(&file), [], &flags).unwrap_err();
+        let text = problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n");
+        for part in ["jobs.retention_ms cannot be \"a month\"", "30d", "storage.mmap_bytes", "KiB"] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
     }

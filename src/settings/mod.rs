@@ -4,6 +4,8 @@
 
 mod cache;
 mod clock;
+pub mod describe;
+mod hints;
 mod jobs;
 mod layers;
 mod prompts;
@@ -13,6 +15,7 @@ mod server;
 mod settings_service;
 mod storage;
 mod transaction;
+mod units;
 mod uploads;
 
 use std::path::Path;
@@ -33,6 +36,7 @@ pub use server::ServerSettings;
 pub use settings_service::SettingsServiceSettings;
 pub use storage::{DatabaseUrl, StorageSettings};
 pub use transaction::TransactionSettings;
+pub use units::duration;
 pub use uploads::UploadsSettings;
 
 /// All settings.

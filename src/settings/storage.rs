@@ -63,8 +63,14 @@ pub struct StorageSettings {
     pub url: DatabaseUrl,
     /// The folder of the database and its lock; made if missing.
     pub directory: String,
+    /// Whether a database is made where there is none; otherwise `serve` refuses to start there.
+    pub create: bool,
+    /// Whether nothing is written: writes are refused with READ_ONLY, no lock is taken, and another sidecar may write meanwhile.
+    pub read_only: bool,
     /// Whether `serve` brings an older schema up to date; otherwise it refuses to start on one.
     pub migrate_on_start: bool,
+    /// How often a sidecar looks whether its lock file and its database are still in their places. It stops when they are not.
+    pub presence_check_ms: u64,
     /// How long the integrity check at start may take; what it has not read by then stays unread.
     pub check_ms_max: u64,
     /// Reader threads, each with a connection of its own.
@@ -88,10 +94,15 @@ pub struct StorageSettings {
     pub database_bytes_max: u64,
     /// WAL size from which on a checkpoint is run after each group.
     pub checkpoint_bytes: u64,
-    /// WAL size from which on writing waits for readers, so that the WAL can be started over.
+    /// WAL size from which on it is started over, for which every write waits up to `wal_wait_ms` for readers. A reader that stays
+    /// lets it grow further.
     pub wal_bytes_max: u64,
     /// Branches that are kept of a sequence of changes; a cursor of an older one is reset.
     pub branches_max: u64,
+    /// How long an attempt to start the WAL over waits for readers, while every write waits for it.
+    pub wal_wait_ms: u64,
+    /// The longest pause between two such attempts when a reader stays; the first pauses are shorter.
+    pub wal_retry_ms_max: u64,
     /// PostgreSQL: connections, each of which runs one operation at a time. One more listens for wake-ups.
     pub connections: u64,
     /// PostgreSQL: how long the start waits for a database that does not answer yet.
@@ -111,7 +122,10 @@ impl Default for StorageSettings {
         Self {
             url: DatabaseUrl::default(),
             directory: "pannier-data".into(),
+            create: true,
+            read_only: false,
             migrate_on_start: true,
+            presence_check_ms: 1_000,
             check_ms_max: 50,
             readers: 2,
             read_queue_max: 4_096,
@@ -125,6 +139,8 @@ impl Default for StorageSettings {
             checkpoint_bytes: 16 * 1024 * 1024,
             wal_bytes_max: 256 * 1024 * 1024,
             branches_max: 256,
+            wal_wait_ms: 20,
+            wal_retry_ms_max: 30_000,
             connections: 10,
             start_wait_ms: 10_000,
             connect_ms_max: 2_000,
@@ -140,6 +156,7 @@ impl StorageSettings {
         if self.directory.is_empty() {
             found.push(("storage.directory", "must not be empty".into()));
         }
+        within(found, "storage.presence_check_ms", self.presence_check_ms, 10..=3_600_000);
         within(found, "storage.check_ms_max", self.check_ms_max, 0..=3_600_000);
         within(found, "storage.readers", self.readers, 1..=64);
         within(found, "storage.read_queue_max", self.read_queue_max, 1..=65_536);
@@ -152,6 +169,8 @@ impl StorageSettings {
         within(found, "storage.checkpoint_bytes", self.checkpoint_bytes, 65_536..=1 << 30);
         within(found, "storage.wal_bytes_max", self.wal_bytes_max, self.checkpoint_bytes..=1 << 36);
         within(found, "storage.branches_max", self.branches_max, 1..=1_000_000);
+        within(found, "storage.wal_wait_ms", self.wal_wait_ms, 0..=1_000);
+        within(found, "storage.wal_retry_ms_max", self.wal_retry_ms_max, 100..=3_600_000);
         within(found, "storage.connections", self.connections, 1..=1_000);
         within(found, "storage.start_wait_ms", self.start_wait_ms, 0..=600_000);
         within(found, "storage.connect_ms_max", self.connect_ms_max, 10..=60_000);

@@ -16,6 +16,8 @@ pub(super) struct Counters {
     pub(super) checkpoints: AtomicU64,
     pub(super) autocommit_violations: AtomicU64,
     pub(super) slow_statements: AtomicU64,
+    /// The present size of the WAL, not a count.
+    pub(super) wal_bytes: AtomicU64,
 }
 
 impl Counters {
@@ -36,6 +38,7 @@ impl Counters {
             checkpoints: get(&self.checkpoints),
             autocommit_violations: get(&self.autocommit_violations),
             slow_statements: get(&self.slow_statements),
+            wal_bytes: get(&self.wal_bytes),
             queue_length: queue_length as u64,
         }
     }

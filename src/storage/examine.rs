@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 
-use super::{migrate, postgres, sqlite};
+use super::{migrate, postgres, sqlite, transfer};
 use crate::settings::StorageSettings;
 
 /// How good or bad a finding is.
@@ -67,6 +67,11 @@ impl Finding {
 /// Looks at the database of `settings`.
 pub async fn examine(settings: &StorageSettings) -> Vec<Finding> {
     if settings.url.is_empty() { sqlite::examine(settings).await } else { postgres::examine(settings).await }
+}
+
+/// An import that was cut short.
+pub(super) fn unfinished_import() -> Finding {
+    Finding::problem("import", "an import was cut short: only a part of the data is there", transfer::ADVICE)
 }
 
 /// What the changes of the schema that a database has mean to this program.

@@ -31,6 +31,11 @@ pub async fn status(storage: &Storage) -> Result<Vec<Change>> {
     Ok(known)
 }
 
+/// The newest change that this program knows: a sidecar that serves has applied it.
+pub fn newest() -> String {
+    Migrator::migrations().last().map(|change| change.name().to_owned()).unwrap_or_default()
+}
+
 /// All changes that this program knows, in order, and the names of those that only the database has.
 pub(super) fn compare(applied: &HashSet<String>) -> (Vec<Change>, Vec<String>) {
     let known: Vec<Change> = Migrator::migrations()

@@ -206,6 +206,7 @@ impl<'t> Deref for Tx<'t> {
 pub struct Storage {
     engine: Engine,
     wake: Wake,
+    is_read_only: bool,
 }
 
 #[derive(Clone)]
@@ -235,6 +236,8 @@ pub struct StorageStats {
     pub autocommit_violations: u64,
     /// Statements that took longer than 100 ms.
     pub slow_statements: u64,
+    /// SQLite: bytes of the write-ahead log after the last commit.
+    pub wal_bytes: u64,
     /// Operations that wait: on SQLite writes for the writer, on PostgreSQL all for a session.
     pub queue_length: u64,
 }
@@ -251,7 +254,7 @@ impl Storage {
         } else {
             Engine::Postgres(Arc::new(postgres::Engine::open(settings, branch, wake.clone()).await?))
         };
-        Ok(Self { engine, wake })
+        Ok(Self { engine, wake, is_read_only: settings.read_only })
     }
 
     /// Runs `op` on a consistent snapshot.
@@ -281,6 +284,9 @@ impl Storage {
         T: Send + 'static,
         F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
     {
+        if self.is_read_only {
+            return Err(Error::ReadOnly);
+        }
         match &self.engine {
             Engine::Sqlite(engine) => engine.write(durability, input, op).await,
             Engine::Postgres(engine) => engine.write(durability, input, op).await,
@@ -293,6 +299,9 @@ impl Storage {
         I: Send + Sync + 'static,
         F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<()>> + Send + Sync + 'static,
     {
+        if self.is_read_only {
+            return Err(Error::ReadOnly);
+        }
         match &self.engine {
             // The file's lock is held: there is no other process.
             Engine::Sqlite(engine) => engine.write(Durability::Full, input, op).await,
@@ -303,6 +312,24 @@ impl Storage {
     /// Whether other sidecars may use the same database at the same time: what is remembered of it may be out of date.
     pub fn is_shared(&self) -> bool {
         matches!(self.engine, Engine::Postgres(_))
+    }
+
+    /// Whether every write is refused.
+    pub fn is_read_only(&self) -> bool {
+        self.is_read_only
+    }
+
+    /// Whether another process may write to the database: what memory holds of it may be out of date.
+    pub fn has_other_writers(&self) -> bool {
+        self.is_shared() || self.is_read_only
+    }
+
+    /// The kind of database, as callers see it.
+    pub fn kind(&self) -> &'static str {
+        match self.engine {
+            Engine::Sqlite(_) => "sqlite",
+            Engine::Postgres(_) => "postgresql",
+        }
     }
 
     /// Wake-ups between those who wait for a change and those who make it.
@@ -323,6 +350,18 @@ impl Storage {
         match &self.engine {
             Engine::Sqlite(engine) => engine.failed(),
             Engine::Postgres(engine) => engine.failed(),
+        }
+    }
+
+    /// The first of the database's files that was removed or replaced while it was open. None where there are no files.
+    pub async fn displaced(&self) -> Option<std::path::PathBuf> {
+        match &self.engine {
+            Engine::Sqlite(engine) => {
+                let engine = engine.clone();
+                // A disk that hangs must not hang a thread that serves calls.
+                tokio::task::spawn_blocking(move || engine.displaced()).await.unwrap_or_default()
+            }
+            Engine::Postgres(_) => None,
         }
     }
 

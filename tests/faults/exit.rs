@@ -57,7 +57,7 @@ async fn write_some(channel: Channel) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn either_signal_ends_an_unused_sidecar_at_once() {
     let _turn = turn::alone().await;
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "HUP"] {
         let place = Place::new();
         let mut sidecar = Launch::new(&place).start().await;
         write_some(channel(&sidecar).await).await;

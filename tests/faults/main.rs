@@ -19,16 +19,19 @@
 mod calls;
 mod chance;
 mod clock;
+mod command_line;
 mod commits;
 mod configuration;
 mod database_full;
 mod doctor;
 mod exit;
+mod files;
 mod fleet;
 #[cfg(target_os = "linux")]
 mod injected;
 mod kill_nine;
 mod ledger;
+mod life;
 mod load;
 mod malformed;
 mod peers;
@@ -43,3 +46,4 @@ mod start;
 mod storm;
 mod transfer;
 mod turn;
+mod wal;

@@ -43,6 +43,7 @@ pub(crate) struct Launch {
     printed: PathBuf,
     arguments: Vec<OsString>,
     variables: Vec<(String, OsString)>,
+    has_stdin: bool,
 }
 
 impl Launch {
@@ -59,6 +60,7 @@ impl Launch {
             printed: place.path(&format!("{name}.out")),
             arguments: Vec::new(),
             variables: Vec::new(),
+            has_stdin: false,
         };
         let ready = launch.ready.clone();
         launch
@@ -76,6 +78,26 @@ impl Launch {
             Some(place) => self.arguments[place + 1] = value,
             None => self.arguments.extend([name.into(), value]),
         }
+        self
+    }
+
+    /// With a flag that takes no value.
+    pub(crate) fn switch(mut self, name: &str) -> Self {
+        self.arguments.push(name.into());
+        self
+    }
+
+    /// Without a flag and its value.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        if let Some(place) = self.arguments.iter().position(|argument| argument == name) {
+            self.arguments.drain(place..place + 2);
+        }
+        self
+    }
+
+    /// With a pipe as stdin, open until `close_stdin`.
+    pub(crate) fn stdin(mut self) -> Self {
+        self.has_stdin = true;
         self
     }
 
@@ -147,7 +169,10 @@ impl Launch {
         let mut command = pannier("serve");
         command.args(&self.arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
         let printed = File::create(&self.printed).expect("a file for its output");
-        command.stdin(Stdio::null()).stdout(printed).stderr(log);
+        command
+            .stdin(if self.has_stdin { Stdio::piped() } else { Stdio::null() })
+            .stdout(printed)
+            .stderr(log);
         let child = command.spawn().expect("the binary runs");
         Sidecar {
             child,
@@ -160,13 +185,19 @@ impl Launch {
 
 /// The binary with a subcommand, without the settings that the environment of the tests may hold for it or for PostgreSQL.
 pub(crate) fn pannier(subcommand: &str) -> Command {
+    let mut command = pannier_alone();
+    command.arg(subcommand);
+    command
+}
+
+/// The binary without a subcommand.
+pub(crate) fn pannier_alone() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pannier"));
     for (name, _) in std::env::vars_os() {
         if ["PANNIER_", "PG"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
             command.env_remove(name);
         }
     }
-    command.arg(subcommand);
     command
 }
 
@@ -210,6 +241,16 @@ impl Sidecar {
     /// What it wrote to stdout so far.
     pub(crate) fn printed(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.printed).unwrap_or_default()).into_owned()
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Closes the pipe that is its stdin.
+    pub(crate) fn close_stdin(&mut self) {
+        drop(self.child.stdin.take().expect("a launch with stdin"));
     }
 
     /// kill -9, and its end.

@@ -117,7 +117,8 @@ impl Cache {
     fn is_fresh(&self, loaded_us: i64) -> bool {
         // A clock that was set back makes nothing fresh.
         let age_us = self.clock.now_us().saturating_sub(loaded_us);
-        !self.storage.is_shared() || (0..ms_to_us(self.settings.cache.shared_age_ms_max)).contains(&age_us)
+        !self.storage.has_other_writers()
+            || (0..ms_to_us(self.settings.cache.shared_age_ms_max)).contains(&age_us)
     }
 
     /// What wakes those who wait for a key to be filled.

@@ -46,6 +46,17 @@ impl Place {
         self.directory.join("pannier.lock")
     }
 
+    /// The index of the WAL.
+    pub(super) fn shm(&self) -> PathBuf {
+        self.directory.join("pannier.db-shm")
+    }
+
+    /// The database and the files that SQLite keeps beside it.
+    pub(super) fn files(&self) -> [PathBuf; 4] {
+        ["pannier.db", "pannier.db-wal", "pannier.db-shm", "pannier.db-journal"]
+            .map(|name| self.directory.join(name))
+    }
+
     /// The one connection that writes. Makes the database if it is not there.
     pub(super) fn open_writer(&self) -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
@@ -80,7 +91,10 @@ impl Place {
 
     /// A connection that can only read.
     pub(super) fn open_reader(&self) -> rusqlite::Result<Connection> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let flags = match self.settings.read_only {
+            true => OpenFlags::SQLITE_OPEN_READ_ONLY,
+            false => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        };
         let connection = self.open(&self.database(), flags, self.settings.reader_cache_bytes)?;
         connection.pragma_update(None, "query_only", true)?;
         Ok(connection)

@@ -12,10 +12,11 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::connection::{APPLICATION_ID, Place};
-use super::inspect;
+use super::{inspect, wal_readers};
 use crate::error::{Error, Result};
 use crate::settings::StorageSettings;
-use crate::storage::examine::{Finding, schema_changes, size};
+use crate::storage::examine::{Finding, schema_changes, size, unfinished_import};
+use crate::storage::transfer::MARK;
 
 /// Where a database file says which SQLite wrote it last.
 const VERSION_OFFSET: usize = 96;
@@ -29,6 +30,8 @@ struct Inside {
     pages: i64,
     free_pages: i64,
     applied: HashSet<String>,
+    /// An import was cut short.
+    is_partial: bool,
     /// Whether all of it was checked for damage.
     checked: Result<bool>,
 }
@@ -206,6 +209,9 @@ fn inside(place: &Place, is_running: bool, found: &mut Vec<Finding>) {
     found.push(file_size(place, &inside));
     found.push(wal(place, is_running));
     found.push(schema_changes(&inside.applied, true, &place.settings));
+    if inside.is_partial {
+        found.push(unfinished_import());
+    }
     found.push(integrity(place, &inside.checked));
 }
 
@@ -222,6 +228,7 @@ fn read(place: &Place) -> rusqlite::Result<Inside> {
         pages: number("PRAGMA page_count")?,
         free_pages: number("PRAGMA freelist_count")?,
         applied: applied(&connection)?,
+        is_partial: connection.table_exists(None, MARK)?,
         checked: inspect::quick_check(&connection, place.settings.check_ms_max),
     };
     Ok(inside)
@@ -274,12 +281,21 @@ fn wal(place: &Place, is_running: bool) -> Finding {
     let mut path = place.database().into_os_string();
     path.push("-wal");
     let bytes = fs::metadata(path).map_or(0, |file| file.len());
-    let finding = if bytes > place.settings.wal_bytes_max.saturating_mul(2) {
-        Finding::warning(
-            "wal",
-            format!("{}, where {} are meant", size(bytes), size(place.settings.wal_bytes_max)),
-            "a reader holds it up: look which other program has the file open",
-        )
+    // It is started over once a group of writes has passed the bound, and keeps its length then.
+    let usual = place.settings.wal_bytes_max.saturating_add(place.settings.checkpoint_bytes);
+    let finding = if bytes > usual {
+        let owner = inspect::lock_owner(&place.lock()).ok().flatten().and_then(|owner| owner.parse().ok());
+        let mut readers = wal_readers::others(&place.shm());
+        readers.retain(|reader| Some(*reader) != owner);
+        let advice = match wal_readers::named(&readers) {
+            Some(readers) => format!("{readers} holds it up by a transaction that stays open: end that"),
+            None => {
+                "a reader holds it up, or has until a moment ago: look which other program has the file open"
+                    .into()
+            }
+        };
+        let found = format!("{}, where {} are meant", size(bytes), size(place.settings.wal_bytes_max));
+        Finding::warning("wal", found, advice)
     } else if bytes > 0 && !is_running {
         let found = format!("{} that no stop has taken in; the next start does", size(bytes));
         Finding::ok("wal", found)

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::connection::{APPLICATION_ID, Place};
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::files::{self, Identity};
 
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
@@ -22,10 +23,37 @@ const NETWORK_FILE_SYSTEMS: [&str; 7] = ["nfs", "nfs4", "cifs", "smb3", "smbfs",
 const LOCK_TRIES: u32 = 5;
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
-/// Takes the lock and looks at the file; answers with the lock, which holds while it is kept.
-pub(super) fn before_opening(place: &Place) -> Result<File> {
+/// The lock of a data directory, held while this is kept, and the files that must stay in their places meanwhile.
+pub(super) struct Held {
+    /// None where the database is only read.
+    _lock: Option<File>,
+    places: Vec<(PathBuf, Option<Identity>)>,
+}
+
+impl Held {
+    /// The first file that was removed or replaced.
+    pub(super) fn displaced(&self) -> Option<&Path> {
+        let is_displaced = |(path, held): &&(PathBuf, Option<Identity>)| files::identity(path) != *held;
+        self.places.iter().find(is_displaced).map(|(path, _)| path.as_path())
+    }
+}
+
+/// Takes the lock, inspects the database and makes it if it is absent.
+pub(super) fn before_opening(place: &Place) -> Result<Held> {
     let directory = &place.directory;
-    fs::create_dir_all(directory).map_err(|error| {
+    let database = place.database();
+    let may_make = place.settings.create && !place.settings.read_only;
+    let may_open = may_make || (directory.is_dir() && is_database(&database)?);
+    if !may_open {
+        return Err(Error::Refused(format!(
+            "there is no database in {}, and this command makes none: look whether storage.directory is right",
+            directory.display()
+        )));
+    }
+    if place.settings.read_only {
+        return before_reading(place);
+    }
+    files::create_directories(directory).map_err(|error| {
         Error::Refused(format!("cannot make the data directory {}: {error}", directory.display()))
     })?;
     if let Some(kind) = file_system(directory).filter(|kind| is_on_network(kind)) {
@@ -35,23 +63,56 @@ pub(super) fn before_opening(place: &Place) -> Result<File> {
         )));
     }
     let lock = take_lock(&place.lock(), || std::thread::sleep(LOCK_PAUSE))?;
-    let database = place.database();
+    for path in place.files() {
+        files::refuse_link(&path).map_err(|error| unusable(&path, &error))?;
+    }
     if is_database(&database)? {
         look_inside(place, &database)?;
     }
-    Ok(lock)
+    own(place)?;
+    let places = [place.lock(), database].map(|path| (path.clone(), files::identity(&path)));
+    Ok(Held { _lock: Some(lock), places: places.into() })
+}
+
+/// Inspects a database that is only read. The lock stays whose it is: a reader of a WAL database disturbs no writer.
+fn before_reading(place: &Place) -> Result<Held> {
+    for path in place.files() {
+        files::refuse_link(&path).map_err(|error| unusable(&path, &error))?;
+    }
+    let database = place.database();
+    look_inside(place, &database)?;
+    let identity = files::identity(&database);
+    Ok(Held { _lock: None, places: vec![(database, identity)] })
+}
+
+/// Narrows the modes of the files. SQLite gives what it makes later the mode of the database, which is made here if it is absent.
+fn own(place: &Place) -> Result<()> {
+    for path in place.files() {
+        let is_database = path == place.database();
+        if !is_database && !path.exists() {
+            continue;
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(is_database).truncate(false);
+        match files::open(&path, &mut options) {
+            Ok(_) => {}
+            // Between the look and the opening SQLite may have removed it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(unusable(&path, &error)),
+        }
+    }
+    Ok(())
+}
+
+fn unusable(path: &Path, error: &std::io::Error) -> Error {
+    Error::Refused(format!("cannot write to {}: {error}", path.display()))
 }
 
 fn take_lock(path: &Path, mut pause: impl FnMut()) -> Result<File> {
-    let unusable =
-        |error: std::io::Error| Error::Refused(format!("cannot write to {}: {error}", path.display()));
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(unusable)?;
+    let unusable = |error: std::io::Error| unusable(path, &error);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let mut file = files::open(path, &mut options).map_err(unusable)?;
     let mut tries = 0;
     loop {
         match file.try_lock() {
@@ -151,7 +212,9 @@ fn open_readable(place: &Place, database: &Path) -> rusqlite::Result<Connection>
         |connection: &Connection| connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
     let connection = place.open_untouched(database)?;
     match look(&connection) {
-        Err(rusqlite::Error::SqliteFailure(failure, _)) if failure.code == rusqlite::ErrorCode::ReadOnly => {
+        Err(rusqlite::Error::SqliteFailure(failure, _))
+            if failure.code == rusqlite::ErrorCode::ReadOnly && !place.settings.read_only =>
+        {
             drop(connection);
             look(&Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?)?;
             place.open_untouched(database)

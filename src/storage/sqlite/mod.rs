@@ -5,11 +5,12 @@ mod examine;
 mod executor;
 mod inspect;
 mod reader;
+mod restart;
 #[cfg(test)]
 mod round_trip;
+mod wal_readers;
 mod writer;
 
-use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
@@ -34,21 +35,32 @@ pub(super) struct Engine {
     counters: Arc<Counters>,
     branch: Branch,
     failed: watch::Receiver<bool>,
+    /// Keeps `failed` open where there is no writer.
+    _never_failed: Option<watch::Sender<bool>>,
     /// Held until the engine is closed: one process owns the file.
-    lock: Mutex<Option<File>>,
+    held: Mutex<Option<inspect::Held>>,
 }
 
 impl Engine {
     pub(super) async fn open(settings: &StorageSettings, branch: Branch, wake: Wake) -> Result<Self> {
         let place = Place::new(settings)?;
         let opening = place.clone();
-        let lock = tokio::task::spawn_blocking(move || inspect::before_opening(&opening))
+        let held = tokio::task::spawn_blocking(move || inspect::before_opening(&opening))
             .await
             .map_err(|error| Error::internal(error.to_string()))??;
         let counters = Arc::new(Counters::default());
-        let (writes, failed) = writer::start(place.clone(), counters.clone(), wake).await?;
+        let mut never_failed = None;
+        let (writes, failed) = if settings.read_only {
+            // A queue without a reader: `Storage` refuses writes before they come here.
+            let (sender, failed) = watch::channel(false);
+            never_failed = Some(sender);
+            (mpsc::channel(1).0, failed)
+        } else {
+            writer::start(place.clone(), counters.clone(), wake).await?
+        };
         let reads = reader::start(&place, &counters)?;
-        Ok(Self { writes, reads, counters, branch, failed, lock: Mutex::new(Some(lock)) })
+        let held = Mutex::new(Some(held));
+        Ok(Self { writes, reads, counters, branch, failed, _never_failed: never_failed, held })
     }
 
     pub(super) async fn read<I, T, F>(&self, input: I, op: F) -> Result<T>
@@ -98,6 +110,12 @@ impl Engine {
         self.failed.clone()
     }
 
+    /// The first of the lock and the database that was removed or replaced.
+    pub(super) fn displaced(&self) -> Option<std::path::PathBuf> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref()?.displaced().map(std::path::Path::to_owned)
+    }
+
     pub(super) async fn close(&self) {
         self.reads.close();
         let (reply, closed) = oneshot::channel();
@@ -105,8 +123,8 @@ impl Engine {
             // An error here means that the writer was closed before.
             let _ = closed.await;
         }
-        // Dropping the file gives the lock back.
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Dropping it releases the lock.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

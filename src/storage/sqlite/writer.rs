@@ -8,7 +8,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::connection::Place;
 use super::executor::{Executor, Failure, FailureKind};
+use super::restart::Restart;
 use super::{panicked, pending};
 use crate::clock;
 use crate::error::{Error, Result};
@@ -155,11 +157,19 @@ pub(super) async fn start(
     let (opened_sender, opened) = oneshot::channel();
     let runtime = Handle::current();
     let run = move || {
-        let mut writer =
-            Writer { place, runtime, counters, wake, open: None, failed: failed_sender, wal_pages: 0 };
+        let mut writer = Writer {
+            place,
+            runtime,
+            counters,
+            wake,
+            open: None,
+            failed: failed_sender,
+            wal_pages: 0,
+            restart: Restart::default(),
+        };
         // A WAL that an earlier process left is copied into the database before anything new is acknowledged: after a
         // failed fsync its pages may be in memory only, and are written again by this.
-        let result = writer.connect().and_then(|()| writer.checkpoint("TRUNCATE"));
+        let result = writer.connect().and_then(|()| writer.checkpoint("TRUNCATE").map(drop));
         let is_open = result.is_ok();
         let _ = opened_sender.send(result.map_err(|failure| failure.error()));
         if is_open {
@@ -184,6 +194,8 @@ struct Writer {
     failed: watch::Sender<bool>,
     /// Pages in the WAL at which the next checkpoint is due.
     wal_pages: i64,
+    /// Attempts to start the WAL over.
+    restart: Restart,
 }
 
 struct Open {
@@ -341,31 +353,48 @@ impl Writer {
         let pages_of = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX) / open.page_bytes;
         let (due, most) = (pages_of(settings.checkpoint_bytes), pages_of(settings.wal_bytes_max));
         let pages = wal::pages();
+        let wal_bytes = u64::try_from(pages.saturating_mul(open.page_bytes)).unwrap_or(0);
+        self.counters.wal_bytes.store(wal_bytes, Ordering::Relaxed);
         if pages < due {
             self.wal_pages = 0;
         }
-        if pages < due.max(self.wal_pages) {
+        // A reader can keep a passive checkpoint from finishing; past the bound, writing waits for readers for a moment.
+        let now = clock::instant();
+        let is_restart = pages >= most && self.restart.is_due(now);
+        if !is_restart && pages < due.max(self.wal_pages) {
             return;
         }
-        // A reader can keep a passive checkpoint from finishing; past the bound, writing waits for readers instead.
-        let mode = if pages >= most { "RESTART" } else { "PASSIVE" };
-        match self.checkpoint(mode) {
-            Ok(()) => self.wal_pages = pages + due / 4,
+        match self.checkpoint(if is_restart { "RESTART" } else { "PASSIVE" }) {
+            Ok(is_complete) => {
+                self.wal_pages = pages + due / 4;
+                if is_restart {
+                    let pause_max = Duration::from_millis(self.place.settings.wal_retry_ms_max);
+                    self.restart.tried(is_complete, now, pause_max);
+                    if !is_complete {
+                        self.restart.warn(&self.place, wal_bytes, now);
+                    }
+                }
+            }
             Err(failure) => self.recover(&failure),
         }
     }
 
-    fn checkpoint(&mut self, mode: &str) -> Result<(), Failure> {
-        let Some(open) = &self.open else { return Ok(()) };
+    /// Runs a checkpoint and returns whether it was complete. It waits for readers for `storage.wal_wait_ms` at most.
+    fn checkpoint(&self, mode: &str) -> Result<bool, Failure> {
+        let Some(open) = &self.open else { return Ok(true) };
         let connection = open.executor.connection();
+        let settings = &self.place.settings;
         let sql = format!("PRAGMA wal_checkpoint({mode})");
-        let (busy, in_wal, copied): (i64, i64, i64) =
-            connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        connection.busy_timeout(Duration::from_millis(settings.wal_wait_ms))?;
+        let ran = connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        connection.busy_timeout(Duration::from_millis(settings.busy_timeout_ms))?;
+        let (busy, in_wal, copied): (i64, i64, i64) = ran?;
         Counters::add(&self.counters.checkpoints, 1);
-        if busy != 0 || copied < in_wal {
+        let is_complete = busy == 0 && copied >= in_wal;
+        if !is_complete {
             tracing::debug!(mode, in_wal, copied, "a reader kept the checkpoint from finishing");
         }
-        Ok(())
+        Ok(is_complete)
     }
 }
 

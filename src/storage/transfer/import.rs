@@ -11,7 +11,7 @@ use super::pages::Pages;
 use super::rows::{self, Batch};
 use super::source::{Lines, Rows};
 use super::totals::{TableTotals, Tally, Trailer};
-use super::{BYTES_MAX, Header, Progress, ROWS_MAX, Step, Tell};
+use super::{BYTES_MAX, Header, Progress, ROWS_MAX, Step, Tell, mark};
 use crate::error::{Error, Result};
 use crate::storage::{Storage, migrate};
 
@@ -48,13 +48,12 @@ pub async fn check(storage: &Storage, input: &mut dyn BufRead, tell: Tell<'_>) -
     let mut lines = Lines::new(input);
     let header = lines.header()?;
     let target = Target::prepare(storage, &header).await?;
-    let mut rows = Rows::new(lines, &header, &target.shapes, keeps_nul(storage).await?)?;
-    let mut counting = Counting::new(&target.shapes, Step::Look);
-    while let Some(row) = rows.next()? {
-        counting.add(row.table, 1, tell);
+    let outcome = target.look(lines, &header, tell).await;
+    if outcome.is_err() && target.is_fresh {
+        // Nothing was stored but a schema.
+        mark::clear(storage).await?;
     }
-    counting.finish(tell);
-    Ok(())
+    outcome
 }
 
 /// Stores an export in an empty database, brings its schema up to the export's if it has none, reads everything back and
@@ -71,20 +70,37 @@ pub async fn import(
     let mut lines = Lines::new(input);
     let header = lines.header()?;
     let target = Target::prepare(storage, &header).await?;
-    let rows = Rows::new(lines, &header, &target.shapes, keeps_nul(storage).await?)?;
+    let rows = match Rows::new(lines, &header, &target.shapes, keeps_nul(storage).await?) {
+        Ok(rows) => rows,
+        Err(error) => {
+            if target.is_fresh {
+                mark::clear(storage).await?;
+            }
+            return Err(error);
+        }
+    };
     if is_replacing || target.is_fresh {
+        mark::set(storage).await?;
         target.empty(tell).await?;
     } else if let Some(table) = rows::first_filled(storage, &target.shapes).await? {
         return Err(Error::Refused(format!(
             "the target is not empty: {table} has rows, perhaps of an import that was cut short; to remove everything it holds and import anew, say --replace"
         )));
     }
+    mark::set(storage).await?;
     let outcome = target.fill(rows, tell).await;
     let failure = match outcome {
-        Ok(report) if report.ok => return Ok(report),
+        Ok(report) if report.ok => {
+            mark::clear(storage).await?;
+            return Ok(report);
+        }
         outcome => outcome,
     };
-    match (target.empty(tell).await, failure) {
+    let emptied = match target.empty(tell).await {
+        Ok(()) => mark::clear(storage).await,
+        failed => failed,
+    };
+    match (emptied, failure) {
         (Ok(()), Ok(report)) => Ok(report),
         (Ok(()), Err(error)) => Err(Error::Refused(format!("{error}; the target was left empty"))),
         (Err(again), failure) => {
@@ -126,6 +142,7 @@ impl<'s> Target<'s> {
         };
         let is_fresh = applied.is_empty();
         if is_fresh {
+            mark::set(storage).await?;
             migrate::up(storage, Some(last), |_| {}).await?;
         } else if applied != wanted {
             let direction = if applied.len() < wanted.len() { "up" } else { "down" };
@@ -136,19 +153,18 @@ impl<'s> Target<'s> {
         Ok(Self { storage, shapes: shapes(storage).await?, is_fresh })
     }
 
-    /// Removes all rows, in bounded steps, those that refer to others first.
     async fn empty(&self, tell: Tell<'_>) -> Result<()> {
-        for (table, shape) in self.shapes.iter().enumerate().rev() {
-            let mut counting = Counting::new(&self.shapes, Step::Remove);
-            loop {
-                let rows = rows::remove_some(self.storage, shape).await?;
-                if rows == 0 {
-                    break;
-                }
-                counting.add(table, rows, tell);
-            }
-            counting.finish(tell);
+        empty(self.storage, &self.shapes, tell).await
+    }
+
+    /// Reads an export to its end.
+    async fn look(&self, lines: Lines<'_>, header: &Header, tell: Tell<'_>) -> Result<()> {
+        let mut rows = Rows::new(lines, header, &self.shapes, keeps_nul(self.storage).await?)?;
+        let mut counting = Counting::new(&self.shapes, Step::Look);
+        while let Some(row) = rows.next()? {
+            counting.add(row.table, 1, tell);
         }
+        counting.finish(tell);
         Ok(())
     }
 
@@ -216,6 +232,22 @@ impl<'s> Target<'s> {
             tables,
         })
     }
+}
+
+/// Removes all rows, in bounded steps, those that refer to others first.
+pub(super) async fn empty(storage: &Storage, shapes: &[Arc<Shape>], tell: Tell<'_>) -> Result<()> {
+    for (table, shape) in shapes.iter().enumerate().rev() {
+        let mut counting = Counting::new(shapes, Step::Remove);
+        loop {
+            let rows = rows::remove_some(storage, shape).await?;
+            if rows == 0 {
+                break;
+            }
+            counting.add(table, rows, tell);
+        }
+        counting.finish(tell);
+    }
+    Ok(())
 }
 
 /// Rows of one table that are stored together.

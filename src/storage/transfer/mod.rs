@@ -26,6 +26,7 @@
 mod catalogue;
 mod export;
 mod import;
+mod mark;
 mod pages;
 #[cfg(test)]
 mod round_trip;
@@ -38,6 +39,8 @@ use serde::{Deserialize, Serialize};
 
 pub use export::export;
 pub use import::{Report, TableReport, check, import};
+pub(in crate::storage) use mark::{ADVICE, MARK};
+pub use mark::{discard, refuse_unfinished};
 pub use totals::{TableTotals, Trailer};
 
 use catalogue::Shape;

@@ -88,10 +88,48 @@ async fn an_import_that_was_killed_is_made_good_with_replace() {
     import.wait().expect("it ends");
     drop(pipe);
 
-    assert!(target.rows() >= 50);
+    // Half of the data is served to nobody, and exported by nobody.
+    let refusal = target.launch(&place).refused().await;
+    assert!(refusal.code == Some(1) && refusal.stderr.contains("pannier import --replace"), "{refusal:?}");
+    let told = refused(&target.command("export").output().expect("the binary runs"));
+    assert!(told.contains("cut short"), "{told}");
+    let doctor = target.command("doctor").output().expect("the binary runs");
+    let findings = String::from_utf8(doctor.stdout).expect("text");
+    assert!(doctor.status.code() == Some(1) && findings.contains("an import was cut short"), "{findings}");
+
     let told = target.refuses(&file(&place), &[]);
     assert!(told.contains("not empty") && told.contains("cut short") && told.contains("--replace"), "{told}");
     exported.assert_reported(&target.import(&file(&place), &["--replace"]));
+    exported.assert_same(&target.export(&place.path("again.ndjson")));
+    target.launch(&place).start().await.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_import_that_was_killed_has_stored_can_be_discarded() {
+    let _turn = turn::shared().await;
+    let place = Place::new();
+    let exported = exported(&place, 3_000).await;
+    let target = Home::target(&place);
+    let whole = std::fs::read(file(&place)).expect("an export");
+    let mut import = fed(target.command("import").arg("-"));
+    let mut pipe = import.stdin.take().expect("a pipe");
+    pipe.write_all(&whole[..whole.len() / 2]).expect("it reads");
+    let mut told = String::new();
+    let mut stderr = BufReader::new(import.stderr.take().expect("a pipe"));
+    while !told.contains("imported 50 rows of idempotency_keys") {
+        assert!(stderr.read_line(&mut told).expect("it tells") > 0, "it ended: {told}");
+    }
+    import.kill().expect("it runs");
+    import.wait().expect("it ends");
+    drop(pipe);
+
+    let discard = || target.command("import").arg("--discard").output().expect("the binary runs");
+    assert_eq!(discard().status.code(), Some(0));
+    assert_eq!(target.rows(), 0);
+    let told = refused(&discard());
+    assert!(told.contains("nothing is removed"), "only what was cut short: {told}");
+    exported.assert_reported(&target.import(&file(&place), &[]));
+    assert!(refused(&discard()).contains("nothing is removed"));
     exported.assert_same(&target.export(&place.path("again.ndjson")));
 }
 

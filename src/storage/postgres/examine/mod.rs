@@ -14,7 +14,8 @@ use super::connection::{Place, VERSION_MIN};
 use super::failure::Failure;
 use crate::clock::{self, Clock};
 use crate::settings::StorageSettings;
-use crate::storage::examine::{Finding, schema_changes};
+use crate::storage::examine::{Finding, schema_changes, unfinished_import};
+use crate::storage::transfer::MARK;
 
 /// Times a round trip is measured.
 const ROUND_TRIPS: usize = 5;
@@ -95,11 +96,22 @@ async fn look(place: &Place, connection: &mut PgConnection, found: &mut Vec<Find
     if server.schema.is_some() {
         let (changes, are_there) = changes(place, connection, &server).await?;
         found.push(changes);
+        if is_partial(place, connection).await? {
+            found.push(unfinished_import());
+        }
         if are_there {
             found.push(rights(place, connection).await?);
         }
     }
     Ok(())
+}
+
+/// Whether an import was cut short.
+async fn is_partial(place: &Place, connection: &mut PgConnection) -> Result<bool, Failure> {
+    let probe = format!(
+        "SELECT count(*) AS tables FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = '{MARK}'"
+    );
+    Ok(column::<i64>(&ask(place, connection, &probe).await?, "tables")? > 0)
 }
 
 async fn ask(place: &Place, connection: &mut PgConnection, sql: &str) -> Result<PgRow, Failure> {
