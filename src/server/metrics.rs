@@ -135,7 +135,9 @@ fn observe_engine(meter: &Meter, storage: &Storage) {
     meter
         .u64_observable_gauge("pannier_storage_wal")
         .with_unit("By")
-        .with_description("SQLite: the write-ahead log after the last commit; over storage.wal_bytes_max a reader holds it up")
+        .with_description(
+            "The write-ahead log after the last commit; over storage.wal_bytes_max a reader holds it up",
+        )
         .with_callback(move |observer| observer.observe(wal.stats().wal_bytes, &[]))
         .build();
     let storage = storage.clone();

@@ -6,10 +6,11 @@
 //! again with a savepoint for each. When the disk or the database fails, SQLite may have rolled back more than it says: the
 //! whole group fails, nobody is told yes, and the connection is closed and opened anew.
 
+mod checkpoint;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -327,7 +328,7 @@ impl Writer {
     fn connect(&mut self) -> Result<(), Failure> {
         let connection = self.place.open_writer()?;
         let page_bytes = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
-        connection.wal_hook(Some(wal::note_pages));
+        connection.wal_hook(Some(checkpoint::note_pages));
         let executor = Executor::new(connection, self.counters.clone());
         let database = executor.database()?;
         self.wal_pages = 0;
@@ -345,56 +346,6 @@ impl Writer {
             );
         }
         self.open = None;
-    }
-
-    fn checkpoint_if_due(&mut self) {
-        let Some(open) = &self.open else { return };
-        let settings = &self.place.settings;
-        let pages_of = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX) / open.page_bytes;
-        let (due, most) = (pages_of(settings.checkpoint_bytes), pages_of(settings.wal_bytes_max));
-        let pages = wal::pages();
-        let wal_bytes = u64::try_from(pages.saturating_mul(open.page_bytes)).unwrap_or(0);
-        self.counters.wal_bytes.store(wal_bytes, Ordering::Relaxed);
-        if pages < due {
-            self.wal_pages = 0;
-        }
-        // A reader can keep a passive checkpoint from finishing; past the bound, writing waits for readers for a moment.
-        let now = clock::instant();
-        let is_restart = pages >= most && self.restart.is_due(now);
-        if !is_restart && pages < due.max(self.wal_pages) {
-            return;
-        }
-        match self.checkpoint(if is_restart { "RESTART" } else { "PASSIVE" }) {
-            Ok(is_complete) => {
-                self.wal_pages = pages + due / 4;
-                if is_restart {
-                    let pause_max = Duration::from_millis(self.place.settings.wal_retry_ms_max);
-                    self.restart.tried(is_complete, now, pause_max);
-                    if !is_complete {
-                        self.restart.warn(&self.place, wal_bytes, now);
-                    }
-                }
-            }
-            Err(failure) => self.recover(&failure),
-        }
-    }
-
-    /// Runs a checkpoint and returns whether it was complete. It waits for readers for `storage.wal_wait_ms` at most.
-    fn checkpoint(&self, mode: &str) -> Result<bool, Failure> {
-        let Some(open) = &self.open else { return Ok(true) };
-        let connection = open.executor.connection();
-        let settings = &self.place.settings;
-        let sql = format!("PRAGMA wal_checkpoint({mode})");
-        connection.busy_timeout(Duration::from_millis(settings.wal_wait_ms))?;
-        let ran = connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-        connection.busy_timeout(Duration::from_millis(settings.busy_timeout_ms))?;
-        let (busy, in_wal, copied): (i64, i64, i64) = ran?;
-        Counters::add(&self.counters.checkpoints, 1);
-        let is_complete = busy == 0 && copied >= in_wal;
-        if !is_complete {
-            tracing::debug!(mode, in_wal, copied, "a reader kept the checkpoint from finishing");
-        }
-        Ok(is_complete)
     }
 }
 
@@ -453,23 +404,5 @@ impl Open {
             self.synchronous = durability;
         }
         Ok(())
-    }
-}
-
-/// How large the WAL is, as SQLite tells after each commit. The hook is a plain function: its thread's cell holds the answer.
-mod wal {
-    use std::cell::Cell;
-
-    thread_local! {
-        static PAGES: Cell<i64> = const { Cell::new(0) };
-    }
-
-    pub(super) fn note_pages(_: &rusqlite::hooks::Wal, pages: std::ffi::c_int) -> rusqlite::Result<()> {
-        PAGES.set(i64::from(pages));
-        Ok(())
-    }
-
-    pub(super) fn pages() -> i64 {
-        PAGES.get()
     }
 }
