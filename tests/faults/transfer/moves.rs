@@ -168,7 +168,7 @@ async fn an_export_writes_over_a_file_only_when_it_is_whole() {
     let source = Home::source(&place);
     std::fs::write(file(&place), "notes").expect("a file");
     let output = source.command("export").arg(file(&place)).output().expect("the binary runs");
-    assert!(refused(&output).contains("nothing to export"), "{output:?}");
+    assert!(refused(&output).contains("there is no database"), "{output:?}");
     assert_eq!(std::fs::read(file(&place)).expect("a file"), b"notes");
     // What an export left that was killed.
     std::fs::write(place.path("moved.ndjson.partial"), vec![b'x'; 100_000]).expect("a file");
