@@ -131,6 +131,44 @@ pub enum Error {
         /// The limit.
         bytes_max: u64,
     },
+    /// An unfinished task has the same unique key.
+    #[error("task {task_id} is unfinished and has the same unique key")]
+    TaskDuplicate {
+        /// The unfinished task.
+        task_id: i64,
+    },
+    /// The item of a job has a task or a result.
+    #[error("the job's item {item_key:?} has {by}")]
+    JobItemDuplicate {
+        /// The item.
+        item_key: String,
+        /// What it has.
+        by: String,
+    },
+    /// The result of a task is too large for its job.
+    #[error(
+        "the result has {bytes} bytes as data of its job, the limit is {bytes_max} (jobs.result_data_bytes_max)"
+    )]
+    JobResultTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// The queue has no such type.
+    #[error("the queue has no type {name:?}")]
+    TypeNotFound {
+        /// The name.
+        name: String,
+    },
+    /// The queue is not empty.
+    #[error("the queue has {tasks} tasks and {schedules} schedules")]
+    QueueNotEmpty {
+        /// Its tasks.
+        tasks: i64,
+        /// Its schedules.
+        schedules: i64,
+    },
     /// The worker is not alive.
     #[error("the worker is unknown, has left, or was taken for dead")]
     WorkerLost,

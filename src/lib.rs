@@ -11,6 +11,7 @@ pub mod error;
 mod files;
 mod json;
 pub mod page;
+mod request_end;
 pub mod server;
 pub mod services;
 pub mod settings;

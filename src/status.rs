@@ -173,6 +173,29 @@ fn describe(error: &Error) -> Description {
             R::ResultTooLarge,
             &format!("{error}: the task is still held; report a smaller result or a final failure"),
         ),
+        Error::TaskDuplicate { .. } => tell(
+            Code::AlreadyExists,
+            R::TaskDuplicate,
+            &format!("{error}: cancel it first, or leave this one"),
+        ),
+        Error::JobItemDuplicate { .. } => tell(
+            Code::AlreadyExists,
+            R::JobItemDuplicate,
+            &format!("{error}: give each item a key of its own"),
+        ),
+        Error::JobResultTooLarge { .. } => tell(
+            Code::ResourceExhausted,
+            R::JobResultTooLarge,
+            &format!("{error}: store the rest elsewhere, or raise the setting"),
+        ),
+        Error::TypeNotFound { .. } => {
+            tell(Code::NotFound, R::TypeNotFound, &format!("{error}: the first Enqueue of a type makes it"))
+        }
+        Error::QueueNotEmpty { .. } => tell(
+            Code::FailedPrecondition,
+            R::QueueNotEmpty,
+            &format!("{error}: delete it with force, or when they are gone"),
+        ),
         Error::WorkerLost => tell(
             Code::FailedPrecondition,
             R::WorkerLost,

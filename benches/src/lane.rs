@@ -133,7 +133,12 @@ impl Queue for Lane {
             return self.enqueue_item(item).await;
         }
         let items = (0..count).map(|_| self.item()).collect();
-        let request = BatchEnqueueRequest { queue: self.queue.clone(), items, request_id: String::new() };
+        let request = BatchEnqueueRequest {
+            queue: self.queue.clone(),
+            items,
+            request_id: String::new(),
+            ..Default::default()
+        };
         let answer = self.client.batch_enqueue(request).await.map_err(refused)?.into_inner();
         let is_done = |result: &&BatchEnqueueResult| match &result.outcome {
             Some(batch_enqueue_result::Outcome::Enqueued(enqueued)) => is_added(enqueued),
@@ -161,7 +166,8 @@ impl Queue for Lane {
 
     async fn complete(&mut self, held: &[Held]) -> Fallible<()> {
         let [one] = held else {
-            let request = SettleRequest { outcomes: outcomes(held), request_id: String::new() };
+            let request =
+                SettleRequest { outcomes: outcomes(held), request_id: String::new(), ..Default::default() };
             let answer = self.client.settle(request).await.map_err(refused)?.into_inner();
             return self.count_completed(held.len(), &answer.results);
         };

@@ -1,5 +1,5 @@
 //! The queue: `queue_queues`, `queue_types`, `queue_keys`, `queue_workers`, `queue_tasks`, `queue_task_logs`, `queue_uniques`,
-//! `queue_schedules`, `queue_counts`, `queue_minutes`.
+//! `queue_schedules`, `queue_counts`, `queue_minutes`, `queue_deltas`.
 //!
 //! Tasks have no foreign keys: an UPDATE that touches such a column costs a statement journal for every claim.
 
@@ -78,11 +78,13 @@ enum QueueTasks {
     Priority,
     Token,
     FailureCount,
+    LossCount,
     IsCancelling,
     OrderKey,
     CreateTime,
     RunTime,
     ClaimTime,
+    StartTime,
     ExpireTime,
     FinishTime,
     WorkerId,
@@ -92,7 +94,9 @@ enum QueueTasks {
     KeyId,
     ScheduleId,
     JobId,
+    JobRowId,
     JobItemKey,
+    UniqueId,
     Error,
     Parameters,
     Result,
@@ -104,10 +108,16 @@ enum QueueTaskLogs {
     Id,
     TaskId,
     Kind,
+    Count,
+    FirstTime,
     Time,
+    FirstToken,
     Token,
     WorkerId,
+    FirstClaimTime,
     ClaimTime,
+    FirstStartTime,
+    StartTime,
     RunTime,
     Error,
 }
@@ -115,10 +125,9 @@ enum QueueTaskLogs {
 #[derive(DeriveIden)]
 enum QueueUniques {
     Table,
+    Id,
     QueueId,
     Key,
-    TaskId,
-    CreateTime,
 }
 
 #[derive(DeriveIden)]
@@ -150,8 +159,37 @@ enum QueueSchedules {
 enum QueueCounts {
     Table,
     TypeId,
-    State,
-    Count,
+    Queued,
+    Scheduled,
+    Claimed,
+    Running,
+    Completed,
+    Failed,
+    Cancelled,
+    Blocked,
+}
+
+#[derive(DeriveIden)]
+enum QueueDeltas {
+    Table,
+    Id,
+    TypeId,
+    Minute,
+    Queued,
+    Scheduled,
+    Claimed,
+    Running,
+    Completed,
+    Failed,
+    Cancelled,
+    Blocked,
+    Enqueued,
+    Claims,
+    Completions,
+    Failures,
+    Losses,
+    WaitUs,
+    RunUs,
 }
 
 #[derive(DeriveIden)]
@@ -278,6 +316,8 @@ fn tasks() -> TableCreateStatement {
         // Claims so far; the last one's fencing token.
         .col(number(C::Token))
         .col(number(C::FailureCount))
+        // Leases lost since it was enqueued or retried by hand.
+        .col(number(C::LossCount))
         .col(flag(C::IsCancelling))
         // Steady time at which it becomes claimable.
         .col(number(C::OrderKey))
@@ -286,6 +326,8 @@ fn tasks() -> TableCreateStatement {
         // The run time asked for, or that of the last retry or snooze.
         .col(maybe(C::RunTime))
         .col(maybe(C::ClaimTime))
+        // When work on the last claim began. None: not yet, or with the claim.
+        .col(maybe(C::StartTime))
         // By the steady clock. Held: when the lease or the time limit ends; none: with the worker. Scheduled: when a retry or snooze is due.
         .col(maybe(C::ExpireTime))
         .col(maybe(C::FinishTime))
@@ -299,8 +341,11 @@ fn tasks() -> TableCreateStatement {
         .col(maybe(C::KeyId))
         .col(maybe(C::ScheduleId))
         .col(ColumnDef::new(C::JobId).uuid())
+        // The row of that job: another job may be made with the id of a deleted one.
+        .col(maybe(C::JobRowId))
         // None: the task's id.
         .col(maybe_text(C::JobItemKey))
+        .col(maybe(C::UniqueId))
         .col(maybe_text(C::Error))
         // JSON, checked before it is stored. None: empty.
         .col(maybe_text(C::Parameters))
@@ -314,29 +359,31 @@ fn task_logs() -> TableCreateStatement {
         .table(C::Table)
         .col(id(C::Id))
         .col(number(C::TaskId))
-        // 3 started, 5 retried, 7 released, 8 snoozed, 9 lease expired, 10 worker died, 11 forgotten, 12 cancel requested, 14 requeued.
+        // How a claim ended: 5 retried, 7 released, 8 snoozed, 9 lease expired, 10 worker died, 11 forgotten; or 6 failed, 12 cancel
+        // requested, 13 cancelled, 14 requeued.
         .col(number(C::Kind))
+        // Equal ends of consecutive claims are one row: how many, the first and the last of them.
+        .col(number(C::Count))
+        .col(number(C::FirstTime))
         .col(number(C::Time))
+        .col(number(C::FirstToken))
         .col(number(C::Token))
         .col(maybe(C::WorkerId))
-        // When the claim that ended began.
+        // When the claims that ended began.
+        .col(maybe(C::FirstClaimTime))
         .col(maybe(C::ClaimTime))
+        // When work on them began.
+        .col(maybe(C::FirstStartTime))
+        .col(maybe(C::StartTime))
         .col(maybe(C::RunTime))
         .col(maybe_text(C::Error))
         .take()
 }
 
+/// Unique keys that tasks have. A row is locked by each Enqueue of its key, and by each Retry of one of its tasks.
 fn uniques(manager: &SchemaManager<'_>) -> TableCreateStatement {
     use QueueUniques as C;
-    Table::create()
-        .table(C::Table)
-        .col(number(C::QueueId))
-        .col(text(manager, C::Key))
-        // The last task with the key.
-        .col(number(C::TaskId))
-        .col(number(C::CreateTime))
-        .primary_key(Index::create().col(C::QueueId).col(C::Key))
-        .take()
+    Table::create().table(C::Table).col(id(C::Id)).col(number(C::QueueId)).col(text(manager, C::Key)).take()
 }
 
 fn schedules(manager: &SchemaManager<'_>) -> TableCreateStatement {
@@ -369,14 +416,49 @@ fn schedules(manager: &SchemaManager<'_>) -> TableCreateStatement {
         .take()
 }
 
+/// Tasks of a type by state, as far as `queue_deltas` is folded into them. The row of type 0 counts Recounts (`queued`).
 fn counts() -> TableCreateStatement {
     use QueueCounts as C;
     Table::create()
         .table(C::Table)
+        .col(number(C::TypeId).primary_key().take())
+        .col(number(C::Queued))
+        .col(number(C::Scheduled))
+        .col(number(C::Claimed))
+        .col(number(C::Running))
+        .col(number(C::Completed))
+        .col(number(C::Failed))
+        .col(number(C::Cancelled))
+        .col(number(C::Blocked))
+        .take()
+}
+
+/// Changes of `queue_counts` and `queue_minutes`: a row for each transaction and type, written by the transaction that changes the tasks.
+fn deltas() -> TableCreateStatement {
+    use QueueDeltas as C;
+    Table::create()
+        .table(C::Table)
+        .col(id(C::Id))
         .col(number(C::TypeId))
-        .col(number(C::State))
-        .col(number(C::Count))
-        .primary_key(Index::create().col(C::TypeId).col(C::State))
+        // Unix minutes.
+        .col(number(C::Minute))
+        // Changes of the number of tasks in each state.
+        .col(number(C::Queued))
+        .col(number(C::Scheduled))
+        .col(number(C::Claimed))
+        .col(number(C::Running))
+        .col(number(C::Completed))
+        .col(number(C::Failed))
+        .col(number(C::Cancelled))
+        .col(number(C::Blocked))
+        // As in `queue_minutes`.
+        .col(number(C::Enqueued))
+        .col(number(C::Claims))
+        .col(number(C::Completions))
+        .col(number(C::Failures))
+        .col(number(C::Losses))
+        .col(number(C::WaitUs))
+        .col(number(C::RunUs))
         .take()
 }
 
@@ -417,6 +499,7 @@ impl MigrationTrait for Migration {
             schedules(manager),
             counts(),
             minutes(),
+            deltas(),
         ];
         for table in tables {
             manager.create_table(table).await?;
@@ -429,6 +512,7 @@ impl MigrationTrait for Migration {
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let tables = [
+            QueueDeltas::Table.into_iden(),
             QueueMinutes::Table.into_iden(),
             QueueCounts::Table.into_iden(),
             QueueSchedules::Table.into_iden(),

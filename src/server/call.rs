@@ -24,6 +24,7 @@ use crate::answer;
 use crate::clock;
 use crate::deadline;
 use crate::error::Error;
+use crate::request_end;
 use crate::settings::{RESPONSE_BYTES_MIN, ServerSettings};
 use crate::status;
 
@@ -219,7 +220,10 @@ where
             .asked(request.headers(), started)
             .and_then(|asked| gate.admit().map(|permit| (asked, permit)));
         let call = match admitted {
-            Ok((asked, permit)) => Ok((asked, permit, self.inner.call(request))),
+            Ok((asked, permit)) => {
+                let request = if method.is_stream { request_end::watch(request) } else { request };
+                Ok((asked, permit, self.inner.call(request)))
+            }
             Err(status) => Err(status),
         };
         Box::pin(async move {

@@ -75,8 +75,8 @@ pub struct QueueSettings {
     pub failed_retention_ms: u64,
     /// How often what is over its retention is looked for.
     pub sweep_ms: u64,
-    /// How often counts for the statistics are written.
-    pub stats_flush_ms: u64,
+    /// How often changes of counts are folded into the counts.
+    pub stats_fold_ms: u64,
     /// What is due is looked for at least this often, though nothing said that anything is.
     pub due_ms_max: u64,
 }
@@ -114,7 +114,7 @@ impl Default for QueueSettings {
             retention_ms: 7 * DAY_MS,
             failed_retention_ms: 30 * DAY_MS,
             sweep_ms: 10_000,
-            stats_flush_ms: 1_000,
+            stats_fold_ms: 1_000,
             due_ms_max: 5_000,
         }
     }
@@ -152,7 +152,7 @@ impl QueueSettings {
         within(found, "queue.retention_ms", self.retention_ms, 0..=TIME_MS_MAX);
         within(found, "queue.failed_retention_ms", self.failed_retention_ms, 0..=TIME_MS_MAX);
         within(found, "queue.sweep_ms", self.sweep_ms, 10..=3_600_000);
-        within(found, "queue.stats_flush_ms", self.stats_flush_ms, 10..=600_000);
+        within(found, "queue.stats_fold_ms", self.stats_fold_ms, 10..=600_000);
         within(found, "queue.due_ms_max", self.due_ms_max, 10..=600_000);
     }
 }

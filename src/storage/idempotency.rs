@@ -46,6 +46,13 @@ pub struct RequestKey {
     expire_time_us: i64,
 }
 
+impl RequestKey {
+    /// What is woken when a request that waits was answered, so that its repeats answer as well.
+    pub fn topic(&self) -> String {
+        format!("requests/{}", self.id)
+    }
+}
+
 /// Makes the keys of the requests to one service, cheap to clone.
 #[derive(Clone)]
 pub struct RequestKeys {

@@ -142,6 +142,14 @@ impl<'t> Tx<'t> {
         Ok(Some(ids))
     }
 
+    /// A SELECT with a lock on its rows for their deletion, which waits for all others.
+    pub fn deleting<'s>(&self, select: &'s str) -> Cow<'s, str> {
+        match self.db.get_database_backend() {
+            DbBackend::Sqlite => select.into(),
+            _ => format!("{select} FOR UPDATE").into(),
+        }
+    }
+
     /// Locks the rows of a SELECT that is written out, in its order, until the commit; costs nothing where there is one writer.
     pub async fn lock(&self, select: &str, values: impl IntoIterator<Item = Value>) -> Result<()> {
         let backend = self.db.get_database_backend();

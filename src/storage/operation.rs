@@ -59,6 +59,8 @@ pub enum Rank {
     Namespaces,
     /// Tasks, by id.
     Tasks,
+    /// Unique keys of tasks, by queue and name.
+    Uniques,
     /// Limit keys of tasks, by queue and name.
     Keys,
     /// Jobs, by id.

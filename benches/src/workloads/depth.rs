@@ -29,14 +29,15 @@ const CLAIM_MS: Option<Target> = Some(Target::Below(2.0));
 
 /// As the sidecar leaves them behind: of the first type, completed one after the other up to now, never claimed twice. Standard SQL.
 const ADD_FINISHED: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
-    INSERT INTO queue_tasks (type_id, state, priority, token, failure_count, is_cancelling, order_key, claim_time, finish_time,
-        worker_id, parameters)
-    SELECT y.id, 4, 5, 1, 0, FALSE, {now} - 6000000 - ({count} - i) * 100, {now} - 5000000 - ({count} - i) * 100,
+    INSERT INTO queue_tasks (type_id, state, priority, token, failure_count, loss_count, is_cancelling, order_key, claim_time,
+        finish_time, worker_id, parameters)
+    SELECT y.id, 4, 5, 1, 0, 0, FALSE, {now} - 6000000 - ({count} - i) * 100, {now} - 5000000 - ({count} - i) * 100,
         {now} - 4000000 - ({count} - i) * 100, 1, '{\"video\":\"v00000000000\",\"part\":1}'
     FROM n, (SELECT min(id) AS id FROM queue_types) y";
 const COUNT_FINISHED: &str =
-    "INSERT INTO queue_counts (type_id, state, count) SELECT min(id), 4, {count} FROM queue_types WHERE TRUE
-    ON CONFLICT (type_id, state) DO UPDATE SET count = queue_counts.count + excluded.count";
+    "INSERT INTO queue_counts (type_id, queued, scheduled, claimed, running, completed, failed, cancelled, blocked)
+    SELECT min(id), 0, 0, 0, 0, {count}, 0, 0, 0 FROM queue_types WHERE TRUE
+    ON CONFLICT (type_id) DO UPDATE SET completed = queue_counts.completed + excluded.completed";
 
 /// A queue to measure: how long, beside how many finished tasks.
 #[derive(Clone, Copy)]

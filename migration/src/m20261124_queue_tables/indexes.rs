@@ -8,13 +8,14 @@
 //! - `queue_tasks_finished`: retention, dead letters, lists of what is finished.
 //! - `queue_tasks_by_key`: the limits of keys.
 //! - `queue_keys_blocked`: keys whose tasks come back by time. `queue_workers_beating`, `queue_workers_ended`: death and removal.
-//! - `queue_task_logs_by_task`, `queue_uniques_by_task`: what goes with a task.
+//! - `queue_tasks_by_unique`: tasks of a unique key by state. `queue_tasks_by_job`: tasks of an item of a job.
+//! - `queue_uniques_by_key`: unique keys. `queue_task_logs_by_task`: the log of a task.
 
 use sea_orm_migration::prelude::*;
 
 use super::{QueueKeys, QueueSchedules, QueueTaskLogs, QueueTasks, QueueTypes, QueueUniques, QueueWorkers};
 
-pub(super) fn of_tasks() -> [IndexCreateStatement; 6] {
+pub(super) fn of_tasks() -> [IndexCreateStatement; 8] {
     use QueueTasks as C;
     let index = |name: &str| Index::create().name(name).table(C::Table).take();
     let state = || Expr::col(C::State);
@@ -49,6 +50,17 @@ pub(super) fn of_tasks() -> [IndexCreateStatement; 6] {
             .col(C::OrderKey)
             .and_where(Expr::col(C::KeyId).is_not_null())
             .take(),
+        index("queue_tasks_by_unique")
+            .col(C::UniqueId)
+            .col(C::State)
+            .col(C::Id)
+            .and_where(Expr::col(C::UniqueId).is_not_null())
+            .take(),
+        index("queue_tasks_by_job")
+            .col(C::JobRowId)
+            .col(C::JobItemKey)
+            .and_where(Expr::col(C::JobRowId).is_not_null())
+            .take(),
     ]
 }
 
@@ -76,7 +88,11 @@ pub(super) fn others() -> Vec<IndexCreateStatement> {
             .and_where(Expr::col(QueueWorkers::EndTime).is_not_null())
             .take(),
         index("queue_task_logs_by_task", QueueTaskLogs::Table.into_iden()).col(QueueTaskLogs::TaskId).take(),
-        index("queue_uniques_by_task", QueueUniques::Table.into_iden()).col(QueueUniques::TaskId).take(),
+        index("queue_uniques_by_key", QueueUniques::Table.into_iden())
+            .col(QueueUniques::QueueId)
+            .col(QueueUniques::Key)
+            .unique()
+            .take(),
         index("queue_schedules_due", QueueSchedules::Table.into_iden())
             .col(QueueSchedules::NextRunTime)
             .and_where(Expr::col(QueueSchedules::NextRunTime).is_not_null())

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::concurrency::ConcurrencyLimit;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::storage::idempotency::RequestKeys;
 use crate::storage::{Db, Storage, Tx};
@@ -71,10 +71,30 @@ pub async fn add_results_in(
     Ok(added)
 }
 
-/// Refuses, as [`add_results_in`] would, a job that takes no results of items. Errors: JobNotFound, JobEnded.
-pub async fn refuse_unless_open(db: &Db<'_>, job_id: Uuid) -> Result<()> {
-    let job = store::find(db, job_id, store::Metadata::Left).await?;
-    store::refuse_unless_open(&job)
+/// The same for results of tasks, of which each belongs to a row of `jobs`: another job that was made with the id of a deleted one is
+/// JobNotFound.
+pub async fn add_results_of_tasks_in(
+    tx: &Tx<'_>,
+    (job_id, row_id): (Uuid, i64),
+    results: &[NewResult],
+    now_us: i64,
+) -> Result<()> {
+    if store::lock(tx, job_id, store::Metadata::Left).await?.row_id != row_id {
+        return Err(Error::JobNotFound);
+    }
+    add_results_in(tx, job_id, results, true, now_us).await.map(drop)
+}
+
+/// Locks a job that takes results of items, and answers with its row. Errors: JobNotFound, JobEnded.
+pub async fn lock_open_in(tx: &Tx<'_>, job_id: Uuid) -> Result<i64> {
+    let job = store::lock(tx, job_id, store::Metadata::Left).await?;
+    store::refuse_unless_open(&job)?;
+    Ok(job.row_id)
+}
+
+/// Whether an item of a job has a successful result.
+pub async fn has_success_in(db: &Db<'_>, row_id: i64, item_key: &str) -> Result<bool> {
+    store::has_success(db, row_id, item_key).await
 }
 
 /// Wakes those who watch a job.

@@ -284,6 +284,8 @@ pub struct Task {
     pub update_us: i64,
     /// When it was claimed last.
     pub claim_us: Option<i64>,
+    /// When work on the last claim began, where that was reported.
+    pub start_us: Option<i64>,
     /// When its lease ends.
     pub expire_us: Option<i64>,
     /// Whether it was cancelled while held.
@@ -368,14 +370,27 @@ pub enum EventKind {
     Requeued = 14,
 }
 
-/// One thing that happened to a task.
+impl EventKind {
+    /// Whether it is a loss that counts against `queue.losses_max`.
+    pub fn is_counted_loss(self) -> bool {
+        matches!(self, Self::LeaseExpired | Self::WorkerDied)
+    }
+}
+
+/// What happened to a task, once or several times in a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When.
+    /// When it happened first.
+    pub first_us: i64,
+    /// When it happened last.
     pub time_us: i64,
+    /// How often it happened.
+    pub count: i64,
     /// What; as [`EventKind`] has it.
     pub kind: i64,
-    /// The claim that it belongs to; 0: none.
+    /// The first claim that it belongs to; 0: none.
+    pub first_token: i64,
+    /// The last claim that it belongs to; 0: none.
     pub token: i64,
     /// The worker of that claim; 0: none.
     pub worker_id: i64,

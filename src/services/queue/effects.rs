@@ -9,9 +9,11 @@ pub struct Effects {
     pub queued: Vec<(i64, i64)>,
     /// Tasks that have changed, for those who watch them.
     pub changed: Vec<i64>,
+    /// The same by the names of queue and type, once the transaction's work is done.
+    pub called: Vec<(String, String, i64)>,
     /// When something new is due.
     pub due: Times,
-    /// What to count, by type.
+    /// What to count, by type; written before the commit.
     pub tallies: Vec<(i64, Tally)>,
 }
 
@@ -59,7 +61,13 @@ pub struct Tally {
 
 impl Default for Effects {
     fn default() -> Self {
-        Self { queued: Vec::new(), changed: Vec::new(), due: Times::NEVER, tallies: Vec::new() }
+        Self {
+            queued: Vec::new(),
+            changed: Vec::new(),
+            called: Vec::new(),
+            due: Times::NEVER,
+            tallies: Vec::new(),
+        }
     }
 }
 
@@ -91,6 +99,12 @@ impl Effects {
                 None => self.queued.push((type_id, 1)),
             }
         }
+    }
+
+    /// Forgets what was noted of a type that is deleted.
+    pub fn forget_type(&mut self, type_id: i64) {
+        self.queued.retain(|(id, _)| *id != type_id);
+        self.tallies.retain(|(id, _)| *id != type_id);
     }
 
     /// Notes that something is due at a time of the steady clock.

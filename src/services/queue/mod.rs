@@ -1,7 +1,7 @@
 //! The queue: tasks that workers claim, with fencing tokens. docs/queue.md says by which rules.
 //!
-//! All that is promised is in the tables. In memory are the names of queues and types, the claims that wait, the next time at which
-//! something is due, and counts on their way to the statistics.
+//! All that is promised is in the tables, the counts of the statistics too. In memory are the names of queues and types, the claims that
+//! wait, and the next time at which something is due.
 
 mod api;
 mod clockwork;
@@ -15,7 +15,6 @@ mod registry;
 mod rules;
 mod schedule;
 mod store;
-mod tallies;
 mod upkeep;
 mod waiting;
 
@@ -62,7 +61,6 @@ pub(super) struct Core {
     streams: ConcurrencyLimit,
     /// One permit for each watch.
     watches: ConcurrencyLimit,
-    tallies: tallies::Tallies,
     due: clockwork::Due,
     limits: store::Limits,
     /// Becomes true at the stop: those who wait are answered.
@@ -90,6 +88,7 @@ impl QueueService {
             queues_max: count(queue.queues_max),
             types_max: count(queue.types_max),
             result_bytes_max: queue.result_bytes_max,
+            job_result_bytes_max: usize::try_from(settings.jobs.result_data_bytes_max).unwrap_or(usize::MAX),
         };
         let limits = store::Limits {
             rows_max: clockwork::ROWS_PER_STEP,
@@ -103,7 +102,6 @@ impl QueueService {
             waiting: waiting::Waiting::new(queue.claims_waiting_max),
             streams: ConcurrencyLimit::new("queue.streams_max", queue.streams_max),
             watches: ConcurrencyLimit::new("queue.watches_max", queue.watches_max),
-            tallies: tallies::Tallies::default(),
             due: clockwork::Due::default(),
             stopping: watch::Sender::new(false),
             settings: settings.clone(),
@@ -130,20 +128,17 @@ impl Core {
     async fn follow(self: &Arc<Self>, step: store::Step<'_>) -> crate::error::Result<()> {
         let tx: &Tx<'_> = step.tx;
         let effects = step.finish().await?;
-        if self.storage.is_shared() && !effects.queued.is_empty() {
+        if self.storage.is_shared() && !effects.called.is_empty() {
             tx.wake(TASKS_TOPIC.to_owned());
         }
         let core = self.clone();
         tx.after_commit(move || {
-            core.tallies.note(core.clock.steady_us() / MINUTE_US, &effects.tallies);
             core.due.note(effects.due);
             for task_id in effects.changed {
                 core.storage.wake().notify(|| watch_topic(task_id));
             }
-            for (type_id, count) in effects.queued {
-                if let Some((kind, queue)) = core.names.registry.type_of(type_id) {
-                    core.waiting.call(&queue.name, &kind.name, count);
-                }
+            for (queue, kind, count) in effects.called {
+                core.waiting.call(&queue, &kind, count);
             }
         });
         Ok(())

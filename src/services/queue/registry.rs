@@ -1,6 +1,7 @@
 //! Queues and types by name and by id, in memory: every call names them, and every row holds their ids.
 //!
-//! Names and ids belong together for ever. Rules change: whoever changes them notes it here after the commit.
+//! Rules change, and queues and types are removed: the call that does so notes it here after the commit. What is read here may be out of
+//! date; a transaction that adds tasks looks into the table.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -67,18 +68,21 @@ impl Registry {
         known.set(queue);
     }
 
-    /// Notes a type.
-    pub fn set_type(&self, found: Arc<Type>) {
+    /// Notes a type that the database had, unless any may have been removed since `generation`.
+    pub fn set_type(&self, found: Arc<Type>, generation: u64) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.generation != generation {
+            return;
+        }
         known.type_ids.entry(found.queue_id).or_default().insert(found.name.clone(), found.id);
         known.types.insert(found.id, found);
     }
 
-    /// Forgets the rules of all queues, because somebody else has changed some.
-    pub fn forget_queues(&self) {
+    /// Forgets all: somebody else has changed rules, or removed queues or types.
+    pub fn forget_all(&self) {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        known.generation += 1;
-        known.queues.clear();
+        let generation = known.generation + 1;
+        *known = Known { generation, ..Known::default() };
     }
 }
 

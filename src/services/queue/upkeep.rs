@@ -8,15 +8,11 @@ use tokio::sync::watch;
 use super::{Core, MINUTE_US, QueueService, RULES_TOPIC, TASKS_TOPIC, clockwork, store};
 use crate::clock::ms_to_us;
 use crate::error::Result;
-use crate::storage::Durability;
+use crate::storage::{Durability, Tx};
 
-/// Runs until `stopping` ends it, after a last flush.
+/// Runs until `stopping` ends it.
 pub async fn run(service: QueueService, mut stopping: watch::Receiver<bool>) {
     let core = &service.0;
-    tokio::select! {
-        () = core.begin() => {}
-        _ = stopping.wait_for(|stopping| *stopping) => {}
-    }
     tokio::select! {
         () = clockwork::run(core) => {}
         () = core.listen() => {}
@@ -25,7 +21,6 @@ pub async fn run(service: QueueService, mut stopping: watch::Receiver<bool>) {
         _ = stopping.wait_for(|stopping| *stopping) => {}
     }
     core.stopping.send_replace(true);
-    tell(core.end().await);
 }
 
 fn tell(result: Result<()>) {
@@ -35,42 +30,6 @@ fn tell(result: Result<()>) {
 }
 
 impl Core {
-    /// At the start: after a crash the counts are made anew.
-    async fn begin(self: &Arc<Self>) {
-        let is_alone = !self.storage.is_shared();
-        let begun = self
-            .storage
-            .write(Durability::Relaxed, (), move |tx, ()| Box::pin(store::note_begin(tx, is_alone)))
-            .await;
-        match begun {
-            Ok(0) => {}
-            Ok(_) => tell(self.recount().await),
-            Err(error) => tell(Err(error)),
-        }
-    }
-
-    async fn recount(self: &Arc<Self>) -> Result<()> {
-        for index in 0..store::RECOUNT_STEPS {
-            let _writing = self.tallies.writing.lock().await;
-            self.storage
-                .write(Durability::Relaxed, self.clone(), move |tx, core| {
-                    Box::pin(async move {
-                        let states = store::recount(tx, index).await?;
-                        let core = core.clone();
-                        tx.after_commit(move || core.tallies.forget(states));
-                        Ok(())
-                    })
-                })
-                .await?;
-        }
-        Ok(())
-    }
-
-    async fn end(self: &Arc<Self>) -> Result<()> {
-        self.flush().await?;
-        self.storage.write(Durability::Relaxed, (), |tx, ()| Box::pin(store::note_end(tx))).await
-    }
-
     /// Hears what other sidecars on the same database have done.
     async fn listen(self: &Arc<Self>) {
         if !self.storage.is_shared() {
@@ -82,33 +41,22 @@ impl Core {
             let (tasks, rules) = (tasks.next(), rules.next());
             tokio::select! {
                 () = tasks => self.call_those_who_wait().await,
-                () = rules => self.names.registry.forget_queues(),
+                () = rules => self.names.registry.forget_all(),
             }
         }
     }
 
     async fn keep_counts(self: &Arc<Self>) {
         loop {
-            self.clock.sleep_ms(self.settings.queue.stats_flush_ms).await;
-            tell(self.flush().await);
+            self.clock.sleep_ms(self.settings.queue.stats_fold_ms).await;
+            tell(self.fold().await);
         }
     }
 
-    /// Writes what was tallied.
-    pub(super) async fn flush(self: &Arc<Self>) -> Result<()> {
-        let _writing = self.tallies.writing.lock().await;
-        let taken = Arc::new(self.tallies.take());
-        if taken.is_empty() {
-            return Ok(());
-        }
-        let written = self
-            .storage
-            .write(Durability::Relaxed, taken.clone(), |tx, taken| Box::pin(store::add(tx, taken)))
-            .await;
-        if written.is_err() {
-            self.tallies.put_back(taken.to_vec());
-        }
-        written
+    /// Folds what transactions have noted into the counts, in small steps.
+    async fn fold(self: &Arc<Self>) -> Result<()> {
+        while self.storage.write(Durability::Relaxed, (), |tx, ()| Box::pin(store::fold(tx))).await? {}
+        Ok(())
     }
 
     async fn keep_within_retention(self: &Arc<Self>) {
@@ -129,6 +77,7 @@ impl Core {
         for over in over {
             while self.remove_step(over).await? == clockwork::ROWS_PER_STEP as usize {}
         }
+        self.remove_unused_types().await?;
         let until_us = clock.before_us(ms_to_us(self.settings.queue.worker_retention_ms));
         self.storage
             .write(Durability::Relaxed, self.clone(), move |tx, core| {
@@ -142,6 +91,30 @@ impl Core {
                 })
             })
             .await
+    }
+
+    /// Removes types that no task and no schedule has, a step's worth.
+    async fn remove_unused_types(self: &Arc<Self>) -> Result<()> {
+        let unused = self.storage.read((), |db, ()| Box::pin(store::unused_types(db))).await?;
+        if unused.is_empty() {
+            return Ok(());
+        }
+        self.storage
+            .write(Durability::Relaxed, (self.clone(), unused), |tx, (core, unused)| {
+                Box::pin(async move {
+                    store::remove_types(tx, unused).await?;
+                    core.note_removal(tx);
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Has what is remembered of queues and types forgotten after the commit, here and in other sidecars.
+    pub(super) fn note_removal(self: &Arc<Self>, tx: &Tx<'_>) {
+        let core = self.clone();
+        tx.after_commit(move || core.names.registry.forget_all());
+        tx.wake(RULES_TOPIC.to_owned());
     }
 
     async fn remove_step(self: &Arc<Self>, over: store::Over) -> Result<usize> {

@@ -122,7 +122,7 @@ impl Caller {
             };
             return self.call(&way, Asked::Enqueue(specs), send, read).await;
         }
-        let request = pb::BatchEnqueueRequest { queue, items, request_id };
+        let request = pb::BatchEnqueueRequest { queue, items, request_id, ..Default::default() };
         let send = |mut client: Client| {
             let request = request.clone();
             async move { client.batch_enqueue(request).await }
@@ -223,6 +223,7 @@ impl Caller {
         let request = pb::SettleRequest {
             outcomes: outcomes.iter().map(wire::outcome).collect(),
             request_id: way.request_id.clone(),
+            ..Default::default()
         };
         let send = |mut client: Client| {
             let request = request.clone();

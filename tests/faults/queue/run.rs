@@ -121,6 +121,7 @@ pub(crate) async fn run(plan: Plan, launches: Vec<Launch>, mut chance: Chance) {
     let unexpected = tally::unexpected(&history, &recorder.troubles());
     assert!(findings.is_empty() && unexpected.is_empty(), "{}", report(&findings, &unexpected));
     assert_the_job_agrees(&fleet, &history.found).await;
+    assert_the_counts_agree(&fleet, &history.found).await;
     tally::assert_it_was_a_storm(plan, &history);
     fleet.stop().await;
 }
@@ -152,6 +153,26 @@ async fn assert_the_job_agrees(fleet: &Fleet, found: &BTreeMap<i64, Found>) {
     let counted = (job.processed_count, job.successful_count, job.failed_count);
     let ended = (completed.len() + others.len(), completed.len(), others.len());
     assert_eq!(counted, (ended.0 as i64, ended.1 as i64, ended.2 as i64), "what the job counts");
+}
+
+/// That the Stats of every sidecar count what List and Get found, and that Recount finds nothing wrong.
+async fn assert_the_counts_agree(fleet: &Fleet, found: &BTreeMap<i64, Found>) {
+    let mut listed: BTreeMap<i32, i64> = BTreeMap::new();
+    for task in found.values() {
+        *listed.entry(task.state.into()).or_default() += 1;
+    }
+    for post in 0..fleet.size() {
+        let mut client = connect(fleet, post).await;
+        let request = pb::StatsRequest { queue: QUEUE.to_owned(), ..Default::default() };
+        let types = client.stats(request).await.expect("statistics").into_inner().types;
+        let mut counted: BTreeMap<i32, i64> = BTreeMap::new();
+        for count in types.iter().flat_map(|of_type| &of_type.counts) {
+            *counted.entry(count.state).or_default() += count.count;
+        }
+        assert_eq!(counted, listed, "what the Stats of sidecar {post} count");
+        let recount = client.recount(pb::RecountRequest {}).await.expect("a recount").into_inner();
+        assert_eq!(recount.corrections, [], "what sidecar {post} had counted wrongly");
+    }
 }
 
 /// Spreads the kills over the work, not over the time: so there are as many on a slow machine.

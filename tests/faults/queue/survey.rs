@@ -78,14 +78,26 @@ async fn look(client: &mut Client, listed: &pb::Task, with_log: bool) -> Found {
 }
 
 async fn log(client: &mut Client, task_id: i64) -> Vec<(TaskEventKind, i64)> {
-    let (mut events, mut page_token) = (Vec::new(), String::new());
+    let (mut events, mut page_token): (Vec<pb::TaskEvent>, _) = (Vec::new(), String::new());
     loop {
         let request = pb::LogsRequest { task_id, page_size: 1_000, page_token };
         let answer = client.logs(request).await.expect("a log").into_inner();
-        events.extend(answer.events.iter().map(|event| (event.kind(), event.token)));
+        events.extend(answer.events);
         if answer.next_page_token.is_empty() {
-            return events;
+            return one_by_one(&events);
         }
         page_token = answer.next_page_token;
     }
+}
+
+/// Events that stand for several claims, as those of each.
+fn one_by_one(events: &[pb::TaskEvent]) -> Vec<(TaskEventKind, i64)> {
+    let claims = |event: &pb::TaskEvent| (event.first_token, event.token);
+    let mut single = Vec::new();
+    for group in events.chunk_by(|one, next| one.count > 1 && claims(one) == claims(next)) {
+        for token in group[0].first_token..=group[0].token {
+            single.extend(group.iter().map(|event| (event.kind(), token)));
+        }
+    }
+    single
 }

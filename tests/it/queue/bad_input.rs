@@ -68,6 +68,7 @@ async fn a_wrong_task_is_told_whole() {
     assert_eq!(refused!(pannier, enqueue, request), expected);
     let items = vec![item("a"), pb::EnqueueItem { priority: -1, ..item("") }, item("b")];
     let request = pb::BatchEnqueueRequest { items, ..Default::default() };
+    let request = pb::BatchEnqueueRequest { atomic: true, ..request };
     assert_eq!(refused!(pannier, batch_enqueue, request), ["items[1].priority", "items[1].type"]);
     assert_eq!(refused!(pannier, enqueue, pb::EnqueueRequest::default()), ["item.type"]);
     assert_eq!(pannier.row_count("queue_tasks").await + pannier.row_count("queue_queues").await, 0);
@@ -185,12 +186,13 @@ async fn wrong_outcomes_are_told_whole_and_none_is_recorded() {
         with(pb::outcome::What::Snooze(pb::SnoozeOutcome { delay: None })),
     ];
     let request = pb::ExchangeRequest {
-        outcomes,
+        outcomes: outcomes.clone(),
         claiming: Some(claiming(&["a b"], 1)),
         request_id: NOT_A_UUID.into(),
     };
+    assert_eq!(refused!(pannier, exchange, request), ["claiming.types[0]", "request_id"]);
+    let request = pb::SettleRequest { outcomes, request_id: NOT_A_UUID.into(), atomic: true };
     let expected = [
-        "claiming.types[0]",
         "outcomes[1].what",
         "outcomes[2].extend.lease",
         "outcomes[3].complete.result_json",
@@ -200,7 +202,7 @@ async fn wrong_outcomes_are_told_whole_and_none_is_recorded() {
         "outcomes[6].snooze.delay",
         "request_id",
     ];
-    assert_eq!(refused!(pannier, exchange, request), expected);
+    assert_eq!(refused!(pannier, settle, request), expected);
     assert_eq!(pannier.state_of(task.id).await, pb::TaskState::Claimed);
     assert_eq!(refused!(pannier, settle, pb::SettleRequest::default()), ["outcomes"]);
     let (task_id, token) = (task.id, task.token);
@@ -214,7 +216,7 @@ async fn wrong_outcomes_are_told_whole_and_none_is_recorded() {
 #[tokio::test]
 async fn wrong_changes_by_hand_are_told() {
     let pannier = small().await;
-    let request = pb::CancelRequest { task_ids: vec![], request_id: "x".into() };
+    let request = pb::CancelRequest { task_ids: vec![], request_id: "x".into(), ..Default::default() };
     assert_eq!(refused!(pannier, cancel, request), ["request_id", "task_ids"]);
     let request = pb::RetryRequest { task_ids: vec![1; 4], ..Default::default() };
     assert_eq!(refused!(pannier, retry, request), ["task_ids"]);
@@ -223,6 +225,7 @@ async fn wrong_changes_by_hand_are_told() {
         types: vec!["?".into()],
         max_tasks: 4,
         request_id: "x".into(),
+        ..Default::default()
     };
     assert_eq!(refused!(pannier, redrive, request), ["max_tasks", "queue", "request_id", "types[0]"]);
     let request = pb::PauseRequest { queue: "?".into(), types: vec!["?".into()], request_id: "x".into() };

@@ -141,10 +141,10 @@ async fn dead_letters_are_redriven_the_oldest_first_and_keep_their_origin() {
     assert_eq!(numbers(&before), [5, 4, 3, 2, 1, 0], "the latest first");
     let request = pb::RedriveRequest { types: vec!["a".into()], max_tasks: 2, ..Default::default() };
     let answer = pannier.queue().redrive(request).await.unwrap().into_inner();
-    assert_eq!((answer.redriven_count, answer.more), (2, true));
+    assert_eq!((answer.redriven_count, answer.next_page_token.is_empty()), (2, false));
     assert_eq!(numbers(&pannier.claim(&[], 10).await), [0, 2]);
     let answer = pannier.queue().redrive(pb::RedriveRequest::default()).await.unwrap().into_inner();
-    assert_eq!((answer.redriven_count, answer.more), (4, false));
+    assert_eq!((answer.redriven_count, answer.next_page_token.as_str()), (4, ""));
     let again = pannier.claim(&[], 10).await;
     assert_eq!(numbers(&again), [1, 3, 4, 5]);
     for task in again {

@@ -223,3 +223,101 @@ async fn what_is_said_of_the_job_must_hang_together() {
     let refused = pannier.queue().put_schedule(request).await.unwrap_err();
     assert_eq!(violated_fields(&refused), ["schedule.item.job_id"]);
 }
+
+#[tokio::test]
+async fn a_result_that_is_too_large_for_the_job_is_refused_and_the_task_stays_held() {
+    let pannier = crate::harness::pannier_with(|settings| settings.jobs.result_data_bytes_max = 30).await;
+    let job_id = job_of(&pannier, 1).await;
+    pannier.enqueue(item_of(&job_id, "a")).await;
+    let task = pannier.claim_one().await;
+    for (text, fits) in [("x".repeat(18), false), ("x".repeat(17), true)] {
+        let complete = Some(pb::CompleteOutcome { result_json: format!("\"{text}\"") });
+        let request =
+            pb::CompleteRequest { task_id: task.id, token: task.token, complete, ..Default::default() };
+        let answer = pannier.queue().complete(request).await;
+        if fits {
+            answer.unwrap();
+            continue;
+        }
+        let error = answer.unwrap_err();
+        assert_status(&error, Code::ResourceExhausted, ErrorReason::JobResultTooLarge);
+        for part in ["31 bytes", "30", "jobs.result_data_bytes_max"] {
+            assert!(error.message().contains(part), "{}", error.message());
+        }
+        assert_eq!(pannier.state_of(task.id).await, TaskState::Claimed);
+    }
+    assert_eq!(counts(&pannier, &job_id).await, (1, 1, 0));
+    // A task of no job may have a larger one.
+    pannier.enqueue(item("b")).await;
+    let task = pannier.claim_one().await;
+    pannier.tell(&task, completed_with(&format!("\"{}\"", "x".repeat(100)))).await;
+}
+
+#[tokio::test]
+async fn an_item_has_one_task_at_a_time() {
+    let pannier = pannier().await;
+    let job_id = job_of(&pannier, 2).await;
+    let duplicate = async |pannier: &Pannier| {
+        let refused = pannier.try_enqueue("", item_of(&job_id, "a")).await.unwrap_err();
+        assert_status(&refused, Code::AlreadyExists, ErrorReason::JobItemDuplicate);
+        refused.message().to_owned()
+    };
+    let request = pb::BatchEnqueueRequest {
+        items: vec![item_of(&job_id, "a"), item_of(&job_id, "a"), item_of(&job_id, "b")],
+        ..Default::default()
+    };
+    let results = pannier.queue().batch_enqueue(request).await.unwrap().into_inner().results;
+    use pb::batch_enqueue_result::Outcome;
+    assert!(
+        matches!(&results[1].outcome, Some(Outcome::Error(error)) if error.reason() == ErrorReason::JobItemDuplicate)
+    );
+    let tasks = pannier.claim(&[], 9).await;
+    assert_eq!(tasks.len(), 2);
+    assert!(duplicate(&pannier).await.contains(&format!("task {}", tasks[0].id)));
+    // A failed item may be tried again by a new task, whose end takes the place of the failure.
+    pannier.tell(&tasks[0], failed("e")).await;
+    assert_eq!(counts(&pannier, &job_id).await, (1, 0, 1));
+    pannier.enqueue(item_of(&job_id, "a")).await;
+    let again = pannier.claim_one().await;
+    pannier.tell(&again, completed()).await;
+    assert_eq!(counts(&pannier, &job_id).await, (1, 1, 0));
+    duplicate(&pannier).await;
+    pannier.tell(&tasks[1], completed()).await;
+    assert_eq!(pannier.get_job(&job_id).await.status(), JobStatus::Completed);
+}
+
+#[tokio::test]
+async fn an_item_with_a_result_takes_no_task() {
+    let pannier = pannier().await;
+    let job_id = pannier.job().await;
+    let result = jobs::NewResult { item_key: "a".into(), success: Some(true), ..Default::default() };
+    let request =
+        jobs::AddResultsRequest { job_id: job_id.clone(), results: vec![result], ..Default::default() };
+    pannier.jobs.clone().add_results(request).await.unwrap();
+    let refused = pannier.try_enqueue("", item_of(&job_id, "a")).await.unwrap_err();
+    assert_status(&refused, Code::AlreadyExists, ErrorReason::JobItemDuplicate);
+}
+
+#[tokio::test]
+async fn a_job_that_is_made_again_counts_its_own_tasks_only() {
+    let pannier = pannier().await;
+    let create = |job_id: &str| jobs::CreateRequest {
+        r#type: "batch".into(),
+        job_id: job_id.into(),
+        total_count: Some(1),
+        auto_complete: true,
+        ..Default::default()
+    };
+    let job_id = pannier.create(create("")).await.id;
+    pannier.enqueue(item_of(&job_id, "a")).await;
+    assert!(pannier.delete_job(&job_id).await);
+    pannier.create(create(&job_id)).await;
+    let old = pannier.claim_one().await;
+    assert_eq!(pannier.try_complete(&old).await.unwrap().state(), TaskState::Completed);
+    assert_eq!(counts(&pannier, &job_id).await, (0, 0, 0));
+    // The old one's task does not stand in the way of the new one's.
+    pannier.enqueue(item_of(&job_id, "a")).await;
+    let new = pannier.claim_one().await;
+    pannier.try_complete(&new).await.unwrap();
+    assert_eq!(counts(&pannier, &job_id).await, (1, 1, 0));
+}

@@ -113,7 +113,10 @@ async fn a_task_that_is_lost_too_often_is_given_up() {
     let pannier = pannier_with(|settings| settings.queue.losses_max = 3).await;
     let id = pannier.enqueue(item("a")).await;
     for token in 1..=4 {
-        assert_eq!(pannier.state_of(id).await, TaskState::Queued);
+        // From the second loss on it waits for the queue's backoff.
+        let expected = if token <= 2 { TaskState::Queued } else { TaskState::Scheduled };
+        assert_eq!(pannier.state_of(id).await, expected);
+        pannier.advance_s(if token <= 2 { 0 } else { 3 });
         assert_eq!(claim_for_s(&pannier, 1).await.token, token);
         pannier.advance_s(1);
     }
@@ -231,4 +234,78 @@ async fn a_lease_of_nobody_is_refused() {
     let never_claimed = pb::Task { token: 0, ..pannier.list(TaskState::Queued).await.remove(0) };
     let error = pannier.try_complete(&never_claimed).await.unwrap_err();
     assert_status(&error, Code::Aborted, ErrorReason::LeaseLost);
+}
+
+#[tokio::test]
+async fn a_task_that_is_lost_again_backs_off_and_the_next_in_line_comes_first() {
+    let rules =
+        pb::Queue { backoff: Some(seconds(100)), backoff_max: Some(seconds(150)), ..Default::default() };
+    let pannier = pannier().await;
+    pannier.update_queue(rules, &["backoff", "backoff_max"]).await;
+    let id = pannier.enqueue(item("a")).await;
+    claim_for_s(&pannier, 1).await;
+    pannier.advance_s(1);
+    let other = pannier.enqueue(item("a")).await;
+    assert_eq!(claim_for_s(&pannier, 1).await.id, id, "once: at once, in its old place");
+    pannier.advance_s(1);
+    let lost = pannier.task(id).await;
+    let delay_us = us(lost.run_time.as_ref()).unwrap() - pannier.now_us();
+    assert_eq!(lost.state(), TaskState::Scheduled);
+    assert!((80_000_000..=120_000_000).contains(&delay_us), "{delay_us}");
+    assert_eq!(claim_for_s(&pannier, 1_000).await.id, other);
+    pannier.advance_s(120);
+    assert_eq!(claim_for_s(&pannier, 1).await.id, id);
+    pannier.advance_s(1);
+    let delay_us = us(pannier.task(id).await.run_time.as_ref()).unwrap() - pannier.now_us();
+    assert!((120_000_000..=180_000_000).contains(&delay_us), "twice as long, up to the longest: {delay_us}");
+}
+
+#[tokio::test]
+async fn a_retry_by_hand_forgets_the_losses() {
+    let pannier = pannier_with(|settings| settings.queue.losses_max = 1).await;
+    let id = pannier.enqueue(item("a")).await;
+    for _ in 0..2 {
+        claim_for_s(&pannier, 1).await;
+        pannier.advance_s(1);
+    }
+    assert_eq!(pannier.state_of(id).await, TaskState::Failed);
+    let request = pb::RetryRequest { task_ids: vec![id], ..Default::default() };
+    pannier.queue().retry(request).await.unwrap();
+    claim_for_s(&pannier, 1).await;
+    pannier.advance_s(1);
+    assert_eq!(pannier.state_of(id).await, TaskState::Queued, "one loss is allowed again");
+    let log = pannier.log_of(id).await;
+    let lost = log.iter().filter(|kind| **kind == Kind::LeaseExpired).count();
+    assert_eq!(lost, 3, "none is dropped: {log:?}");
+}
+
+#[tokio::test]
+async fn equal_events_in_a_row_are_one_with_a_count() {
+    let pannier = pannier().await;
+    let id = pannier.enqueue(item("a")).await;
+    for _ in 0..300 {
+        let task = pannier.claim_one().await;
+        let start = pb::outcome::What::Start(pb::StartOutcome {});
+        pannier.settle_all(vec![outcome(&task, start), outcome(&task, released())]).await;
+        pannier.advance_s(1);
+    }
+    assert_eq!(pannier.row_count("queue_task_logs").await, 1);
+    let events = pannier.events(id).await;
+    let kinds: Vec<_> = events.iter().map(|event| (event.kind(), event.count)).collect();
+    let expected = [(Kind::Enqueued, 1), (Kind::Claimed, 300), (Kind::Started, 300), (Kind::Released, 300)];
+    assert_eq!(kinds, expected);
+    for event in &events[1..] {
+        assert_eq!((event.first_token, event.token), (1, 300));
+        assert_eq!(us(event.first_time.as_ref()), Some(START_US));
+        assert_eq!(us(event.time.as_ref()), Some(START_US + 299_000_000));
+    }
+    // Another end, another error, or one between them, is an event of its own.
+    for what in [failed("x"), failed("x"), failed("y")] {
+        let task = pannier.claim_one().await;
+        pannier.tell(&task, what).await;
+        pannier.advance_s(60);
+    }
+    let log: Vec<_> = pannier.events(id).await[4..].iter().map(|event| (event.kind(), event.count)).collect();
+    let expected = [(Kind::Claimed, 2), (Kind::Retried, 2), (Kind::Claimed, 1), (Kind::Retried, 1)];
+    assert_eq!(log, expected);
 }

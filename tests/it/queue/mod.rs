@@ -1,6 +1,7 @@
 //! The queue service.
 
 mod bad_input;
+mod batches;
 mod by_hand;
 pub(crate) mod calls;
 mod jobs;
@@ -10,9 +11,11 @@ mod leases;
 mod life;
 mod list;
 mod order;
+mod removal;
 mod request_id;
 mod schedules;
 mod shared;
+mod single;
 mod stats;
 mod unique;
 mod waits;

@@ -6,7 +6,7 @@ use pannier_proto::queue::v1::TaskState;
 use tonic::Code;
 
 use super::calls::{claiming, completed, item, numbered, numbers, outcome, seconds};
-use crate::harness::{assert_status, pannier};
+use crate::harness::{Pannier, assert_status, pannier};
 
 const ID: &str = "6f1b3c52-8a0e-4f4e-9c2d-0f6a7b8c9d0e";
 
@@ -71,6 +71,7 @@ async fn a_repeated_settlement_tells_its_first_results() {
             pb::Outcome { token: 9, ..outcome(&tasks[1], completed()) },
         ],
         request_id: id(),
+        ..Default::default()
     };
     let first = pannier.queue().settle(request.clone()).await.unwrap().into_inner();
     assert_eq!(pannier.queue().settle(request).await.unwrap().into_inner(), first);
@@ -114,9 +115,10 @@ async fn a_repeated_exchange_has_no_second_effect_also_when_it_waited() {
 async fn repeated_changes_by_hand_have_no_second_effect() {
     let pannier = pannier().await;
     let task_id = pannier.enqueue(item("a")).await;
-    let cancel = pb::CancelRequest { task_ids: vec![task_id], request_id: id() };
+    let cancel = pb::CancelRequest { task_ids: vec![task_id], request_id: id(), ..Default::default() };
     let first = pannier.queue().cancel(cancel.clone()).await.unwrap().into_inner();
-    let retry = pb::RetryRequest { task_ids: vec![task_id], request_id: ID.replace('6', "7") };
+    let retry =
+        pb::RetryRequest { task_ids: vec![task_id], request_id: ID.replace('6', "7"), ..Default::default() };
     let retried = pannier.queue().retry(retry.clone()).await.unwrap().into_inner();
     assert_eq!(pannier.queue().cancel(cancel).await.unwrap().into_inner(), first);
     assert_eq!(pannier.state_of(task_id).await, TaskState::Queued);
@@ -152,4 +154,37 @@ async fn repeated_registrations_updates_and_pauses_have_no_second_effect() {
     pannier.queue().pause(pause).await.unwrap();
     pannier.enqueue(item("a")).await;
     assert_eq!(pannier.claim(&[], 1).await.len(), 1, "it was not paused again");
+}
+
+/// A claim with the id, on its way.
+pub async fn waiting(pannier: &Pannier) -> tokio::task::JoinHandle<Vec<pb::Task>> {
+    let mut queue = pannier.queue();
+    let claiming = Some(pb::Claiming { wait: Some(seconds(60)), ..claiming(&[], 1) });
+    let request = pb::ClaimRequest { claiming, request_id: id() };
+    let waiter = tokio::spawn(async move { queue.claim(request).await.unwrap().into_inner().tasks });
+    pannier.let_arrive().await;
+    waiter
+}
+
+#[tokio::test]
+async fn a_claim_that_came_twice_and_waits_twice_gets_the_same_tasks() {
+    let pannier = pannier().await;
+    let (first, second) = (waiting(&pannier).await, waiting(&pannier).await);
+    let ids = pannier.enqueue_all(vec![item("a"), item("a"), item("a")]).await;
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    assert_eq!((first[0].id, first.len()), (ids[0], 1));
+    assert_eq!(first, second);
+    assert_eq!(pannier.list(TaskState::Claimed).await.len(), 1);
+    assert_eq!(waiting(&pannier).await.await.unwrap(), first, "later, too");
+}
+
+#[tokio::test]
+async fn a_repeat_of_a_claim_whose_call_hangs_gets_its_tasks_at_once() {
+    let pannier = pannier().await;
+    let first = waiting(&pannier).await;
+    let second = waiting(&pannier).await;
+    let task_id = pannier.enqueue(item("a")).await;
+    // Only one of them was called for the task; the clock stands still, so no wait ends by time.
+    assert_eq!(second.await.unwrap()[0].id, task_id);
+    assert_eq!(first.await.unwrap()[0].id, task_id);
 }

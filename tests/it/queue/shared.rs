@@ -9,6 +9,7 @@ use tonic::transport::Channel;
 
 use super::calls::{claiming, completed, item, numbered, numbers, outcome, seconds, settled};
 use super::keys::{at_once, keyed, keys, limit_all};
+use super::request_id::waiting;
 use crate::harness::{Pannier, assert_status, pannier};
 
 async fn both() -> (Pannier, Pannier) {
@@ -151,4 +152,15 @@ async fn add_and_work(mut queue: QueueServiceClient<Channel>, mine: Vec<i64>) ->
         outcomes = answer.tasks.iter().map(|task| outcome(task, completed())).collect();
     }
     seen
+}
+
+#[tokio::test]
+#[ignore = "PostgreSQL alone: an SQLite file belongs to one process"]
+async fn a_repeat_at_the_other_gets_the_same_tasks() {
+    let (one, other) = both().await;
+    let (first, second) = (waiting(&one).await, waiting(&other).await);
+    let ids = one.enqueue_all(vec![item("a"), item("a")]).await;
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    assert_eq!((&first, first[0].id), (&second, ids[0]));
+    assert_eq!(one.list(TaskState::Claimed).await.len(), 1);
 }

@@ -1,9 +1,10 @@
 //! Unique keys: a task that is there already is not added again.
 
+use pannier_proto::errors::v1::ErrorReason;
 use pannier_proto::queue::v1 as pb;
 use pannier_proto::queue::v1::TaskState;
 
-use super::calls::{completed, item, seconds};
+use super::calls::{completed, failed, item, seconds};
 use crate::harness::{Pannier, pannier, pannier_with};
 
 fn unique(key: &str) -> pb::Unique {
@@ -54,7 +55,7 @@ async fn the_states_that_stand_in_the_way_can_be_said() {
     assert_eq!(
         add(&pannier, states(&[TaskState::Completed, TaskState::Cancelled])).await,
         (second, true, TaskState::Cancelled),
-        "the last one counts, not {id}"
+        "the latest is named, not {id}"
     );
 }
 
@@ -123,4 +124,103 @@ async fn a_key_goes_with_its_task() {
     pannier.sweep_until(|pannier| async move { pannier.try_task(task.id).await.is_err() }).await;
     assert_eq!(pannier.row_count("queue_uniques").await, 0);
     assert!(!add(&pannier, unique("k")).await.1);
+}
+
+#[tokio::test]
+async fn every_task_of_the_key_stands_in_the_way_not_only_the_latest() {
+    let pannier = pannier().await;
+    let later = pb::enqueue_item::When::Delay(seconds(500));
+    let scheduled = pb::EnqueueItem { when: Some(later), ..with(unique("k")) };
+    let first = pannier.enqueue(scheduled).await;
+    let queued = pb::Unique { states: vec![TaskState::Queued.into()], ..unique("k") };
+    let (second, is_duplicate, _) = add(&pannier, queued).await;
+    assert!(!is_duplicate, "the first is scheduled");
+    let task = pannier.claim_one().await;
+    pannier.tell(&task, completed()).await;
+    assert_eq!(pannier.state_of(second).await, TaskState::Completed);
+    assert_eq!(add(&pannier, unique("k")).await, (first, true, TaskState::Scheduled));
+}
+
+/// Dead tasks of one key, the oldest first.
+async fn dead(pannier: &Pannier, key: &str, count: usize) -> Vec<i64> {
+    let mut ids = Vec::new();
+    for _ in 0..count {
+        let item = pb::EnqueueItem { max_retries: Some(0), ..with(unique(key)) };
+        ids.push(pannier.enqueue(item).await);
+        let task = pannier.claim_one().await;
+        pannier.tell(&task, failed("e")).await;
+        pannier.advance_s(1);
+    }
+    ids
+}
+
+async fn retry(pannier: &Pannier, task_ids: &[i64]) -> Vec<Result<TaskState, (ErrorReason, String)>> {
+    let request = pb::RetryRequest { task_ids: task_ids.to_vec(), ..Default::default() };
+    let results = pannier.queue().retry(request).await.unwrap().into_inner().results;
+    let of = |result: pb::TaskResult| match result.result.unwrap() {
+        pb::task_result::Result::State(state) => Ok(TaskState::try_from(state).unwrap()),
+        pb::task_result::Result::Error(error) => Err((error.reason(), error.message)),
+    };
+    results.into_iter().map(of).collect()
+}
+
+#[tokio::test]
+async fn a_retry_beside_an_unfinished_task_of_its_key_is_refused_and_names_it() {
+    let pannier = pannier().await;
+    let ids = dead(&pannier, "k", 2).await;
+    let (live, ..) = add(&pannier, unique("k")).await;
+    let results = retry(&pannier, &ids).await;
+    for result in &results {
+        let (reason, message) = result.as_ref().unwrap_err();
+        assert_eq!(*reason, ErrorReason::TaskDuplicate);
+        assert!(message.contains(&format!("task {live} ")), "{message}");
+    }
+    pannier.cancel(live).await;
+    let results = retry(&pannier, &ids).await;
+    assert_eq!(results[0], Ok(TaskState::Queued));
+    let (_, message) = results[1].as_ref().unwrap_err();
+    assert!(message.contains(&format!("task {} ", ids[0])), "{message}");
+    assert_eq!(pannier.claim(&[], 5).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_redrive_queues_the_oldest_of_each_key_and_counts_the_others() {
+    let pannier = pannier().await;
+    let of_k = dead(&pannier, "k", 3).await;
+    let of_l = dead(&pannier, "l", 2).await;
+    let (live, ..) = add(&pannier, unique("l")).await;
+    let mut request = pb::RedriveRequest { max_tasks: 2, ..Default::default() };
+    let mut answers = Vec::new();
+    loop {
+        let answer = pannier.queue().redrive(request.clone()).await.unwrap().into_inner();
+        answers.push((answer.redriven_count, answer.skipped_count));
+        request.page_token = answer.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(answers, [(1, 1), (0, 2), (0, 1)]);
+    let mut claimed: Vec<i64> = pannier.claim(&[], 9).await.iter().map(|task| task.id).collect();
+    claimed.sort_unstable();
+    assert_eq!(claimed, [of_k[0], live]);
+    for id in of_k[1..].iter().chain(&of_l) {
+        assert_eq!(pannier.state_of(*id).await, TaskState::Failed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn batches_of_the_same_keys_in_any_order_do_not_wait_for_each_other() {
+    let pannier = pannier().await;
+    let callers: Vec<_> = (0..8_usize)
+        .map(|caller| {
+            let mut queue = pannier.queue();
+            let items = (0..40).map(|number| with(unique(&format!("k{}", (number * 7 + caller * 11) % 40))));
+            let request = pb::BatchEnqueueRequest { items: items.collect(), ..Default::default() };
+            tokio::spawn(async move { queue.batch_enqueue(request).await.unwrap().into_inner().results })
+        })
+        .collect();
+    for caller in callers {
+        assert_eq!(caller.await.unwrap().len(), 40);
+    }
+    assert_eq!(pannier.claim(&[], 100).await.len(), 40, "each key once");
 }

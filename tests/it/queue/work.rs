@@ -4,6 +4,7 @@ use pannier_proto::errors::v1::ErrorReason;
 use pannier_proto::queue::v1 as pb;
 use pannier_proto::queue::v1::TaskState;
 use pannier_proto::queue::v1::queue_service_client::QueueServiceClient;
+use prost::Message as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -44,7 +45,7 @@ pub(super) async fn stream(pannier: &Pannier, open: pb::WorkOpen, credit: i32) -
 
 impl Stream {
     pub(super) fn say(&self, credit: i32, outcomes: Vec<pb::Outcome>) {
-        self.requests.send(pb::WorkRequest { open: None, credit, outcomes }).unwrap();
+        self.requests.send(pb::WorkRequest { credit, outcomes, ..Default::default() }).unwrap();
     }
 
     pub(super) async fn hear(&mut self) -> pb::WorkResponse {
@@ -219,11 +220,10 @@ async fn a_message_that_is_wrong_ends_the_stream() {
     assert_status(&error, Code::FailedPrecondition, ErrorReason::WorkerLost);
 
     let mut worker = stream(&pannier, open("w"), 900).await;
-    let again =
-        pb::WorkRequest { open: Some(open("w")), credit: 101, outcomes: vec![pb::Outcome::default()] };
+    let again = pb::WorkRequest { open: Some(open("w")), credit: 101, ..Default::default() };
     worker.requests.send(again).unwrap();
     let error = worker.answers.message().await.unwrap_err();
-    assert_eq!(violated_fields(&error), ["credit", "open", "outcomes[0].what"]);
+    assert_eq!(violated_fields(&error), ["credit", "open"]);
 }
 
 #[tokio::test]
@@ -277,4 +277,95 @@ async fn several_streams_share_the_work_and_each_task_is_done_once() {
     done.sort_unstable();
     assert_eq!(done, (0..TASKS).collect::<Vec<_>>());
     assert_eq!(pannier.row_count("queue_tasks WHERE state = 4").await, TASKS);
+}
+
+#[tokio::test]
+async fn a_wrong_outcome_fails_alone_and_the_stream_goes_on() {
+    let pannier = pannier().await;
+    pannier.enqueue_all((0..2).map(|number| numbered("a", number)).collect()).await;
+    let mut worker = stream(&pannier, open("w"), 2).await;
+    let tasks = worker.tasks().await;
+    let complete = pb::CompleteOutcome { result_json: "{".into() };
+    let wrong = outcome(&tasks[0], pb::outcome::What::Complete(complete));
+    worker.say(0, vec![wrong, outcome(&tasks[1], completed())]);
+    let results = worker.hear().await.results;
+    let refused = settled(&results[0]).unwrap_err();
+    assert!(format!("{refused:?}").contains("complete.result_json"), "{refused:?}");
+    assert!(settled(&results[1]).is_ok());
+    worker.say(0, vec![outcome(&tasks[0], completed())]);
+    assert!(settled(&worker.hear().await.results[0]).is_ok(), "the task stayed held");
+}
+
+/// Opens a stream by a connection of its own, waits for its first task, and resets the stream: so do other clients cancel, where tonic's
+/// ends its side before.
+async fn work_and_cancel(pannier: &Pannier) {
+    let socket = TcpStream::connect(pannier.address()).await.unwrap();
+    let (client, connection) = h2::client::handshake(socket).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::post("http://localhost/pannier.queue.v1.QueueService/Work")
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())
+        .unwrap();
+    let (answer, mut requests) = client.ready().await.unwrap().send_request(request, false).unwrap();
+    let first = pb::WorkRequest { open: Some(open("w")), credit: 1, ..Default::default() }.encode_to_vec();
+    let mut frame = vec![0];
+    frame.extend(u32::try_from(first.len()).unwrap().to_be_bytes());
+    frame.extend(first);
+    requests.send_data(frame.into(), false).unwrap();
+    let mut answers = answer.await.unwrap().into_body();
+    while pannier.list(TaskState::Claimed).await.is_empty() {
+        answers.data().await.unwrap().unwrap();
+    }
+    requests.send_reset(h2::Reason::CANCEL);
+}
+
+#[tokio::test]
+async fn a_stream_that_its_client_cancels_is_a_connection_that_broke() {
+    let pannier = pannier().await;
+    for round in 0..30 {
+        let id = pannier.enqueue(item("a")).await;
+        work_and_cancel(&pannier).await;
+        pannier.let_arrive().await;
+        let task = pannier.task(id).await;
+        assert_eq!((task.state(), task.token), (TaskState::Claimed, 1), "round {round}");
+        pannier.beat(task.worker_id).await;
+        pannier.try_complete(&task).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn tasks_that_were_pushed_into_a_dead_connection_come_back_by_the_list() {
+    let pannier = pannier().await;
+    pannier.enqueue_all((0..3).map(|number| numbered("a", number)).collect()).await;
+    let worker_id = pannier.worker("w").await;
+    let of_worker = || pb::WorkOpen { worker_id, ..Default::default() };
+    let mut first = stream(&pannier, of_worker(), 3).await;
+    let tasks = first.tasks().await;
+    let Stream { requests, answers, .. } = first;
+    drop(answers);
+    pannier.advance_s(2);
+    // The worker has read of the first only; it opens another stream and says so.
+    let (sender, receiver) = mpsc::unbounded_channel();
+    sender.send(pb::WorkRequest { open: Some(of_worker()), ..Default::default() }).unwrap();
+    let call = pannier.queue().work(UnboundedReceiverStream::new(receiver)).await.unwrap();
+    let mut answers = call.into_inner();
+    let opened = answers.message().await.unwrap().unwrap().opened.unwrap();
+    let held = |tasks: &[&pb::Task]| pb::HeldTasks {
+        tasks: tasks.iter().map(|task| pb::HeldTask { task_id: task.id, token: task.token }).collect(),
+        beat_time: opened.beat_time,
+    };
+    let say =
+        |held, outcomes| sender.send(pb::WorkRequest { held: Some(held), outcomes, ..Default::default() });
+    // An outcome of the same message is that of a task which is held.
+    say(held(&[&tasks[0]]), vec![outcome(&tasks[1], completed())]).unwrap();
+    let answer = answers.message().await.unwrap().unwrap();
+    assert!(settled(&answer.results[0]).is_ok());
+    assert!(answer.beat_time.is_some() && answer.lost_task_ids.is_empty(), "{answer:?}");
+    assert_eq!(pannier.state_of(tasks[0].id).await, TaskState::Claimed);
+    assert_eq!(pannier.state_of(tasks[2].id).await, TaskState::Queued);
+    // What it lists and does not hold is told.
+    say(held(&[&tasks[0], &tasks[2]]), vec![]).unwrap();
+    assert_eq!(answers.message().await.unwrap().unwrap().lost_task_ids, [tasks[2].id]);
+    drop(requests);
 }

@@ -19,7 +19,7 @@ use crate::storage::{Db, Rank, RowLock, Tx, row};
 
 pub use list::{Filter, JobKey, Page, list, list_results};
 pub use remove::{delete, due, remove_remains, retire};
-pub use results::add_results;
+pub use results::{add_results, has_success};
 pub use stats::stats;
 
 /// Whether a job is read with its metadata, which can be large.

@@ -9,7 +9,7 @@ use super::{Metadata, lock, rows, save};
 use crate::error::Result;
 use crate::services::jobs::domain::{AddOutcome, Counts, Job, NewResult};
 use crate::services::jobs::entity::results;
-use crate::storage::{Tx, chunks, places, row, rows_that_share};
+use crate::storage::{Db, Tx, chunks, places, row, rows_that_share};
 
 row! {
     /// A recorded result, as far as another one for its item needs to know it.
@@ -17,6 +17,15 @@ row! {
         item_key: Option<String>,
         number: i64,
         error_code: Option<String>,
+    }
+}
+
+pub(super) const SUCCESS: &str = r#"SELECT "number" FROM "job_results" WHERE "job_row_id" = $1 AND "item_key" = $2
+    AND "error_code" IS NULL LIMIT 1"#;
+
+row! {
+    struct Found {
+        number: i64,
     }
 }
 
@@ -71,6 +80,12 @@ pub(super) fn of_items(job_row_id: i64, items: &[&str]) -> (String, Vec<Value>) 
     let mut values: Vec<Value> = vec![job_row_id.into()];
     values.extend(items.iter().map(|item| Value::from(*item)));
     (sql, values)
+}
+
+/// Whether an item has a successful result.
+pub async fn has_success(db: &Db<'_>, row_id: i64, item_key: &str) -> Result<bool> {
+    let values = vec![row_id.into(), item_key.into()];
+    Ok(db.row::<Found>(SUCCESS, values).await?.is_some_and(|found| found.number > 0))
 }
 
 /// What is to be written for a batch.

@@ -6,7 +6,9 @@ use pannier_proto::queue::v1 as pb;
 
 use super::super::convert::Parser;
 use super::super::{Core, store};
+use super::reads::{place, token};
 use crate::error::{Error, Result};
+use crate::page::Query;
 use crate::storage::Durability;
 
 impl Core {
@@ -53,22 +55,35 @@ impl Core {
             }
         };
         parser.violations.check()?;
+        let mut parts = vec![queue.as_str()];
+        parts.extend(types.iter().map(String::as_str));
+        let query = Query::of("queue.Redrive", &parts);
+        let after = query.key_of(&request.page_token)?.map(|key| place(&key)).transpose()?;
         let first_us = self.clock.steady_range_us(usize::try_from(most).unwrap_or(usize::MAX));
-        let input = (queue, types, self.count(most), first_us);
-        self.change(Durability::Full, key, input, |step, _, (queue, types, most, first_us)| {
-            Box::pin(async move {
-                let (names, tx) = (step.names, step.tx);
-                let queue = names.queue(tx, queue).await?.ok_or(Error::QueueNotFound)?;
-                let all = store::types_of(tx, queue.id).await?;
-                let type_ids: Vec<i64> = all
-                    .into_iter()
-                    .filter(|(_, name, _)| types.is_empty() || types.contains(name))
-                    .map(|(id, _, _)| id)
-                    .collect();
-                let (redriven_count, more) = store::redrive(step, &type_ids, *most, *first_us).await?;
-                Ok(pb::RedriveResponse { redriven_count, more })
-            })
-        })
+        let input = (queue, types, self.count(most), (query, after, first_us));
+        self.change(
+            Durability::Full,
+            key,
+            input,
+            |step, _, (queue, types, most, (query, after, first_us))| {
+                Box::pin(async move {
+                    let (names, tx) = (step.names, step.tx);
+                    let queue = names.queue(tx, queue).await?.ok_or(Error::QueueNotFound)?;
+                    let all = store::types_of(tx, queue.id).await?;
+                    let type_ids: Vec<i64> = all
+                        .into_iter()
+                        .filter(|(_, name, _)| types.is_empty() || types.contains(name))
+                        .map(|(id, _, _)| id)
+                        .collect();
+                    let redriven = store::redrive(step, &type_ids, *most, *after, *first_us).await?;
+                    Ok(pb::RedriveResponse {
+                        redriven_count: redriven.count,
+                        next_page_token: redriven.next.map(|next| token(query, next)).unwrap_or_default(),
+                        skipped_count: redriven.skipped,
+                    })
+                })
+            },
+        )
         .await
     }
 }

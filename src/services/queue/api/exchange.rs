@@ -5,25 +5,26 @@ use std::time::Duration;
 
 use pannier_proto::queue::v1 as pb;
 use tokio::runtime::Handle;
+use tokio::sync::futures::Notified;
 
 use super::super::convert::{self, Parser};
 use super::super::domain::{Claiming, Outcome, State, What};
 use super::super::order::Order;
 use super::super::{Core, store};
 use crate::answer::Budget;
+use crate::batch::{Batch, Failing};
 use crate::clock;
 use crate::deadline;
 use crate::error::{Error, Result};
 use crate::storage::idempotency::{self, RequestKey};
-use crate::storage::{Durability, Tx};
+use crate::storage::{Durability, Tx, Wakened};
 
 /// A wait ends so long before the call's deadline, that its answer may arrive.
 const BEFORE_DEADLINE: Duration = Duration::from_millis(100);
 
 /// Outcomes to record, and what to claim.
-#[derive(Clone)]
 pub(super) struct Exchange {
-    pub(super) outcomes: Vec<Outcome>,
+    pub(super) outcomes: Batch<Outcome>,
     pub(super) claiming: Option<Claiming>,
     pub(super) request: Option<RequestKey>,
 }
@@ -32,7 +33,7 @@ pub(super) struct Exchange {
 struct Attempt {
     budget: Budget,
     core: Arc<Core>,
-    outcomes: Vec<Outcome>,
+    outcomes: Batch<Outcome>,
     claiming: Option<Claiming>,
     request: Option<RequestKey>,
     /// What an earlier transaction of the same call has recorded.
@@ -56,7 +57,7 @@ impl Core {
         let key = self.request_keys.key(id, "Claim", &request);
         let claiming = parser.claiming(request.claiming.unwrap_or_default());
         parser.violations.check()?;
-        let exchange = Exchange { outcomes: Vec::new(), claiming: Some(claiming), request: key };
+        let exchange = Exchange { outcomes: no_outcomes(), claiming: Some(claiming), request: key };
         Ok(pb::ClaimResponse { tasks: self.run(exchange).await?.tasks })
     }
 
@@ -67,7 +68,7 @@ impl Core {
         let mut parser = Parser::new(&self.settings.queue);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_keys.key(id, "Exchange", &request);
-        let outcomes = parser.outcomes("outcomes", request.outcomes, 0);
+        let outcomes = parser.outcomes_or_none(request.outcomes);
         let claiming = request.claiming.map(|claiming| parser.claiming(claiming));
         parser.violations.check()?;
         self.run(Exchange { outcomes, claiming, request: key }).await
@@ -82,15 +83,21 @@ impl Core {
             }
             _ => None,
         };
+        // A request that came twice waits twice; who is answered first wakes the other.
+        let repeats = request
+            .as_ref()
+            .filter(|_| ticket.is_some())
+            .map(|key| self.storage.wake().subscribe(key.topic()));
         let until_us = self.until_us(claiming.as_ref().map_or(0, |claiming| claiming.wait_us));
         let budget = Budget::of_call();
         let guard = Guard { core: self.clone(), taken: Arc::default(), is_armed: true };
         let mut recorded: Option<Arc<Vec<pb::OutcomeResult>>> = None;
         loop {
+            let repeated = repeats.as_ref().map(Wakened::next);
             let attempt = Attempt {
                 budget,
                 core: self.clone(),
-                outcomes: std::mem::take(&mut outcomes),
+                outcomes: std::mem::replace(&mut outcomes, no_outcomes()),
                 claiming: claiming.clone(),
                 request: request.clone(),
                 recorded: recorded.clone(),
@@ -118,6 +125,7 @@ impl Core {
                 let mut stopping = self.stopping.subscribe();
                 tokio::select! {
                     () = ticket.called() => {}
+                    () = woken(repeated) => {}
                     () = self.clock.sleep_until_steady(until_us) => {}
                     _ = stopping.wait_for(|stopping| *stopping) => {}
                 }
@@ -144,15 +152,14 @@ impl Core {
     /// Gives tasks back that were claimed for a caller who has left.
     async fn give_back(self: &Arc<Self>, taken: Vec<(i64, i64)>) {
         let outcome = |(task_id, token)| Outcome { task_id, token, what: What::Release };
-        let exchange =
-            Exchange { outcomes: taken.into_iter().map(outcome).collect(), claiming: None, request: None };
+        let outcomes: Vec<Outcome> = taken.into_iter().map(outcome).collect();
         // Not by way of `run`, which would make a guard of its own.
         let given = self
             .storage
-            .write(Durability::Full, (self.clone(), exchange), |tx, (core, exchange)| {
+            .write(Durability::Full, (self.clone(), outcomes), |tx, (core, outcomes)| {
                 Box::pin(async move {
                     let mut step = store::Step::new(tx, &core.names, core.now());
-                    store::settle(&mut step, &exchange.outcomes, 0).await?;
+                    store::settle(&mut step, outcomes, 0).await?;
                     core.follow(step).await
                 })
             })
@@ -177,10 +184,25 @@ fn after_recording(
     }
 }
 
+/// Waits for a wake-up; for ever without a place among those who wait.
+async fn woken(repeated: Option<Notified<'_>>) {
+    match repeated {
+        Some(repeated) => repeated.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a claim alone reports.
+pub(super) fn no_outcomes() -> Batch<Outcome> {
+    Batch::new("outcomes", Failing::Item, 0)
+}
+
 impl Attempt {
     async fn run(&self, tx: &Tx<'_>) -> Result<Attempted> {
         let is_first = self.recorded.is_none();
-        if is_first && let Some(answer) = idempotency::recall(tx, self.request.as_ref()).await? {
+        // Looked for each time: while this call waited, a repeat of it may have been given tasks.
+        let kept = idempotency::recall::<pb::ExchangeResponse>(tx, self.request.as_ref()).await?;
+        if let Some(answer) = kept.filter(|answer| is_first || !answer.tasks.is_empty()) {
             return Ok(Attempted { answer, is_over: true, is_cut_short: false });
         }
         let core = &self.core;
@@ -193,12 +215,17 @@ impl Attempt {
         let answer = pb::ExchangeResponse { results, tasks };
         // A claim that has found nothing is not kept: the same request waits again.
         let is_worth_keeping = !answer.results.is_empty() || !answer.tasks.is_empty();
-        if is_first && is_worth_keeping {
-            idempotency::keep(tx, self.request.as_ref(), &answer).await?;
-        } else if !answer.tasks.is_empty() {
+        let has_kept = self.recorded.as_ref().is_some_and(|recorded| !recorded.is_empty());
+        if has_kept && !answer.tasks.is_empty() {
             idempotency::keep_instead(tx, self.request.as_ref(), &answer).await?;
+        } else if !has_kept && is_worth_keeping {
+            // Of two sidecars that answer the request at once, one meets the other's answer here, and gives that.
+            idempotency::keep(tx, self.request.as_ref(), &answer).await?;
         }
         core.follow(step).await?;
+        if let Some(key) = self.request.as_ref().filter(|_| !answer.tasks.is_empty() && self.waits()) {
+            tx.wake(key.topic());
+        }
         if self.request.is_none() && !answer.tasks.is_empty() {
             let taken = answer.tasks.iter().map(|task| (task.id, task.token)).collect();
             let (core, slot, runtime) = (core.clone(), self.taken.clone(), self.runtime.clone());
@@ -211,12 +238,17 @@ impl Attempt {
         Ok(Attempted { answer, is_over: self.claiming.is_none(), is_cut_short })
     }
 
+    /// Whether the call waits for tasks.
+    fn waits(&self) -> bool {
+        self.claiming.as_ref().is_some_and(|claiming| claiming.wait_us > 0)
+    }
+
     async fn record(&self, step: &mut store::Step<'_>) -> Result<Vec<pb::OutcomeResult>> {
-        if self.outcomes.is_empty() {
+        if self.outcomes.count() == 0 {
             return Ok(Vec::new());
         }
-        let results = store::settle(step, &self.outcomes, self.chance).await?;
-        Ok(results.into_iter().map(convert::outcome_result).collect())
+        let results = store::settle(step, &self.outcomes.items, self.chance).await?;
+        Ok(convert::outcome_results(self.outcomes.results(results)?))
     }
 
     async fn claim(&self, step: &mut store::Step<'_>) -> Result<(Vec<pb::Task>, bool)> {

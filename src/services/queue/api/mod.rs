@@ -7,6 +7,7 @@ mod mutations;
 mod outcomes;
 mod queues;
 mod reads;
+mod recount;
 mod schedules;
 mod watch;
 mod work;
@@ -21,6 +22,7 @@ use tonic::Request;
 
 use super::{Core, QueueService, store};
 use crate::error::Result;
+use crate::request_end::RequestEnd;
 use crate::status::{Reply, reply};
 use crate::storage::Durability;
 use crate::storage::idempotency::RequestKey;
@@ -44,7 +46,8 @@ macro_rules! calls {
             type WorkStream = work::Messages;
 
             async fn work(&self, request: Request<tonic::Streaming<pb::WorkRequest>>) -> Reply<Self::WorkStream> {
-                reply(Core::work(&self.0, request.into_inner()).await)
+                let end = RequestEnd::of(request.extensions());
+                reply(Core::work(&self.0, request.into_inner(), end).await)
             }
 
             type WatchStream = watch::Messages;
@@ -81,6 +84,7 @@ calls! {
     list: ListRequest => ListResponse,
     logs: LogsRequest => LogsResponse,
     stats: StatsRequest => StatsResponse,
+    recount: RecountRequest => RecountResponse,
     register_worker: RegisterWorkerRequest => RegisterWorkerResponse,
     beat: BeatRequest => BeatResponse,
     unregister_worker: UnregisterWorkerRequest => UnregisterWorkerResponse,
@@ -88,6 +92,7 @@ calls! {
     update_queue: UpdateQueueRequest => UpdateQueueResponse,
     get_queue: GetQueueRequest => GetQueueResponse,
     list_queues: ListQueuesRequest => ListQueuesResponse,
+    delete_queue: DeleteQueueRequest => DeleteQueueResponse,
     pause: PauseRequest => PauseResponse,
     resume: ResumeRequest => ResumeResponse,
     update_key: UpdateKeyRequest => UpdateKeyResponse,

@@ -12,16 +12,15 @@ use pannier_proto::transaction::v1::{CheckResult, QueueCheck};
 use super::super::convert::{self, Parser};
 use super::super::domain::{NewTask, Outcome};
 use super::super::{Core, store};
-use crate::batch::Failing;
+use crate::batch::{Batch, Failing, only};
 use crate::error::{Error, Result};
 use crate::storage::Operation;
 
 /// Tasks on their way into a queue.
-struct Batch {
+struct Adding {
     queue: String,
-    tasks: Vec<NewTask>,
+    tasks: Batch<NewTask>,
     first_us: i64,
-    failing: Failing,
 }
 
 /// A single outcome: the fields that all these requests have, and what happened.
@@ -35,9 +34,11 @@ macro_rules! outcome {
             let what: fn(pb::$request) -> What = $what;
             let (task_id, token) = (request.task_id, request.token);
             let outcome = pb::Outcome { task_id, token, what: Some(what(request)) };
-            let outcome = parser.outcome(&String::new, outcome);
-            let settled = self.prepare_outcomes(vec![outcome], Failing::Single);
-            settled.map(|results| pb::$response { settled: results.into_iter().find_map(settled_of) })
+            // Its fields stand in the request itself.
+            let mut outcomes = Batch::new("", Failing::Single, 1);
+            outcomes.accept(parser.outcome(outcome));
+            self.prepare_outcomes(outcomes)
+                .try_map(|results| Ok(pb::$response { settled: Some(settled_of(only(results)?)?) }))
         }
     };
 }
@@ -63,23 +64,18 @@ impl Core {
         parser: &mut Parser<'_>,
         request: pb::SettleRequest,
     ) -> Operation<pb::SettleResponse> {
-        let outcomes = parser.outcomes("outcomes", request.outcomes, 1);
-        let settled = self.prepare_outcomes(outcomes, Failing::of_batch(parser.is_part()));
-        settled.map(|results| pb::SettleResponse { results })
+        let failing = parser.failing(request.atomic);
+        let outcomes = parser.outcomes(request.outcomes, failing);
+        self.prepare_outcomes(outcomes).map(|results| pb::SettleResponse { results })
     }
 
-    fn prepare_outcomes(
-        self: &Arc<Self>,
-        outcomes: Vec<Outcome>,
-        failing: Failing,
-    ) -> Operation<Vec<pb::OutcomeResult>> {
-        let (items, chance) = (outcomes.len(), self.clock.chance());
-        let locks: Vec<_> = outcomes.iter().map(|outcome| store::lock_of(outcome.task_id)).collect();
+    fn prepare_outcomes(self: &Arc<Self>, outcomes: Batch<Outcome>) -> Operation<Vec<pb::OutcomeResult>> {
+        let (items, chance) = (outcomes.count(), self.clock.chance());
+        let locks: Vec<_> = outcomes.items.iter().map(|outcome| store::lock_of(outcome.task_id)).collect();
         let operation = self.prepare_step(outcomes, move |step, _, outcomes| {
             Box::pin(async move {
-                let results = store::settle(step, outcomes, chance).await?;
-                let results = failing.results(results, "outcomes")?;
-                Ok(results.into_iter().map(convert::outcome_result).collect())
+                let results = store::settle(step, &outcomes.items, chance).await?;
+                Ok(convert::outcome_results(outcomes.results(results)?))
             })
         });
         operation.of_items(items).locking(locks)
@@ -91,11 +87,11 @@ impl Core {
         request: pb::EnqueueRequest,
     ) -> Operation<pb::EnqueueResponse> {
         let queue = parser.queue_name("queue", request.queue);
-        let path = || "item".to_owned();
-        let task = parser.enqueue_item(&path, request.item.unwrap_or_default());
-        parser.within_ten_years(&path, task.when, self.clock.now_us());
-        let added = self.prepare_batch(queue, vec![task], Failing::Single);
-        added.map(|results| pb::EnqueueResponse { enqueued: results.into_iter().find_map(enqueued_of) })
+        let now_us = self.clock.now_us();
+        let item = request.item.unwrap_or_default();
+        let tasks = parser.item("item", item, |parser, item| parser.enqueue_item_at(item, now_us));
+        self.prepare_adding(queue, tasks)
+            .try_map(|results| Ok(pb::EnqueueResponse { enqueued: Some(enqueued_of(only(results)?)?) }))
     }
 
     pub(in crate::services) fn prepare_batch_enqueue(
@@ -104,39 +100,39 @@ impl Core {
         request: pb::BatchEnqueueRequest,
     ) -> Operation<pb::BatchEnqueueResponse> {
         let queue = parser.queue_name("queue", request.queue);
-        let max = self.settings.queue.batch_items_max;
-        let mut tasks = Vec::with_capacity(request.items.len());
-        if parser.batch("items", request.items.len(), max, "queue.batch_items_max") {
-            let now_us = self.clock.now_us();
-            for (index, item) in request.items.into_iter().enumerate() {
-                let path = || format!("items[{index}]");
-                let task = parser.enqueue_item(&path, item);
-                parser.within_ten_years(&path, task.when, now_us);
-                tasks.push(task);
-            }
-        }
-        let added = self.prepare_batch(queue, tasks, Failing::of_batch(parser.is_part()));
-        added.map(|results| pb::BatchEnqueueResponse { results })
+        let failing = parser.failing(request.atomic);
+        let (now_us, bound) = (self.clock.now_us(), self.batch_bound());
+        let tasks = parser.items("items", request.items, bound, failing, |parser, item| {
+            parser.enqueue_item_at(item, now_us)
+        });
+        self.prepare_adding(queue, tasks).map(|results| pb::BatchEnqueueResponse { results })
     }
 
-    fn prepare_batch(
+    /// The one way to add tasks.
+    fn prepare_adding(
         self: &Arc<Self>,
         queue: String,
-        tasks: Vec<NewTask>,
-        failing: Failing,
+        tasks: Batch<NewTask>,
     ) -> Operation<Vec<pb::BatchEnqueueResult>> {
-        let items = tasks.len();
-        let first_us = self.clock.steady_range_us(items);
-        let keys = tasks.iter().filter_map(|task| task.limit_key.as_ref());
-        let locks: Vec<_> = keys.map(|key| store::lock_of_key(&queue, key)).collect();
-        let batch = Batch { queue, tasks, first_us, failing };
-        let operation = self.prepare_step(batch, |step, core, batch| {
+        let items = tasks.count();
+        let first_us = self.clock.steady_range_us(tasks.items.len());
+        let keys = tasks.items.iter().filter_map(|task| task.limit_key.as_ref());
+        let mut locks: Vec<_> = keys.map(|key| store::lock_of_key(&queue, key)).collect();
+        let uniques = tasks.items.iter().filter_map(|task| task.unique.as_ref());
+        locks.extend(uniques.map(|unique| store::lock_of_unique(&queue, &unique.key)));
+        let operation = self.prepare_step(Adding { queue, tasks, first_us }, |step, core, adding| {
             Box::pin(async move {
-                let queue = step.names.ensure_queue(step.tx, &batch.queue, step.now).await?;
-                let keys_max = core.count(core.settings.queue.keys_max);
-                let results = store::enqueue(step, &queue, &batch.tasks, batch.first_us, keys_max).await?;
-                let results = batch.failing.results(results, "items")?;
-                Ok(results.into_iter().map(convert::batch_enqueue_result).collect())
+                let tasks = &adding.tasks;
+                // A batch in which all is wrong makes no queue.
+                let results = match tasks.items.is_empty() {
+                    true => Vec::new(),
+                    false => {
+                        let keys_max = core.count(core.settings.queue.keys_max);
+                        store::enqueue_by_name(step, &adding.queue, &tasks.items, adding.first_us, keys_max)
+                            .await?
+                    }
+                };
+                Ok(convert::batch_enqueue_results(tasks.results(results)?))
             })
         });
         operation.of_items(items).locking(locks)
@@ -147,13 +143,15 @@ impl Core {
         parser: &mut Parser<'_>,
         request: pb::CancelRequest,
     ) -> Operation<pb::CancelResponse> {
-        self.check_task_ids(parser, &request.task_ids);
-        let locks: Vec<_> = request.task_ids.iter().map(|task_id| store::lock_of(*task_id)).collect();
-        let (items, failing) = (request.task_ids.len(), Failing::of_batch(parser.is_part()));
-        let operation = self.prepare_step(request.task_ids, move |step, _, task_ids| {
+        let failing = parser.failing(request.atomic);
+        let bound = self.batch_bound();
+        let task_ids = parser.items("task_ids", request.task_ids, bound, failing, |_, task_id| task_id);
+        let locks: Vec<_> = task_ids.items.iter().map(|task_id| store::lock_of(*task_id)).collect();
+        let items = task_ids.count();
+        let operation = self.prepare_step(task_ids, move |step, _, task_ids| {
             Box::pin(async move {
-                let results = failing.results(store::cancel(step, task_ids).await?, "task_ids")?;
-                Ok(pb::CancelResponse { results: results.into_iter().map(convert::task_result).collect() })
+                let results = store::cancel(step, &task_ids.items).await?;
+                Ok(pb::CancelResponse { results: convert::task_results(task_ids.results(results)?) })
             })
         });
         operation.of_items(items).locking(locks)
@@ -164,22 +162,24 @@ impl Core {
         parser: &mut Parser<'_>,
         request: pb::RetryRequest,
     ) -> Operation<pb::RetryResponse> {
-        self.check_task_ids(parser, &request.task_ids);
-        let locks: Vec<_> = request.task_ids.iter().map(|task_id| store::lock_of(*task_id)).collect();
-        let (items, failing) = (request.task_ids.len(), Failing::of_batch(parser.is_part()));
+        let failing = parser.failing(request.atomic);
+        let bound = self.batch_bound();
+        let task_ids = parser.items("task_ids", request.task_ids, bound, failing, |_, task_id| task_id);
+        let locks: Vec<_> = task_ids.items.iter().map(|task_id| store::lock_of(*task_id)).collect();
+        let items = task_ids.count();
         let first_us = self.clock.steady_range_us(items);
-        let operation = self.prepare_step(request.task_ids, move |step, _, task_ids| {
+        let operation = self.prepare_step(task_ids, move |step, _, task_ids| {
             Box::pin(async move {
-                let results = failing.results(store::retry(step, task_ids, first_us).await?, "task_ids")?;
-                Ok(pb::RetryResponse { results: results.into_iter().map(convert::task_result).collect() })
+                let results = store::retry(step, &task_ids.items, first_us).await?;
+                Ok(pb::RetryResponse { results: convert::task_results(task_ids.results(results)?) })
             })
         });
         operation.of_items(items).locking(locks)
     }
 
-    fn check_task_ids(&self, parser: &mut Parser<'_>, task_ids: &[i64]) {
-        let max = self.settings.queue.batch_items_max;
-        parser.batch("task_ids", task_ids.len(), max, "queue.batch_items_max");
+    /// The most items of a batch, and the setting.
+    fn batch_bound(&self) -> (u64, &'static str) {
+        (self.settings.queue.batch_items_max, "queue.batch_items_max")
     }
 
     pub(in crate::services) fn prepare_check(
@@ -232,16 +232,16 @@ impl Core {
     }
 }
 
-fn settled_of(result: pb::OutcomeResult) -> Option<pb::Settled> {
+fn settled_of(result: pb::OutcomeResult) -> Result<pb::Settled> {
     match result.result {
-        Some(pb::outcome_result::Result::Settled(settled)) => Some(settled),
-        _ => None,
+        Some(pb::outcome_result::Result::Settled(settled)) => Ok(settled),
+        other => Err(Error::internal(format!("a single outcome has the result {other:?}"))),
     }
 }
 
-fn enqueued_of(result: pb::BatchEnqueueResult) -> Option<pb::Enqueued> {
+fn enqueued_of(result: pb::BatchEnqueueResult) -> Result<pb::Enqueued> {
     match result.outcome {
-        Some(pb::batch_enqueue_result::Outcome::Enqueued(enqueued)) => Some(enqueued),
-        _ => None,
+        Some(pb::batch_enqueue_result::Outcome::Enqueued(enqueued)) => Ok(enqueued),
+        other => Err(Error::internal(format!("a single Enqueue has the result {other:?}"))),
     }
 }

@@ -1,4 +1,4 @@
-//! UpdateQueue, GetQueue, ListQueues, Pause, Resume, UpdateKey, ListKeys.
+//! UpdateQueue, GetQueue, ListQueues, DeleteQueue, Pause, Resume, UpdateKey, ListKeys.
 
 use std::sync::Arc;
 
@@ -69,6 +69,30 @@ impl Core {
             .await?;
         let next_page_token = cut(&mut queues, rows_max, |last| query.token(&last.name));
         Ok(pb::ListQueuesResponse { queues: queues.iter().map(convert::queue).collect(), next_page_token })
+    }
+
+    pub(super) async fn delete_queue(
+        self: &Arc<Self>,
+        mut request: pb::DeleteQueueRequest,
+    ) -> Result<pb::DeleteQueueResponse> {
+        let mut parser = Parser::new(&self.settings.queue);
+        let id = parser.request_id(&std::mem::take(&mut request.request_id));
+        let key = self.request_keys.key(id, "DeleteQueue", &request);
+        parser.plain_name(&|| "name".to_owned(), &request.name);
+        parser.violations.check()?;
+        self.change(Durability::Full, key, (request.name, request.force), |step, core, (name, force)| {
+            Box::pin(async move {
+                let tasks_max = core.count(core.settings.queue.batch_items_max);
+                let deleted = store::delete_queue(step, name, *force, tasks_max).await?;
+                core.note_removal(step.tx);
+                Ok(pb::DeleteQueueResponse {
+                    deleted: deleted.is_deleted,
+                    deleted_task_count: deleted.tasks,
+                    more: deleted.more,
+                })
+            })
+        })
+        .await
     }
 
     pub(super) async fn pause(self: &Arc<Self>, mut request: pb::PauseRequest) -> Result<pb::PauseResponse> {

@@ -52,8 +52,7 @@ impl Core {
                 Box::pin(core.page(db, queue, types, filter))
             })
             .await?;
-        let next_page_token =
-            next.map(|place| query.token(&format!("{}:{}:{}", place.level, place.key, place.id)));
+        let next_page_token = next.map(|next| token(&query, next));
         Ok(pb::ListResponse { tasks, next_page_token: next_page_token.unwrap_or_default() })
     }
 
@@ -116,8 +115,6 @@ impl Core {
         }
         parser.violations.check()?;
         self.do_what_is_due().await?;
-        // While tallies are on their way to the table they would be in neither.
-        let _writing = self.tallies.writing.lock().await;
         let end = self.clock.steady_us() / MINUTE_US;
         let span = Span { first: end - i64::from(minutes), end };
         let types = self
@@ -141,8 +138,7 @@ impl Core {
         let mut found = Vec::new();
         for (type_id, name, is_paused) in store::types_of(db, queue.id).await? {
             if types.is_empty() || types.contains(&name) {
-                let mut numbers = store::numbers(db, type_id, order, span.first, span.end).await?;
-                numbers.tally.add(&self.tallies.of(type_id, span.first, span.end));
+                let numbers = store::numbers(db, type_id, order, span.first, span.end).await?;
                 found.push(self.type_stat(name, is_paused, &numbers, span));
             }
         }
@@ -193,7 +189,13 @@ struct Span {
     end: i64,
 }
 
-fn place(key: &str) -> Result<Place> {
+/// The token of the page behind a place.
+pub(super) fn token(query: &Query, place: Place) -> String {
+    query.token(&format!("{}:{}:{}", place.level, place.key, place.id))
+}
+
+/// The place that a token holds.
+pub(super) fn place(key: &str) -> Result<Place> {
     let numbers: Vec<i64> = key.split(':').filter_map(|number| number.parse().ok()).collect();
     match numbers[..] {
         [level, key, id] => Ok(Place { level, key, id }),

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::stream::{BoxStream, StreamExt as _};
+use pannier_proto::errors::v1::ErrorReason as Reason;
 use pannier_proto::queue::v1 as pb;
+use prost_types::Timestamp;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -12,10 +14,13 @@ use tonic::{Status, Streaming};
 use super::super::Core;
 use super::super::convert::{self, Parser};
 use super::super::domain::{Claiming, Holder, Outcome, What};
+use super::super::store::{Listed, Told};
 use super::super::waiting::Ticket;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, no_outcomes};
 use crate::answer;
+use crate::batch::Batch;
 use crate::error::{Error, Result};
+use crate::request_end::RequestEnd;
 use crate::status;
 
 /// What is sent down the stream.
@@ -37,7 +42,11 @@ struct Work {
     /// What was given by this stream and is held: task and token.
     held: HashMap<i64, i64>,
     next_beat_us: i64,
+    /// When the first beat was noted.
+    beat_time: Option<Timestamp>,
     answers: mpsc::Sender<Answer>,
+    /// How the worker's messages end.
+    end: RequestEnd,
 }
 
 /// How a stream goes on.
@@ -50,11 +59,15 @@ enum Step {
 }
 
 impl Core {
-    pub(super) async fn work(self: &Arc<Self>, mut messages: Streaming<pb::WorkRequest>) -> Result<Messages> {
+    pub(super) async fn work(
+        self: &Arc<Self>,
+        mut messages: Streaming<pb::WorkRequest>,
+        end: RequestEnd,
+    ) -> Result<Messages> {
         let permit = self.streams.acquire()?;
         let first = messages.message().await.ok().flatten().unwrap_or_default();
         let (sender, answers) = mpsc::channel(UNREAD_MAX);
-        let mut work = self.open(&first, sender).await?;
+        let mut work = self.open(&first, sender, end).await?;
         let serve = async move {
             let _permit = permit;
             work.serve(first, messages).await;
@@ -63,7 +76,12 @@ impl Core {
         Ok(ReceiverStream::new(answers).boxed())
     }
 
-    async fn open(self: &Arc<Self>, first: &pb::WorkRequest, answers: mpsc::Sender<Answer>) -> Result<Work> {
+    async fn open(
+        self: &Arc<Self>,
+        first: &pb::WorkRequest,
+        answers: mpsc::Sender<Answer>,
+        end: RequestEnd,
+    ) -> Result<Work> {
         let mut parser = Parser::new(&self.settings.queue);
         let open = first.open.clone().unwrap_or_default();
         if first.open.is_none() {
@@ -88,13 +106,13 @@ impl Core {
             is_start: open.start,
         };
         parser.violations.check()?;
-        let worker_id = if is_own {
+        let (worker_id, beat_time) = if is_own {
             let answer = self.register(open.worker_name, String::new(), None).await?;
-            answer.worker.map_or(0, |worker| worker.id)
+            answer.worker.map_or((0, None), |worker| (worker.id, worker.beat_time))
         } else {
             self.do_what_is_due().await?;
-            self.beat_of(open.worker_id, None).await?;
-            open.worker_id
+            let told = self.beat_of(open.worker_id, None).await?;
+            (open.worker_id, Some(convert::timestamp(told.beat_us)))
         };
         Ok(Work {
             core: self.clone(),
@@ -104,7 +122,9 @@ impl Core {
             credit: 0,
             held: HashMap::new(),
             next_beat_us: self.clock.steady_us().saturating_add(self.beat_interval_us() / 2),
+            beat_time,
             answers,
+            end,
         })
     }
 }
@@ -114,6 +134,7 @@ impl Work {
         let opened = pb::WorkOpened {
             worker_id: self.worker_id,
             beat_interval: Some(convert::duration(self.core.beat_interval_us())),
+            beat_time: self.beat_time,
         };
         let opened = pb::WorkResponse { opened: Some(opened), ..Default::default() };
         let mut step = match self.send(opened).await {
@@ -145,7 +166,7 @@ impl Work {
             0 => None,
             _ => Some(self.core.waiting.enter(&self.claiming.queue, &self.claiming.types)?),
         };
-        let answer = self.exchange(Vec::new()).await?;
+        let answer = self.exchange(no_outcomes(), Vec::new()).await?;
         if !answer.tasks.is_empty() {
             return Ok(self.send(answer).await);
         }
@@ -158,8 +179,9 @@ impl Work {
         };
         match message {
             Ok(Some(message)) => self.hear(message).await,
-            Ok(None) => Ok(Step::Leave),
-            Err(_) => Ok(Step::Break),
+            // A reset may be noticed at the answers first.
+            Ok(None) if !self.end.is_broken() && !self.answers.is_closed() => Ok(Step::Leave),
+            Ok(None) | Err(_) => Ok(Step::Break),
         }
     }
 
@@ -178,35 +200,52 @@ impl Work {
             );
             parser.violations.add("credit", text);
         }
-        let is_only_beat = message.outcomes.is_empty() && message.credit == 0;
-        let outcomes = parser.outcomes("outcomes", message.outcomes, 0);
+        let is_beat = message.held.is_some() || (message.outcomes.is_empty() && message.credit == 0);
+        let ends: Vec<_> = message.outcomes.iter().map(|outcome| (outcome.task_id, outcome.token)).collect();
+        let listed = message.held.map(|held| parser.held(held));
+        let outcomes = parser.outcomes_or_none(message.outcomes);
         parser.violations.check()?;
         self.credit = credit;
-        let cancel_task_ids = self.beat(is_only_beat).await?;
-        if outcomes.is_empty() && cancel_task_ids.is_empty() {
+        let has_list = listed.is_some();
+        // Their outcomes follow: these tasks are not forgotten.
+        let listed = listed.map(|listed| Listed { tasks: [listed.tasks, ends.clone()].concat(), ..listed });
+        let told = self.beat(is_beat, listed).await?;
+        if outcomes.count() == 0 && told.cancelled.is_empty() && !has_list {
             return Ok(Step::On);
         }
-        let answer = self.exchange(outcomes).await?;
-        Ok(self.send(pb::WorkResponse { cancel_task_ids, ..answer }).await)
+        for task_id in &told.lost {
+            self.held.remove(task_id);
+        }
+        let answer = self.exchange(outcomes, ends).await?;
+        let answer = pb::WorkResponse {
+            cancel_task_ids: told.cancelled,
+            lost_task_ids: told.lost,
+            beat_time: has_list.then(|| convert::timestamp(told.beat_us)),
+            ..answer
+        };
+        Ok(self.send(answer).await)
     }
 
-    /// Notes that the worker is alive, unless that was done a moment ago; answers with what it should stop.
-    async fn beat(&mut self, is_asked: bool) -> Result<Vec<i64>> {
+    /// Notes that the worker is alive, unless that was done a moment ago and this message is no beat; answers with what it should stop.
+    async fn beat(&mut self, is_beat: bool, listed: Option<Listed>) -> Result<Told> {
         let now_us = self.core.clock.steady_us();
-        if !is_asked && now_us < self.next_beat_us {
-            return Ok(Vec::new());
+        if !is_beat && now_us < self.next_beat_us {
+            return Ok(Told::default());
         }
         self.next_beat_us = now_us.saturating_add(self.core.beat_interval_us() / 2);
         self.core.do_what_is_due().await?;
-        Ok(self.core.beat_of(self.worker_id, None).await?.cancelled)
+        self.core.beat_of(self.worker_id, listed).await
     }
 
-    /// Records outcomes and claims as many tasks as there is credit for, in one transaction.
-    async fn exchange(&mut self, outcomes: Vec<Outcome>) -> Result<pb::WorkResponse> {
+    /// Records outcomes, of these tasks and tokens, and claims as many tasks as there is credit for, in one transaction.
+    async fn exchange(
+        &mut self,
+        outcomes: Batch<Outcome>,
+        ends: Vec<(i64, i64)>,
+    ) -> Result<pb::WorkResponse> {
         let claiming = Claiming { tasks_max: self.credit, ..self.claiming.clone() };
-        let ends: Vec<(i64, i64)> = outcomes.iter().map(|outcome| (outcome.task_id, outcome.token)).collect();
         let claiming = (self.credit > 0).then_some(claiming);
-        if outcomes.is_empty() && claiming.is_none() {
+        if outcomes.count() == 0 && claiming.is_none() {
             return Ok(pb::WorkResponse::default());
         }
         let exchange = Exchange { outcomes, claiming, request: None };
@@ -236,21 +275,24 @@ impl Work {
             return Ok(());
         }
         let release = |(task_id, token)| Outcome { task_id, token, what: What::Release };
-        let outcomes: Vec<Outcome> = self.held.drain().map(release).collect();
-        if !outcomes.is_empty() {
+        let mut outcomes = no_outcomes();
+        self.held.drain().map(release).for_each(|outcome| outcomes.accept(outcome));
+        if outcomes.count() > 0 {
             self.core.run(Exchange { outcomes, claiming: None, request: None }).await?;
         }
         Ok(())
     }
 }
 
-/// Whether a task is still held after an outcome.
+/// Whether a task is still held after an outcome. An outcome that is wrong leaves its task as it is.
 fn is_held_on(result: &pb::OutcomeResult) -> bool {
+    use pb::outcome_result::Result as Of;
     match &result.result {
-        Some(pb::outcome_result::Result::Settled(settled)) => {
+        Some(Of::Settled(settled)) => {
             matches!(settled.state(), pb::TaskState::Claimed | pb::TaskState::Running)
         }
-        _ => false,
+        Some(Of::Error(error)) => !matches!(error.reason(), Reason::LeaseLost | Reason::TaskNotFound),
+        None => false,
     }
 }
 

@@ -64,14 +64,7 @@ impl Core {
 
     pub(super) async fn beat(self: &Arc<Self>, request: pb::BeatRequest) -> Result<pb::BeatResponse> {
         let mut parser = Parser::new(&self.settings.queue);
-        let listed = request.held.map(|held| Listed {
-            whole_us: held.beat_time.map(|time| parser.time_us("held.beat_time", &time)),
-            tasks: held.tasks.into_iter().map(|task| (task.task_id, task.token)).collect(),
-        });
-        let max = self.settings.queue.batch_items_max;
-        if listed.as_ref().is_some_and(|listed| listed.tasks.len() as u64 > max) {
-            parser.violations.add("held.tasks", format!("must be at most {max} (queue.batch_items_max)"));
-        }
+        let listed = request.held.map(|held| parser.held(held));
         parser.violations.check()?;
         self.do_what_is_due().await?;
         let told = self.beat_of(request.worker_id, listed).await?;

@@ -7,7 +7,7 @@ use super::super::domain::{Enqueued, Event, Settled, State, Task, Worker};
 use super::super::store::Named;
 use super::{duration, timestamp};
 use crate::error::Result;
-use crate::status;
+use crate::status::ItemErrors;
 
 /// A state as the wire has it.
 pub(in super::super) fn state(state: State) -> PbState {
@@ -74,13 +74,15 @@ fn enqueued(enqueued: Enqueued) -> pb::Enqueued {
     }
 }
 
-/// The same for one item of a batch.
-pub(in super::super) fn batch_enqueue_result(result: Result<Enqueued>) -> pb::BatchEnqueueResult {
-    let outcome = match result {
-        Ok(done) => pb::batch_enqueue_result::Outcome::Enqueued(enqueued(done)),
-        Err(error) => pb::batch_enqueue_result::Outcome::Error(status::item(&error)),
+/// The same for the items of a batch.
+pub(in super::super) fn batch_enqueue_results(results: Vec<Result<Enqueued>>) -> Vec<pb::BatchEnqueueResult> {
+    use pb::batch_enqueue_result::Outcome;
+    let mut errors = ItemErrors::default();
+    let outcome = |result| match result {
+        Ok(done) => Outcome::Enqueued(enqueued(done)),
+        Err(error) => Outcome::Error(errors.of(&error)),
     };
-    pb::BatchEnqueueResult { outcome: Some(outcome) }
+    results.into_iter().map(outcome).map(|it| pb::BatchEnqueueResult { outcome: Some(it) }).collect()
 }
 
 /// A recorded outcome.
@@ -94,22 +96,26 @@ fn settled(settled: Settled) -> pb::Settled {
     }
 }
 
-/// The same for one item of a batch.
-pub(in super::super) fn outcome_result(result: Result<Settled>) -> pb::OutcomeResult {
-    let result = match result {
-        Ok(done) => pb::outcome_result::Result::Settled(settled(done)),
-        Err(error) => pb::outcome_result::Result::Error(status::item(&error)),
+/// The same for the outcomes of a batch.
+pub(in super::super) fn outcome_results(results: Vec<Result<Settled>>) -> Vec<pb::OutcomeResult> {
+    use pb::outcome_result::Result as Of;
+    let mut errors = ItemErrors::default();
+    let result = |result| match result {
+        Ok(done) => Of::Settled(settled(done)),
+        Err(error) => Of::Error(errors.of(&error)),
     };
-    pb::OutcomeResult { result: Some(result) }
+    results.into_iter().map(result).map(|it| pb::OutcomeResult { result: Some(it) }).collect()
 }
 
-/// What became of a task that was to be cancelled or retried.
-pub(in super::super) fn task_result(result: Result<State>) -> pb::TaskResult {
-    let result = match result {
-        Ok(now) => pb::task_result::Result::State(state(now).into()),
-        Err(error) => pb::task_result::Result::Error(status::item(&error)),
+/// The results of a Cancel or a Retry.
+pub(in super::super) fn task_results(results: Vec<Result<State>>) -> Vec<pb::TaskResult> {
+    use pb::task_result::Result as Of;
+    let mut errors = ItemErrors::default();
+    let result = |result| match result {
+        Ok(now) => Of::State(state(now).into()),
+        Err(error) => Of::Error(errors.of(&error)),
     };
-    pb::TaskResult { result: Some(result) }
+    results.into_iter().map(result).map(|it| pb::TaskResult { result: Some(it) }).collect()
 }
 
 /// An entry of a task's log. Kinds have the same numbers everywhere.
@@ -121,6 +127,9 @@ pub(in super::super) fn event(event: Event) -> pb::TaskEvent {
         worker_id: event.worker_id,
         error: event.error.unwrap_or_default(),
         run_time: event.run_us.map(timestamp),
+        count: event.count,
+        first_time: Some(timestamp(event.first_us)),
+        first_token: event.first_token,
     }
 }
 

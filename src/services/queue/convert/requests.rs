@@ -8,9 +8,10 @@ use super::super::domain::{
     Claiming, Holder, JobItem, NewTask, Outcome, PRIORITY_DEFAULT, PRIORITY_MAX, QUEUE_DEFAULT, Requested,
     State, Unique, What, When,
 };
-use super::super::store::Filter;
+use super::super::store::{Filter, Listed};
 use super::Parser;
 use crate::answer::Budget;
+use crate::batch::{Batch, Failing};
 use crate::clock::ms_to_us;
 use crate::convert::ERROR_MESSAGE_BYTES_MAX;
 use crate::settings::{RETRIES_MAX, TIME_MS_MAX};
@@ -98,13 +99,9 @@ impl Parser<'_> {
         value.map(|value| self.duration_us(&field(), value, min_us, max_us))
     }
 
-    /// `path` is where the item stands; it is asked for only when something is wrong.
-    pub(in super::super) fn enqueue_item(
-        &mut self,
-        path: &dyn Fn() -> String,
-        item: pb::EnqueueItem,
-    ) -> NewTask {
-        let at = |name: &str| format!("{}.{name}", path());
+    /// A task to add. Fields are named relative to the item.
+    pub(in super::super) fn enqueue_item(&mut self, item: pb::EnqueueItem) -> NewTask {
+        let at = str::to_owned;
         self.plain_name(&|| at("type"), &item.r#type);
         let priority = match i64::from(item.priority) {
             0 => PRIORITY_DEFAULT,
@@ -133,18 +130,18 @@ impl Parser<'_> {
                 "queue.parameters_bytes_max",
             ),
             priority,
-            when: self.when(&at, item.when),
+            when: self.when(at, item.when),
             retries_max,
             timeout_us: self.optional_us(&|| at("timeout"), item.timeout.as_ref(), 1, timeout_us_max),
             limit_key: Some(item.limit_key).filter(|key| !key.is_empty()),
-            unique: item.unique.map(|unique| self.unique(&at, unique)),
+            unique: item.unique.map(|unique| self.unique(at, unique)),
             schedule_id: None,
-            job_item: self.job_item(&at, &item.job_id, item.job_item_key),
+            job_item: self.job_item(at, &item.job_id, item.job_item_key),
             type_name: item.r#type,
         }
     }
 
-    fn job_item(&mut self, at: &dyn Fn(&str) -> String, job_id: &str, key: String) -> Option<JobItem> {
+    fn job_item(&mut self, at: fn(&str) -> String, job_id: &str, key: String) -> Option<JobItem> {
         if job_id.is_empty() {
             if !key.is_empty() {
                 self.violations.add(at("job_item_key"), "belongs to a job_id: give both, or neither");
@@ -158,7 +155,7 @@ impl Parser<'_> {
         Some(JobItem { job_id, key: Some(key).filter(|key| !key.is_empty()) })
     }
 
-    fn when(&mut self, at: &dyn Fn(&str) -> String, when: Option<pb::enqueue_item::When>) -> When {
+    fn when(&mut self, at: fn(&str) -> String, when: Option<pb::enqueue_item::When>) -> When {
         match when {
             None => When::Now,
             Some(pb::enqueue_item::When::RunTime(time)) => When::At(self.time_us(&at("run_time"), &time)),
@@ -168,16 +165,22 @@ impl Parser<'_> {
         }
     }
 
-    /// Refuses run times that are too far ahead of `now_us`.
-    pub(in super::super) fn within_ten_years(&mut self, path: &dyn Fn() -> String, when: When, now_us: i64) {
+    /// A task to add, whose run time is not too far ahead of `now_us`.
+    pub(in super::super) fn enqueue_item_at(&mut self, item: pb::EnqueueItem, now_us: i64) -> NewTask {
+        let task = self.enqueue_item(item);
+        self.within_ten_years(task.when, now_us);
+        task
+    }
+
+    fn within_ten_years(&mut self, when: When, now_us: i64) {
         if let When::At(run_us) = when
             && run_us > now_us.saturating_add(ms_to_us(TIME_MS_MAX))
         {
-            self.violations.add(format!("{}.run_time", path()), "must be at most ten years ahead");
+            self.violations.add("run_time", "must be at most ten years ahead");
         }
     }
 
-    fn unique(&mut self, at: &dyn Fn(&str) -> String, unique: pb::Unique) -> Unique {
+    fn unique(&mut self, at: fn(&str) -> String, unique: pb::Unique) -> Unique {
         self.key_text(&|| at("unique.key"), &unique.key);
         let mut states = Vec::new();
         for (index, number) in unique.states.iter().enumerate() {
@@ -315,28 +318,40 @@ impl Parser<'_> {
         }
     }
 
-    /// Outcomes of a batch; there may be none where `least` is zero.
-    pub(in super::super) fn outcomes(
-        &mut self,
-        field: &str,
-        outcomes: Vec<pb::Outcome>,
-        least: usize,
-    ) -> Vec<Outcome> {
+    /// All that a worker says to hold.
+    pub(in super::super) fn held(&mut self, held: pb::HeldTasks) -> Listed {
         let max = self.settings.batch_items_max;
-        if outcomes.len() < least || outcomes.len() as u64 > max {
-            let count = outcomes.len();
-            let message = format!("must have {least} to {max} items (queue.batch_items_max), has {count}");
-            self.violations.add(field, message);
-            return Vec::new();
+        if held.tasks.len() as u64 > max {
+            self.violations.add("held.tasks", format!("must be at most {max} (queue.batch_items_max)"));
         }
-        let outcomes = outcomes.into_iter().enumerate();
-        outcomes.map(|(index, outcome)| self.outcome(&|| format!("{field}[{index}]."), outcome)).collect()
+        Listed {
+            whole_us: held.beat_time.map(|time| self.time_us("held.beat_time", &time)),
+            tasks: held.tasks.into_iter().map(|task| (task.task_id, task.token)).collect(),
+        }
     }
 
-    /// `path` ends in a point, or is empty.
-    pub(in super::super) fn outcome(&mut self, path: &dyn Fn() -> String, outcome: pb::Outcome) -> Outcome {
+    /// The outcomes of a batch.
+    pub(in super::super) fn outcomes(
+        &mut self,
+        outcomes: Vec<pb::Outcome>,
+        failing: Failing,
+    ) -> Batch<Outcome> {
+        let bound = (self.settings.batch_items_max, "queue.batch_items_max");
+        self.items("outcomes", outcomes, bound, failing, Self::outcome)
+    }
+
+    /// The same where there may be none.
+    pub(in super::super) fn outcomes_or_none(&mut self, outcomes: Vec<pb::Outcome>) -> Batch<Outcome> {
+        match outcomes.is_empty() {
+            true => Batch::new("outcomes", Failing::Item, 0),
+            false => self.outcomes(outcomes, Failing::Item),
+        }
+    }
+
+    /// One outcome. Fields are named relative to it.
+    pub(in super::super) fn outcome(&mut self, outcome: pb::Outcome) -> Outcome {
         use pb::outcome::What as PbWhat;
-        let at = |name: &str| format!("{}{name}", path());
+        let at = str::to_owned;
         let settings = self.settings;
         let what = match outcome.what {
             Some(PbWhat::Start(_)) => What::Start,

@@ -50,9 +50,12 @@ impl Parser<'_> {
                 MissedRuns::Skip
             }
         };
+        let first = self.violations.count();
+        let task = self.enqueue_item(item);
+        self.violations.place(first, || "schedule.item".to_owned());
         NewSchedule {
             queue: self.queue_name("schedule.queue", schedule.queue),
-            task: self.enqueue_item(&|| "schedule.item".to_owned(), item),
+            task,
             name: schedule.name,
             cron: schedule.cron,
             time_zone: schedule.time_zone,

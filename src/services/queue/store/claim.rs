@@ -316,6 +316,7 @@ async fn task(
         worker_name: None,
         update_us: step.now.us,
         claim_us: Some(step.now.us),
+        start_us: None,
         expire_us,
         is_cancelling: false,
         finish_us: None,

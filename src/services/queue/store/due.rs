@@ -16,8 +16,6 @@ pub(super) const DEAD: &str = r#"SELECT "id" AS "number" FROM "queue_workers" WH
 const END: &str = r#"UPDATE "queue_workers" SET "end_time" = $1 WHERE "id" = $2"#;
 pub(super) const KEYS: &str = r#"SELECT "id", "queue_id" FROM "queue_keys" WHERE "unblock_time" IS NOT NULL AND "unblock_time" <= $1
     ORDER BY "unblock_time" LIMIT $2"#;
-pub(super) const LOSSES: &str =
-    r#"SELECT count(*) AS "number" FROM "queue_task_logs" WHERE "task_id" = $1 AND "kind" IN (9, 10)"#;
 pub(super) const NEXT: &str = r#"SELECT
     (SELECT min("expire_time") FROM "queue_tasks" WHERE "expire_time" IS NOT NULL) AS "expire_us",
     (SELECT min("beat_time") FROM "queue_workers" WHERE "end_time" IS NULL) AS "beat_us",
@@ -161,8 +159,8 @@ row! {
     }
 }
 
-/// Takes a held task away from its holder. If the attempt took too long it has failed; otherwise it takes its old place, unless it
-/// was lost too often.
+/// Takes a held task away from its holder. If the attempt took too long it has failed; otherwise it takes its old place, at a
+/// further loss after the queue's backoff, unless it was lost too often.
 pub(super) async fn lose(
     step: &mut Step<'_>,
     row: &mut Current,
@@ -183,13 +181,22 @@ pub(super) async fn lose(
     if hold.is_cancelling {
         return step.advance(row, &named, Next::Finished(State::Cancelled), &Ending::plain(kind)).await;
     }
-    let losses = 1 + sql::number(step.tx, LOSSES, vec![row.id.into()]).await?.unwrap_or(0);
+    if !kind.is_counted_loss() {
+        return step.advance(row, &named, Next::Queued, &Ending::plain(kind)).await;
+    }
+    let losses = row.loss_count + 1;
     if losses > limits.losses_max {
         let error = format!("the lease was lost {losses} times (queue.losses_max is {})", limits.losses_max);
         let ending = Ending { error: Some(&error), ..Ending::plain(kind) };
         return step.advance(row, &named, Next::Finished(State::Failed), &ending).await;
     }
-    step.advance(row, &named, Next::Queued, &Ending::plain(kind)).await
+    // The first loss says nothing about the task. One that is lost again waits as one that fails does.
+    let delay_us = match losses {
+        1 => 0,
+        more => named.queue.rules.retry_delay_us(more - 1, chance),
+    };
+    let next = if delay_us == 0 { Next::Queued } else { Next::Scheduled(delay_us) };
+    step.advance(row, &named, next, &Ending::plain(kind)).await
 }
 
 /// When the next thing is due, as far as the tables tell.

@@ -8,25 +8,23 @@ use sea_orm::Value;
 use super::job_results::JobResults;
 use super::names::{Named, Names};
 use super::rows::Current;
-use super::{Now, keys};
+use super::{Now, keys, log, stats};
 use crate::error::Result;
+use crate::services::queue::MINUTE_US;
 use crate::services::queue::domain::{EventKind, KeyLimits, State};
 use crate::services::queue::effects::Effects;
 use crate::services::queue::rules::{Hold, Next};
 use crate::storage::Tx;
 
-const START: &str = r#"UPDATE "queue_tasks" SET "state" = 3 WHERE "id" = $1"#;
+const START: &str = r#"UPDATE "queue_tasks" SET "state" = 3, "start_time" = $1 WHERE "id" = $2"#;
 const EXTEND: &str = r#"UPDATE "queue_tasks" SET "expire_time" = $1 WHERE "id" = $2"#;
 /// Worker and claim time stay: they tell who finished it.
 const FINISH: &str = r#"UPDATE "queue_tasks" SET "state" = $1, "finish_time" = $2, "expire_time" = NULL,
     "failure_count" = $3, "error" = $4, "result" = $5,
     "worker_name" = (SELECT w."name" FROM "queue_workers" w WHERE w."id" = "queue_tasks"."worker_id") WHERE "id" = $6"#;
 const REQUEUE: &str = r#"UPDATE "queue_tasks" SET "state" = $1, "order_key" = $2, "create_time" = $3, "run_time" = $4,
-    "expire_time" = $5, "failure_count" = $6, "error" = coalesce($7, "error"), "worker_id" = NULL, "claim_time" = NULL
-    WHERE "id" = $8"#;
-const LOG: &str = r#"INSERT INTO "queue_task_logs"
-    ("task_id", "kind", "time", "token", "worker_id", "claim_time", "run_time", "error")
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"#;
+    "expire_time" = $5, "failure_count" = $6, "error" = coalesce($7, "error"), "worker_id" = NULL, "claim_time" = NULL,
+    "start_time" = NULL, "loss_count" = $8 WHERE "id" = $9"#;
 
 /// A transaction that changes tasks.
 pub struct Step<'t> {
@@ -92,15 +90,17 @@ impl<'t> Step<'t> {
         }
     }
 
-    /// To be said at the end of the transaction: gives the room of tasks that are held no more to others of their keys, and tells jobs of
-    /// tasks that have ended.
+    /// Ends the transaction's work: gives the capacity of tasks that are held no more to others of their keys, records results of jobs, and
+    /// writes how the numbers of tasks have changed.
     pub async fn finish(mut self) -> Result<Effects> {
         self.release_keys().await?;
         // The locks of jobs come last, behind those of tasks and keys.
         std::mem::take(&mut self.job_results).record(self.tx, self.now.wall_us).await?;
-        for (type_id, _) in &self.effects.queued {
-            // Known from now on: those who wait are called by the names of types.
-            self.names.of_task(self.tx, *type_id).await?;
+        stats::note(self.tx, self.now.us / MINUTE_US, &self.effects.tallies).await?;
+        // Waiting claims are called by the names of types.
+        for (type_id, count) in std::mem::take(&mut self.effects.queued) {
+            let Named { kind, queue } = self.names.of_task(self.tx, type_id).await?;
+            self.effects.called.push((queue.name.clone(), kind.name.clone(), count));
         }
         Ok(self.effects)
     }
@@ -146,8 +146,8 @@ impl<'t> Step<'t> {
                 if from == State::Running {
                     return Ok(());
                 }
-                self.tx.run(START, vec![row.id.into()]).await?;
-                self.log(row, ending, None).await?;
+                self.tx.run(START, vec![self.now.us.into(), row.id.into()]).await?;
+                row.start_time = Some(self.now.us);
                 row.state = State::Running.number();
                 self.effects.moved(row.type_id, Some(from), Some(State::Running));
             }
@@ -207,6 +207,7 @@ impl<'t> Step<'t> {
         let run_us = delay_us.map(|delay_us| self.now.wall_us.saturating_add(delay_us));
         self.log(row, ending, run_us).await?;
         row.failure_count += i64::from(ending.is_failure);
+        row.loss_count += i64::from(ending.kind.is_counted_loss());
         let state = if delay_us.is_some() { State::Scheduled } else { State::Queued };
         if let Some(delay_us) = delay_us {
             let due_us = self.now.us.saturating_add(delay_us);
@@ -226,13 +227,14 @@ impl<'t> Step<'t> {
             row.expire_time.into(),
             row.failure_count.into(),
             ending.error.map(str::to_owned).into(),
+            row.loss_count.into(),
             row.id.into(),
         ];
         self.tx.run(REQUEUE, values).await?;
         self.count(row, from, state, ending);
         self.release_key(row, from, named);
         row.state = state.number();
-        (row.worker_id, row.claim_time) = (None, None);
+        (row.worker_id, row.claim_time, row.start_time) = (None, None, None);
         Ok(())
     }
 
@@ -248,7 +250,13 @@ impl<'t> Step<'t> {
         }
     }
 
-    fn release_key(&mut self, row: &Current, from: State, named: &Named) {
+    /// Forgets what was to be done for keys: they are deleted.
+    pub(super) fn forget_keys(&mut self) {
+        self.released.clear();
+    }
+
+    /// Notes that a task of a key is held or blocked no more.
+    pub(super) fn release_key(&mut self, row: &Current, from: State, named: &Named) {
         let Some(key_id) = row.key_id else { return };
         let limits = named.queue.rules.key_limits;
         let released = self.released.entry(key_id).or_insert(Released { held: 0, blocked: 0, limits });
@@ -256,19 +264,9 @@ impl<'t> Step<'t> {
         released.blocked += i64::from(from == State::Blocked);
     }
 
-    /// Writes what the task's row will not tell any more.
+    /// Writes what the task's row does not say any more.
     pub(super) async fn log(&self, row: &Current, ending: &Ending<'_>, run_us: Option<i64>) -> Result<()> {
-        let values = vec![
-            row.id.into(),
-            i64::from(ending.kind as u8).into(),
-            self.now.us.into(),
-            row.token.into(),
-            row.worker_id.into(),
-            row.claim_time.into(),
-            run_us.into(),
-            ending.error.map(str::to_owned).into(),
-        ];
-        self.tx.run(LOG, values).await?;
-        Ok(())
+        let entry = log::Entry { kind: ending.kind, time_us: self.now.us, run_us, error: ending.error };
+        log::append(self, row, &entry).await
     }
 }

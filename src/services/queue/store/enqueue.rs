@@ -5,23 +5,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use sea_orm::Value;
 
 use super::ends::Step;
+use super::job_results::OpenJobs;
 use super::keys::{self, KeyRow};
-use super::{job_results, lanes, sql};
+use super::{lanes, uniques};
 use crate::error::{Error, Result};
-use crate::services::queue::domain::{Enqueued, KeyLimits, NewTask, Queue, State, Unique, When};
+use crate::services::queue::domain::{Enqueued, KeyLimits, NewTask, Queue, State, When};
 use crate::services::queue::order::{Order, Rank, Requested};
-use crate::storage::row;
 
-const INSERT: &str = r#"INSERT INTO "queue_tasks" ("type_id", "state", "priority", "token", "failure_count", "is_cancelling",
-    "order_key", "create_time", "run_time", "expire_time", "retries_max", "timeout_us", "key_id", "schedule_id", "job_id", "job_item_key",
-    "parameters") VALUES ($1, $2, $3, 0, 0, FALSE, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"#;
-pub(super) const UNIQUE: &str =
-    r#"SELECT "task_id", "create_time" FROM "queue_uniques" WHERE "queue_id" = $1 AND "key" = $2"#;
-const STATE: &str = r#"SELECT "state" AS "number" FROM "queue_tasks" WHERE "id" = $1"#;
-const INSERT_UNIQUE: &str = r#"INSERT INTO "queue_uniques" ("task_id", "create_time", "queue_id", "key")
-    VALUES ($1, $2, $3, $4)"#;
-const UPDATE_UNIQUE: &str = r#"UPDATE "queue_uniques" SET "task_id" = $1, "create_time" = $2
-    WHERE "queue_id" = $3 AND "key" = $4"#;
+const INSERT: &str = r#"INSERT INTO "queue_tasks" ("type_id", "state", "priority", "token", "failure_count", "loss_count", "is_cancelling",
+    "order_key", "create_time", "run_time", "expire_time", "retries_max", "timeout_us", "key_id", "schedule_id", "job_id", "job_row_id",
+    "job_item_key", "unique_id", "parameters")
+    VALUES ($1, $2, $3, 0, 0, 0, FALSE, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"#;
 
 /// Keys of the tasks that are added.
 struct Keys {
@@ -44,7 +38,7 @@ struct Line {
 }
 
 /// Adds tasks to a queue in their order, each with a result of its own. The first comes at `first_us`, the others a microsecond
-/// apart.
+/// apart. Error: QueueNotFound, when the queue was deleted since it was read.
 pub async fn enqueue(
     step: &mut Step<'_>,
     queue: &Queue,
@@ -52,21 +46,41 @@ pub async fn enqueue(
     first_us: i64,
     keys_max: i64,
 ) -> Result<Vec<Result<Enqueued>>> {
+    let mut types = BTreeMap::new();
+    for name in tasks.iter().map(|task| task.type_name.as_str()).collect::<BTreeSet<_>>() {
+        let made = match step.names.ensure_type(step.tx, queue, name).await {
+            Err(error @ Error::TooManyTypes { .. }) => Err(error),
+            other => Ok(other?),
+        };
+        types.insert(name, made);
+    }
+    let unique_keys = tasks.iter().filter_map(|task| task.unique.as_ref()).map(|unique| unique.key.as_str());
+    let uniques = uniques::ensure(step, queue.id, &unique_keys.collect()).await?;
     let mut keys = Keys::lock(step, queue, tasks, keys_max).await?;
+    let jobs = OpenJobs::lock(step.tx, tasks).await?;
     let mut results = Vec::with_capacity(tasks.len());
-    let mut open_jobs = BTreeSet::new();
     for (create_us, task) in (first_us..).zip(tasks) {
-        if let Some(item) = &task.job_item
-            && !open_jobs.contains(&item.job_id)
-        {
-            if let Some(error) = job_results::refusal(step.tx, item.job_id).await? {
-                results.push(Err(error));
+        let job_row_id = match &task.job_item {
+            Some(item) => match jobs.admit(step.tx, item).await? {
+                Ok(row_id) => Some(row_id),
+                Err(error) => {
+                    results.push(Err(error));
+                    continue;
+                }
+            },
+            None => None,
+        };
+        let type_id = match types.get(task.type_name.as_str()) {
+            Some(Ok(type_id)) => *type_id,
+            Some(Err(error)) => {
+                results.push(Err(error.clone()));
                 continue;
             }
-            open_jobs.insert(item.job_id);
-        }
-        let result = match add(step, queue, task, create_us, &mut keys).await {
-            Err(error @ (Error::TooManyTypes { .. } | Error::TooManyKeys { .. })) => Err(error),
+            None => return Err(Error::internal("a type is not locked")),
+        };
+        let place = Added { type_id, create_us, job_row_id };
+        let result = match add(step, task, place, &uniques, &mut keys).await {
+            Err(error @ Error::TooManyKeys { .. }) => Err(error),
             other => Ok(other?),
         };
         results.push(result);
@@ -77,24 +91,49 @@ pub async fn enqueue(
     Ok(results)
 }
 
+/// What is known of a task before it is added.
+#[derive(Clone, Copy)]
+struct Added {
+    type_id: i64,
+    create_us: i64,
+    job_row_id: Option<i64>,
+}
+
+/// The same for a queue by its name, which is made if there is none.
+pub async fn enqueue_by_name(
+    step: &mut Step<'_>,
+    name: &str,
+    tasks: &[NewTask],
+    first_us: i64,
+    keys_max: i64,
+) -> Result<Vec<Result<Enqueued>>> {
+    let queue = step.names.ensure_queue(step.tx, name, step.now).await?;
+    match enqueue(step, &queue, tasks, first_us, keys_max).await {
+        // The queue in memory is out of date. Nothing was written for it: its types come first.
+        Err(Error::QueueNotFound) => {
+            step.names.registry.forget_all();
+            let queue = step.names.ensure_queue(step.tx, name, step.now).await?;
+            enqueue(step, &queue, tasks, first_us, keys_max).await
+        }
+        other => other,
+    }
+}
+
 async fn add(
     step: &mut Step<'_>,
-    queue: &Queue,
     task: &NewTask,
-    create_us: i64,
+    Added { type_id, create_us, job_row_id }: Added,
+    uniques: &BTreeMap<String, i64>,
     keys: &mut Keys,
 ) -> Result<Enqueued> {
-    let former = match &task.unique {
-        Some(unique) => former(step, queue.id, unique).await?,
-        None => None,
-    };
-    if let (Some(unique), Some(former)) = (&task.unique, &former)
-        && let Some(state) = former.state
-        && unique.is_met_by(state, former.create_us, step.now.us)
-    {
-        return Ok(Enqueued { task_id: former.task_id, is_duplicate: true, state });
+    let mut unique_id = None;
+    if let Some(unique) = &task.unique {
+        let id = *uniques.get(&unique.key).ok_or_else(|| Error::internal("a unique key is not locked"))?;
+        if let Some((task_id, state)) = uniques::in_the_way(step, id, unique).await? {
+            return Ok(Enqueued { task_id, is_duplicate: true, state });
+        }
+        unique_id = Some(id);
     }
-    let type_id = step.names.ensure_type(step.tx, queue, &task.type_name).await?;
     let mut row = place(step, task, create_us);
     let key_id = match &task.limit_key {
         Some(name) => Some(keys.admit(step, name, (type_id, task.priority), &mut row).await?),
@@ -113,17 +152,14 @@ async fn add(
         key_id.into(),
         task.schedule_id.into(),
         task.job_item.as_ref().map(|item| item.job_id).into(),
+        job_row_id.into(),
         task.job_item.as_ref().and_then(|item| item.key.clone()).into(),
+        unique_id.into(),
         task.parameters.clone().into(),
     ];
     let task_id = step.tx.insert_written_out(INSERT, values).await?;
     step.effects.moved(type_id, None, Some(row.state));
     step.effects.tally(type_id).enqueued += 1;
-    if let Some(unique) = &task.unique {
-        let update = if former.is_some() { UPDATE_UNIQUE } else { INSERT_UNIQUE };
-        let values = vec![task_id.into(), create_us.into(), queue.id.into(), unique.key.as_str().into()];
-        step.tx.run(update, values).await?;
-    }
     Ok(Enqueued { task_id, is_duplicate: false, state: row.state })
 }
 
@@ -169,29 +205,6 @@ impl Place {
     fn now(order_key: i64) -> Self {
         Self { state: State::Queued, order_key, create_time: None, run_time: None, expire_time: None }
     }
-}
-
-/// The last task with a unique key.
-struct Former {
-    task_id: i64,
-    create_us: i64,
-    /// None: it is gone.
-    state: Option<State>,
-}
-
-async fn former(step: &Step<'_>, queue_id: i64, unique: &Unique) -> Result<Option<Former>> {
-    row! {
-        struct Row {
-            task_id: i64,
-            create_time: i64,
-        }
-    }
-    let values = vec![queue_id.into(), unique.key.as_str().into()];
-    let Some(row) = step.tx.row::<Row>(&step.tx.locking(UNIQUE), values).await? else {
-        return Ok(None);
-    };
-    let state = sql::number(step.tx, STATE, vec![row.task_id.into()]).await?.and_then(State::of);
-    Ok(Some(Former { task_id: row.task_id, create_us: row.create_time, state }))
 }
 
 impl Keys {

@@ -1,17 +1,13 @@
-//! Lists of tasks, and the log of one.
+//! Lists of tasks.
 //!
 //! A list first finds ids and sizes, then reads whole rows of as many as fit into an answer.
 
-use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _, Value,
-};
+use sea_orm::Value;
 
-use super::rows::{self, TaskRow};
-use super::sql;
+use super::{rows, sql};
 use crate::answer::Budget;
 use crate::error::Result;
-use crate::services::queue::domain::{Event, EventKind, PRIORITY_MAX, State, Task};
-use crate::services::queue::entity::task_logs;
+use crate::services::queue::domain::{PRIORITY_MAX, State, Task};
 use crate::storage::{Db, row};
 
 /// Rows that a list without an index of its own looks at for one page.
@@ -221,78 +217,4 @@ impl Filter {
 fn of_types(type_ids: &[i64]) -> String {
     let ids: Vec<String> = type_ids.iter().map(ToString::to_string).collect();
     format!(r#""type_id" IN ({})"#, ids.join(", "))
-}
-
-/// What happened to a task, oldest first, without the first `skipped`; at most `events_max`, and whether there are more.
-pub async fn log(
-    db: &Db<'_>,
-    task_id: i64,
-    skipped: usize,
-    events_max: usize,
-) -> Result<Option<(Vec<Event>, bool)>> {
-    let select = rows::select(r#"WHERE t."id" = $1"#);
-    let Some(row) = db.row::<TaskRow>(&select, vec![task_id.into()]).await? else { return Ok(None) };
-    let task = row.task()?;
-    // Each row gives at least one event.
-    let rows_max = skipped.saturating_add(events_max).saturating_add(1);
-    let rows = task_logs::Entity::find()
-        .filter(task_logs::Column::TaskId.eq(task_id))
-        .order_by_asc(task_logs::Column::Id)
-        .limit(u64::try_from(rows_max).unwrap_or(u64::MAX))
-        .all(db)
-        .await?;
-    let is_whole = rows.len() < rows_max;
-    let mut events = vec![event(task.create_us, EventKind::Enqueued)];
-    let mut told = 0;
-    for row in rows {
-        if let Some(claim_us) = row.claim_time {
-            claimed(&mut events, &mut told, claim_us, row.token, row.worker_id);
-        }
-        events.push(Event {
-            time_us: row.time,
-            kind: row.kind,
-            token: if row.claim_time.is_some() { row.token } else { 0 },
-            worker_id: row.worker_id.unwrap_or(0),
-            error: row.error,
-            run_us: row.run_time,
-        });
-    }
-    if is_whole {
-        end(&mut events, &mut told, &task);
-    }
-    let mut events: Vec<Event> = events.into_iter().skip(skipped).collect();
-    let more = events.len() > events_max;
-    events.truncate(events_max);
-    Ok(Some((events, more)))
-}
-
-fn event(time_us: i64, kind: EventKind) -> Event {
-    Event { time_us, kind: i64::from(kind as u8), token: 0, worker_id: 0, error: None, run_us: None }
-}
-
-/// Tells a claim once, before what came of it.
-fn claimed(events: &mut Vec<Event>, told: &mut i64, claim_us: i64, token: i64, worker_id: Option<i64>) {
-    if token != *told {
-        *told = token;
-        let worker_id = worker_id.unwrap_or(0);
-        events.push(Event { token, worker_id, ..event(claim_us, EventKind::Claimed) });
-    }
-}
-
-/// What the task's own row tells: its last claim, and its end.
-fn end(events: &mut Vec<Event>, told: &mut i64, task: &Task) {
-    let (token, worker_id) = match task.claim_us {
-        Some(claim_us) => {
-            claimed(events, told, claim_us, task.token, task.worker_id);
-            (task.token, task.worker_id.unwrap_or(0))
-        }
-        None => (0, 0),
-    };
-    let Some(finish_us) = task.finish_us else { return };
-    let (kind, error) = match task.state {
-        State::Completed => (EventKind::Completed, None),
-        State::Failed => (EventKind::Failed, task.error.clone()),
-        _ => (EventKind::Cancelled, None),
-    };
-    events.push(Event { token, worker_id, error, ..event(finish_us, kind) });
 }

@@ -7,7 +7,7 @@ use sea_orm::{
     ColumnTrait as _, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QuerySelect as _, Set,
 };
 
-use super::Now;
+use super::{Now, sql};
 use crate::error::{Error, Result};
 use crate::services::queue::domain::{KeyLimits, Queue, Rules, Type};
 use crate::services::queue::entity::{queues, types};
@@ -32,6 +32,8 @@ pub struct Names {
     pub types_max: i64,
     /// Bytes of the largest result of a task.
     pub result_bytes_max: u64,
+    /// Bytes of a result that a job takes.
+    pub job_result_bytes_max: usize,
 }
 
 /// A type with its queue.
@@ -112,18 +114,37 @@ impl Names {
         Ok(find_type(db, queue_id, name).await?.map(|found| found.id))
     }
 
-    /// The id of a type of a queue, made if there is none of that name.
+    /// The id of a type of a queue, made if there is none of that name. The type is kept from being removed until the commit.
+    ///
+    /// Errors: TooManyTypes; QueueNotFound, when the queue was deleted since it was read.
     pub async fn ensure_type(&self, tx: &Tx<'_>, queue: &Queue, name: &str) -> Result<i64> {
-        if let Some(known) = self.registry.type_id(queue.id, name) {
+        let generation = self.registry.generation();
+        if let Some(known) = self.registry.type_id(queue.id, name)
+            && keep(tx, known).await?
+        {
             return Ok(known);
         }
         let found = match find_type(tx, queue.id, name).await? {
-            Some(found) => found,
-            None => self.create_type(tx, queue.id, name).await?,
+            Some(found) if keep(tx, found.id).await? => found,
+            _ => self.create_type(tx, queue.id, name).await?,
         };
         let (registry, id) = (self.registry.clone(), found.id);
-        tx.after_commit(move || registry.set_type(Arc::new(found)));
+        tx.after_commit(move || registry.set_type(Arc::new(found), generation));
         Ok(id)
+    }
+
+    /// The same of a queue by its name, which is made if there is none.
+    pub async fn ensure_type_of(&self, tx: &Tx<'_>, queue: &str, name: &str, now: Now) -> Result<i64> {
+        let found = self.ensure_queue(tx, queue, now).await?;
+        match self.ensure_type(tx, &found, name).await {
+            // The queue in memory is out of date.
+            Err(Error::QueueNotFound) => {
+                self.registry.forget_all();
+                let found = self.ensure_queue(tx, queue, now).await?;
+                self.ensure_type(tx, &found, name).await
+            }
+            other => other,
+        }
     }
 
     async fn create_type(&self, tx: &Tx<'_>, queue_id: i64, name: &str) -> Result<Type> {
@@ -134,7 +155,7 @@ impl Names {
         }
         // Locked: it may be paused at this moment.
         let row = queues::Entity::find_by_id(queue_id).lock(LockType::NoKeyUpdate).one(&**tx).await?;
-        let is_paused = row.is_some_and(|queue| queue.is_paused);
+        let is_paused = row.ok_or(Error::QueueNotFound)?.is_paused;
         let row = types::ActiveModel {
             queue_id: Set(queue_id),
             name: Set(name.to_owned()),
@@ -154,7 +175,7 @@ impl Names {
         let (registry, loaded) = (self.registry.clone(), named.clone());
         tx.after_commit(move || {
             registry.set_loaded(loaded.queue, generation);
-            registry.set_type(loaded.kind);
+            registry.set_type(loaded.kind, generation);
         });
         Ok(named)
     }
@@ -175,9 +196,17 @@ impl Names {
         }
         let named = load(db, type_id).await?;
         self.registry.set_loaded(named.queue.clone(), generation);
-        self.registry.set_type(named.kind.clone());
+        self.registry.set_type(named.kind.clone(), generation);
         Ok(named)
     }
+}
+
+const KEEP: &str = r#"SELECT y."id" AS "number" FROM "queue_types" y JOIN "queue_queues" q ON q."id" = y."queue_id"
+    WHERE y."id" = $1"#;
+
+/// Keeps a type and its queue from being removed; answers with whether they are there.
+async fn keep(tx: &Tx<'_>, type_id: i64) -> Result<bool> {
+    Ok(sql::number(tx, &tx.sharing(KEEP), vec![type_id.into()]).await?.is_some())
 }
 
 async fn load(db: &Db<'_>, type_id: i64) -> Result<Named> {

@@ -1,7 +1,9 @@
 //! Every query that reads more than one row runs on an index of its own, and none sorts: asked of the database itself. So claims
 //! cost the same whatever else the tables hold.
 
-use super::{by_hand, claim, due, enqueue, etags, keys, lanes, remove, schedules, stats, workers};
+use super::{
+    by_hand, claim, due, etags, job_results, keys, lanes, log, remove, schedules, stats, uniques, workers,
+};
 use crate::services::queue::order::{Order, Requested};
 use crate::storage::Storage;
 use crate::storage::plans::{explain, storage, texts};
@@ -79,7 +81,8 @@ async fn what_is_due_is_found_by_its_time() {
     assert_runs_on(&storage, due::DEAD, &["queue_workers_beating"]).await;
     assert_runs_on(&storage, &due::orphans_query(), &["queue_tasks_held", "queue_workers_ended"]).await;
     assert_runs_on(&storage, due::KEYS, &["queue_keys_blocked"]).await;
-    assert_runs_on(&storage, due::LOSSES, &["queue_task_logs_by_task"]).await;
+    assert_runs_on(&storage, job_results::TASK_OF_ITEM, &["queue_tasks_by_job"]).await;
+    assert_runs_on(&storage, log::MERGE, &["by id", "queue_task_logs_by_task"]).await;
     assert_runs_on(&storage, schedules::DUE, &["queue_schedules_due"]).await;
     let indexes = [
         "queue_tasks_expiring",
@@ -102,7 +105,9 @@ async fn keys_workers_and_unique_keys_have_their_indexes() {
         assert_runs_on(&storage, &lanes::lasts(order.is_lifo()), &["queue_tasks_by_key"]).await;
     }
     assert_runs_on(&storage, keys::BLOCKED_TYPES, &["queue_types_by_name", "queue_tasks_by_key"]).await;
-    assert_runs_on(&storage, enqueue::UNIQUE, &["sqlite_autoindex_queue_uniques_1"]).await;
+    let of_state = ["queue_tasks_by_unique"; 2];
+    assert_runs_on(&storage, &uniques::latest(0b11), &[&of_state[..], &["by id"]].concat()).await;
+    assert_runs_on(&storage, uniques::DELETE_UNUSED, &["by id", "queue_tasks_by_unique"]).await;
     for query in [workers::HELD, workers::CANCELLING, workers::TOLD] {
         assert_runs_on(&storage, query, &["queue_tasks_held"]).await;
     }

@@ -73,13 +73,14 @@ pub async fn types_of(db: &Db<'_>, queue_id: i64) -> Result<Vec<(i64, String, bo
     Ok(rows.into_iter().map(|row| (row.id, row.name, row.paused != 0)).collect())
 }
 
-/// Pauses a queue, or some of its types, or lets them go on. Errors: QueueNotFound, TooManyTypes.
+/// Pauses a queue, or some of its types, or lets them go on. Errors: QueueNotFound, TypeNotFound.
 pub async fn pause(step: &mut Step<'_>, name: &str, type_names: &[String], is_paused: bool) -> Result<Queue> {
     let tx = step.tx;
     let mut queue = locked(tx, name).await?.ok_or(Error::QueueNotFound)?;
     let mut ids = Vec::with_capacity(type_names.len());
     for type_name in type_names {
-        ids.push(step.names.ensure_type(tx, &queue, type_name).await?);
+        let found = step.names.type_id(tx, queue.id, type_name).await?;
+        ids.push(found.ok_or_else(|| Error::TypeNotFound { name: type_name.clone() })?);
     }
     let bit = if type_names.is_empty() { PAUSED_QUEUE } else { PAUSED_TYPE };
     if type_names.is_empty() {

@@ -1,11 +1,11 @@
 //! Removing what is over its retention, in small steps.
 
 use super::ends::Step;
-use super::sql;
+use super::{sql, uniques};
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::services::queue::domain::State;
-use crate::storage::{Db, row};
+use crate::storage::{Db, Tx, row};
 
 pub(super) const OLDEST: &str = r#"SELECT y."id" AS "type_id", q."retention_us", q."failed_retention_us",
     (SELECT min(t."finish_time") FROM "queue_tasks" t WHERE t."type_id" = y."id" AND t."state" = 4
@@ -15,7 +15,7 @@ pub(super) const OLDEST: &str = r#"SELECT y."id" AS "type_id", q."retention_us",
     (SELECT min(t."finish_time") FROM "queue_tasks" t WHERE t."type_id" = y."id" AND t."state" = 6
     AND t."finish_time" IS NOT NULL) AS "cancelled"
     FROM "queue_types" y JOIN "queue_queues" q ON q."id" = y."queue_id""#;
-pub(super) const OVER: &str = r#"SELECT "id" AS "number" FROM "queue_tasks" WHERE "type_id" = $1 AND "state" = $2
+pub(super) const OVER: &str = r#"SELECT "id", "unique_id" FROM "queue_tasks" WHERE "type_id" = $1 AND "state" = $2
     AND "finish_time" IS NOT NULL AND "finish_time" <= $3 ORDER BY "finish_time" LIMIT $4"#;
 pub(super) const WORKERS: &str = r#"SELECT "id" AS "number" FROM "queue_workers" WHERE "end_time" IS NOT NULL AND "end_time" <= $1
     ORDER BY "end_time" LIMIT $2"#;
@@ -28,8 +28,6 @@ pub(super) const DELETE_UNUSED: &str = r#"DELETE FROM "queue_keys" WHERE "id" = 
 
 static DELETE_LOGS: sql::Listed =
     sql::Listed::new(|| sql::listed(r#"DELETE FROM "queue_task_logs" WHERE "task_id" IN"#, 1, ""));
-static DELETE_UNIQUES: sql::Listed =
-    sql::Listed::new(|| sql::listed(r#"DELETE FROM "queue_uniques" WHERE "task_id" IN"#, 1, ""));
 static DELETE_TASKS: sql::Listed =
     sql::Listed::new(|| sql::listed(r#"DELETE FROM "queue_tasks" WHERE "id" IN"#, 1, ""));
 static DELETE_WORKERS: sql::Listed =
@@ -75,18 +73,30 @@ pub async fn over(db: &Db<'_>, clock: &Clock) -> Result<Vec<Over>> {
 /// Removes at most `rows_max` of them, with their logs; tells how many.
 pub async fn remove(step: &mut Step<'_>, over: Over, rows_max: i64) -> Result<usize> {
     let values = vec![over.type_id.into(), over.state.number().into(), over.until_us.into(), rows_max.into()];
-    let found = step.tx.rows::<sql::Number>(&step.tx.competing(OVER), values).await?;
-    let ids: Vec<i64> = found.into_iter().filter_map(|row| row.number).collect();
-    for chunk in sql::chunks(&ids) {
-        for delete in [&DELETE_LOGS, &DELETE_UNIQUES, &DELETE_TASKS] {
-            let values = chunk.iter().map(|id| (*id).into()).collect();
-            step.tx.run(delete.text(chunk.len()), values).await?;
+    row! {
+        struct Row {
+            id: i64,
+            unique_id: Option<i64>,
         }
     }
-    for _ in &ids {
+    let found = step.tx.rows::<Row>(&step.tx.competing(OVER), values).await?;
+    delete(step.tx, found.iter().map(|row| (row.id, row.unique_id))).await?;
+    for _ in &found {
         step.effects.moved(over.type_id, Some(over.state), None);
     }
-    Ok(ids.len())
+    Ok(found.len())
+}
+
+/// Deletes tasks with their logs, and unique keys that no other task has.
+pub(super) async fn delete(tx: &Tx<'_>, tasks: impl Iterator<Item = (i64, Option<i64>)>) -> Result<()> {
+    let (ids, unique_ids): (Vec<i64>, Vec<Option<i64>>) = tasks.unzip();
+    for chunk in sql::chunks(&ids) {
+        for delete in [&DELETE_LOGS, &DELETE_TASKS] {
+            let values = chunk.iter().map(|id| (*id).into()).collect();
+            tx.run(delete.text(chunk.len()), values).await?;
+        }
+    }
+    uniques::delete_unused(tx, &unique_ids.into_iter().flatten().collect()).await
 }
 
 /// Forgets workers that ended before a time; tells how many.

@@ -9,7 +9,7 @@ use crate::storage::{Db, Rank, RowLock, Tx, row};
 
 /// All of a task, with the names of its key and schedule.
 const TASK: &str = r#"SELECT t."id", t."type_id", t."state", t."priority", t."token", t."failure_count", t."is_cancelling",
-    t."order_key", t."create_time", t."run_time", t."claim_time", t."expire_time", t."finish_time", t."worker_id",
+    t."order_key", t."create_time", t."run_time", t."claim_time", t."start_time", t."expire_time", t."finish_time", t."worker_id",
     t."retries_max", t."timeout_us", t."error", t."parameters", t."result", t."job_id", t."job_item_key",
     coalesce(t."worker_name", (SELECT w."name" FROM "queue_workers" w WHERE w."id" = t."worker_id")) AS "worker_name",
     (SELECT max(l."time") FROM "queue_task_logs" l WHERE l."task_id" = t."id") AS "log_time",
@@ -32,6 +32,7 @@ row! {
         create_time: Option<i64>,
         run_time: Option<i64>,
         claim_time: Option<i64>,
+        start_time: Option<i64>,
         expire_time: Option<i64>,
         pub(super) finish_time: Option<i64>,
         worker_id: Option<i64>,
@@ -57,9 +58,9 @@ pub(super) fn select(rest: &str) -> String {
 impl TaskRow {
     /// The task that the row holds.
     pub(super) fn task(self) -> Result<Task> {
-        let state = state(self.id, self.state)?;
+        let state = state_in(self.id, self.state)?;
         let create_us = self.create_time.unwrap_or(self.order_key);
-        let times = [self.claim_time, self.finish_time, self.log_time];
+        let times = [self.claim_time, self.start_time, self.finish_time, self.log_time];
         Ok(Task {
             update_us: times.into_iter().flatten().fold(create_us, i64::max),
             worker_name: self.worker_name,
@@ -76,6 +77,7 @@ impl TaskRow {
             limit_key: self.key_name,
             worker_id: self.worker_id,
             claim_us: self.claim_time,
+            start_us: self.start_time,
             expire_us: self.expire_time.filter(|_| state.is_held()),
             is_cancelling: self.is_cancelling,
             finish_us: self.finish_time,
@@ -103,25 +105,29 @@ row! {
         pub(super) state: i64,
         pub(super) token: i64,
         pub(super) failure_count: i64,
+        pub(super) loss_count: i64,
         pub(super) is_cancelling: bool,
         pub(super) order_key: i64,
         pub(super) create_time: Option<i64>,
         pub(super) run_time: Option<i64>,
         pub(super) claim_time: Option<i64>,
+        pub(super) start_time: Option<i64>,
         pub(super) expire_time: Option<i64>,
         pub(super) worker_id: Option<i64>,
         pub(super) retries_max: Option<i64>,
         pub(super) timeout_us: Option<i64>,
         pub(super) key_id: Option<i64>,
         pub(super) job_id: Option<Uuid>,
+        pub(super) job_row_id: Option<i64>,
         pub(super) job_item_key: Option<String>,
+        pub(super) unique_id: Option<i64>,
     }
 }
 
 /// Its columns.
-pub(super) const CURRENT: &str = r#"SELECT "id", "type_id", "state", "token", "failure_count", "is_cancelling",
-    "order_key", "create_time", "run_time", "claim_time", "expire_time", "worker_id", "retries_max", "timeout_us", "key_id",
-    "job_id", "job_item_key" FROM "queue_tasks""#;
+pub(super) const CURRENT: &str = r#"SELECT "id", "type_id", "state", "token", "failure_count", "loss_count", "is_cancelling",
+    "order_key", "create_time", "run_time", "claim_time", "start_time", "expire_time", "worker_id", "retries_max", "timeout_us", "key_id",
+    "job_id", "job_row_id", "job_item_key", "unique_id" FROM "queue_tasks""#;
 
 static CURRENT_BY_ID: sql::Listed =
     sql::Listed::new(|| sql::listed(&format!(r#"{CURRENT} WHERE "id" IN"#), 1, r#" ORDER BY "id""#));
@@ -129,7 +135,7 @@ static CURRENT_BY_ID: sql::Listed =
 impl Current {
     /// Where it stands.
     pub(super) fn state(&self) -> Result<State> {
-        state(self.id, self.state)
+        state_in(self.id, self.state)
     }
 
     /// When it was enqueued.
@@ -170,7 +176,7 @@ pub async fn state_of(tx: &Tx<'_>, task_id: i64) -> Result<Option<State>> {
 }
 
 /// The state that a row has.
-fn state(task_id: i64, number: i64) -> Result<State> {
+pub(super) fn state_in(task_id: i64, number: i64) -> Result<State> {
     State::of(number).ok_or_else(|| Error::CorruptRow {
         table: "queue_tasks",
         column: "state",

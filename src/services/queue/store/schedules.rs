@@ -32,8 +32,7 @@ const SCHEDULES_PER_STEP: i64 = 16;
 /// Makes a schedule or replaces it; tells whether it was made. Errors: TooManySchedules, TooManyQueues, TooManyTypes.
 pub async fn put(step: &mut Step<'_>, new: &NewSchedule, schedules_max: i64) -> Result<(Schedule, bool)> {
     let (tx, now) = (step.tx, step.now);
-    let queue = step.names.ensure_queue(tx, &new.queue, now).await?;
-    let type_id = step.names.ensure_type(tx, &queue, &new.task.type_name).await?;
+    let type_id = step.names.ensure_type_of(tx, &new.queue, &new.task.type_name, now).await?;
     let former = schedules::Entity::find()
         .filter(schedules::Column::Name.eq(&new.name))
         .lock(LockType::NoKeyUpdate)

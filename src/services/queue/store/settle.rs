@@ -2,6 +2,7 @@
 
 use super::Now;
 use super::ends::{Ending, Step};
+use super::job_results;
 use super::rows::{self, Current};
 use crate::error::{Error, Result};
 use crate::services::queue::domain::{EventKind, Outcome, Settled, State, What};
@@ -24,11 +25,8 @@ pub async fn settle(step: &mut Step<'_>, outcomes: &[Outcome], chance: u64) -> R
             results.push(Err(Error::TaskLeaseLost));
             continue;
         }
-        if let What::Complete(Some(result)) = &outcome.what
-            && result.len() as u64 > step.names.result_bytes_max
-        {
-            let bytes_max = step.names.result_bytes_max;
-            results.push(Err(Error::ResultTooLarge { bytes: result.len() as u64, bytes_max }));
+        if let Some(error) = too_large(step, row, &outcome.what) {
+            results.push(Err(error));
             continue;
         }
         // Each task's own chance, though one number was drawn for the call.
@@ -38,6 +36,18 @@ pub async fn settle(step: &mut Step<'_>, outcomes: &[Outcome], chance: u64) -> R
     // Now and not at the end: a claim that follows in the same transaction finds what there is room for, and locks keys itself.
     step.release_keys().await?;
     Ok(results)
+}
+
+/// Why a result is refused: it is larger than results may be, or than those of its job.
+fn too_large(step: &Step<'_>, row: &Current, what: &What) -> Option<Error> {
+    let What::Complete(Some(result)) = what else { return None };
+    let (bytes, bytes_max) = (result.len() as u64, step.names.result_bytes_max);
+    if bytes > bytes_max {
+        return Some(Error::ResultTooLarge { bytes, bytes_max });
+    }
+    let (bytes, bytes_max) = (job_results::data_bytes(result), step.names.job_result_bytes_max);
+    let is_too_large = row.job_row_id.is_some() && bytes > bytes_max;
+    is_too_large.then_some(Error::JobResultTooLarge { bytes, bytes_max })
 }
 
 /// Whether a token is that of the lease which holds the task now.

@@ -22,6 +22,21 @@ pub(super) async fn number(db: &Db<'_>, sql: &str, values: Vec<Value>) -> Result
     Ok(db.row::<Number>(sql, values).await?.and_then(|row| row.number))
 }
 
+/// A statement that is put together once.
+pub(super) struct Text(LazyLock<String>);
+
+impl Text {
+    /// Made by `make` when it is first needed.
+    pub(super) const fn new(make: fn() -> String) -> Self {
+        Self(LazyLock::new(make))
+    }
+
+    /// The statement.
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A statement that ends in a list of placeholders, in each of the sizes.
 pub(super) struct Listed(LazyLock<[String; CHUNKS.len()], fn() -> [String; CHUNKS.len()]>);
 

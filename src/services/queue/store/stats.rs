@@ -1,4 +1,9 @@
-//! Counting: what was tallied in memory is written here, read for the statistics, and counted anew after a crash.
+//! The numbers of a type: tasks by state, rates, ages.
+//!
+//! The transaction that changes tasks also writes how their number changes ([`note`]), so no crash and no second sidecar takes
+//! them apart. Maintenance folds these rows into `queue_counts` and `queue_minutes` ([`fold`]).
+
+use sea_orm::Value;
 
 use super::{lanes, sql};
 use crate::error::Result;
@@ -7,24 +12,14 @@ use crate::services::queue::effects::Tally;
 use crate::services::queue::order::Order;
 use crate::storage::{Db, Tx, row};
 
-const ADD_COUNT: &str = r#"INSERT INTO "queue_counts" ("type_id", "state", "count") VALUES ($1, $2, $3)
-    ON CONFLICT ("type_id", "state") DO UPDATE SET "count" = "queue_counts"."count" + excluded."count""#;
-const ADD_MINUTE: &str = r#"INSERT INTO "queue_minutes"
-    ("type_id", "minute", "enqueued", "claimed", "completed", "failed", "lost", "wait_us", "run_us")
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-    ON CONFLICT ("type_id", "minute") DO UPDATE SET "enqueued" = "queue_minutes"."enqueued" + excluded."enqueued",
-    "claimed" = "queue_minutes"."claimed" + excluded."claimed",
-    "completed" = "queue_minutes"."completed" + excluded."completed",
-    "failed" = "queue_minutes"."failed" + excluded."failed", "lost" = "queue_minutes"."lost" + excluded."lost",
-    "wait_us" = "queue_minutes"."wait_us" + excluded."wait_us",
-    "run_us" = "queue_minutes"."run_us" + excluded."run_us""#;
-const COUNTS: &str = r#"SELECT "state", "count" FROM "queue_counts" WHERE "type_id" = $1"#;
-const MINUTES: &str = r#"SELECT CAST(sum("enqueued") AS bigint) AS "enqueued", CAST(sum("claimed") AS bigint) AS "claimed",
-    CAST(sum("completed") AS bigint) AS "completed", CAST(sum("failed") AS bigint) AS "failed",
-    CAST(sum("lost") AS bigint) AS "lost", CAST(sum("wait_us") AS bigint) AS "wait_us",
-    CAST(sum("run_us") AS bigint) AS "run_us"
-    FROM "queue_minutes" WHERE "type_id" = $1 AND "minute" >= $2 AND "minute" < $3"#;
+/// The columns of the states, in the order of [`State::ALL`].
+const STATES: &str =
+    r#""queued", "scheduled", "claimed", "running", "completed", "failed", "cancelled", "blocked""#;
+/// The columns of a delta that are not states, in the order of `queue_minutes`.
+const EVENTS: &str = r#""enqueued", "claims", "completions", "failures", "losses", "wait_us", "run_us""#;
 const FORGET_MINUTES: &str = r#"DELETE FROM "queue_minutes" WHERE "minute" < $1"#;
+/// Deltas of one step of [`fold`].
+const FOLD_ROWS: i64 = 1_024;
 pub(super) const OLDEST_CLAIM: &str = r#"SELECT min("claim_time") AS "number" FROM "queue_tasks" WHERE "state" IN (2, 3)
     AND "type_id" = $1"#;
 pub(super) const NEXT_RUN: &str = r#"SELECT "run_time" AS "number" FROM "queue_tasks" WHERE "state" = 1 AND "expire_time" IS NULL
@@ -32,144 +27,191 @@ pub(super) const NEXT_RUN: &str = r#"SELECT "run_time" AS "number" FROM "queue_t
 pub(super) const NEXT_RETRY: &str = r#"SELECT "run_time" AS "number" FROM "queue_tasks" WHERE "expire_time" IS NOT NULL AND "state" = 1
     AND "type_id" = $1 ORDER BY "expire_time" LIMIT 1"#;
 
-/// Each is answered by an index that holds little else.
-const RECOUNTS: [(&[State], &str); 4] = [
-    (
-        &[State::Queued],
-        r#"SELECT "type_id", 0 AS "state", count(*) AS "count" FROM "queue_tasks" WHERE "state" = 0
-        GROUP BY "type_id""#,
-    ),
-    (
-        &[State::Completed, State::Failed, State::Cancelled],
-        r#"SELECT "type_id", "state", count(*) AS "count"
-        FROM "queue_tasks" WHERE "finish_time" IS NOT NULL GROUP BY "type_id", "state""#,
-    ),
-    (
-        &[State::Claimed, State::Running],
-        r#"SELECT "type_id", "state", count(*) AS "count" FROM "queue_tasks"
-        WHERE "state" IN (2, 3) GROUP BY "type_id", "state""#,
-    ),
-    (
-        &[State::Blocked],
-        r#"SELECT "type_id", "state", count(*) AS "count" FROM "queue_tasks"
-        WHERE "key_id" IS NOT NULL AND "state" = 7 GROUP BY "type_id", "state""#,
-    ),
-];
-/// Those that wait for a time of the wall clock and those that wait for one of the steady clock have an index each.
-const RECOUNT_SCHEDULED: [&str; 2] = [
-    r#"SELECT "type_id", 1 AS "state", count(*) AS "count" FROM "queue_tasks" WHERE "state" = 1
-        AND "expire_time" IS NULL GROUP BY "type_id""#,
-    r#"SELECT "type_id", 1 AS "state", count(*) AS "count" FROM "queue_tasks" WHERE "expire_time" IS NOT NULL
-        AND "state" = 1 GROUP BY "type_id""#,
-];
-const CLEAR: &str = r#"DELETE FROM "queue_counts" WHERE "state" = $1 AND "type_id" <> 0"#;
+static INSERT: sql::Text = sql::Text::new(|| {
+    format!(
+        r#"INSERT INTO "queue_deltas" ("type_id", "minute", {STATES}, {EVENTS})
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"#
+    )
+});
+static OLDEST_DELTAS: sql::Text = sql::Text::new(|| {
+    format!(
+        r#"SELECT "id", "type_id", "minute", {STATES}, {EVENTS} FROM "queue_deltas" ORDER BY "id" LIMIT $1"#
+    )
+});
+static DELETE_DELTAS: sql::Listed =
+    sql::Listed::new(|| sql::listed(r#"DELETE FROM "queue_deltas" WHERE "id" IN"#, 1, ""));
+static ADD_COUNTS: sql::Text = sql::Text::new(|| {
+    let insert = format!(
+        r#"INSERT INTO "queue_counts" ("type_id", {STATES}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"#
+    );
+    format!(r#"{insert} ON CONFLICT ("type_id") DO UPDATE SET {}"#, added("queue_counts", STATES))
+});
+static ADD_MINUTE: sql::Text = sql::Text::new(|| {
+    let columns = r#""enqueued", "claimed", "completed", "failed", "lost", "wait_us", "run_us""#;
+    let insert = format!(
+        r#"INSERT INTO "queue_minutes" ("type_id", "minute", {columns}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"#
+    );
+    format!(r#"{insert} ON CONFLICT ("type_id", "minute") DO UPDATE SET {}"#, added("queue_minutes", columns))
+});
+static COUNTS: sql::Text = sql::Text::new(|| {
+    let sums = sums(STATES);
+    format!(
+        r#"SELECT {sums} FROM (SELECT {STATES} FROM "queue_counts" WHERE "type_id" = $1
+        UNION ALL SELECT {STATES} FROM "queue_deltas" WHERE "type_id" = $1) AS "both""#
+    )
+});
+static MINUTES: sql::Text = sql::Text::new(|| {
+    let sums = sums(EVENTS);
+    let span = r#""type_id" = $1 AND "minute" >= $2 AND "minute" < $3"#;
+    format!(
+        r#"SELECT {sums} FROM (SELECT "enqueued", "claimed" AS "claims", "completed" AS "completions",
+        "failed" AS "failures", "lost" AS "losses", "wait_us", "run_us" FROM "queue_minutes" WHERE {span}
+        UNION ALL SELECT {EVENTS} FROM "queue_deltas" WHERE {span}) AS "both""#
+    )
+});
 
-const RUNNING: &str = r#"SELECT "count" FROM "queue_counts" WHERE "type_id" = $1"#;
-const NONE_RUN: &str = r#"DELETE FROM "queue_counts" WHERE "type_id" = $1 AND "count" <= 0"#;
+/// `"a" = "table"."a" + excluded."a", …`.
+fn added(table: &str, columns: &str) -> String {
+    let add = |column: &str| format!(r#"{column} = "{table}".{column} + excluded.{column}"#);
+    columns.split(", ").map(add).collect::<Vec<_>>().join(", ")
+}
 
-/// Counts that belong to no type: how many sidecars have begun and not ended.
-const NO_TYPE: i64 = 0;
+/// `CAST(coalesce(sum("a"), 0) AS bigint) AS "a", …`.
+fn sums(columns: &str) -> String {
+    let sum = |column: &str| format!("CAST(coalesce(sum({column}), 0) AS bigint) AS {column}");
+    columns.split(", ").map(sum).collect::<Vec<_>>().join(", ")
+}
 
-/// Minutes that are kept.
-const MINUTES_KEPT: i64 = 24 * 60;
+row! {
+    struct States {
+        queued: i64,
+        scheduled: i64,
+        claimed: i64,
+        running: i64,
+        completed: i64,
+        failed: i64,
+        cancelled: i64,
+        blocked: i64,
+    }
+}
 
-/// Adds tallies of (type, Unix minute).
-pub async fn add(tx: &Tx<'_>, tallies: &[((i64, i64), Tally)]) -> Result<()> {
-    lock(tx).await?;
-    for ((type_id, minute), tally) in tallies {
-        for (state, count) in State::ALL.iter().zip(tally.states) {
-            if count != 0 {
-                let values = vec![(*type_id).into(), state.number().into(), count.into()];
-                tx.run(ADD_COUNT, values).await?;
-            }
+row! {
+    struct Events {
+        enqueued: i64,
+        claims: i64,
+        completions: i64,
+        failures: i64,
+        losses: i64,
+        wait_us: i64,
+        run_us: i64,
+    }
+}
+
+row! {
+    struct Place {
+        id: i64,
+        type_id: i64,
+        minute: i64,
+    }
+}
+
+impl States {
+    fn numbers(&self) -> [i64; State::ALL.len()] {
+        [
+            self.queued,
+            self.scheduled,
+            self.claimed,
+            self.running,
+            self.completed,
+            self.failed,
+            self.cancelled,
+            self.blocked,
+        ]
+    }
+}
+
+impl Events {
+    fn tally(&self, states: [i64; State::ALL.len()]) -> Tally {
+        Tally {
+            states,
+            enqueued: self.enqueued,
+            claimed: self.claims,
+            completed: self.completions,
+            failed: self.failures,
+            lost: self.losses,
+            wait_us: self.wait_us,
+            run_us: self.run_us,
         }
-        if (Tally { states: Default::default(), ..*tally }).is_empty() {
-            continue;
-        }
-        let values = vec![
-            (*type_id).into(),
-            (*minute).into(),
-            tally.enqueued.into(),
-            tally.claimed.into(),
-            tally.completed.into(),
-            tally.failed.into(),
-            tally.lost.into(),
-            tally.wait_us.into(),
-            tally.run_us.into(),
-        ];
-        tx.run(ADD_MINUTE, values).await?;
+    }
+}
+
+fn events_of(tally: &Tally) -> [i64; 7] {
+    let Tally { enqueued, claimed, completed, failed, lost, wait_us, run_us, .. } = *tally;
+    [enqueued, claimed, completed, failed, lost, wait_us, run_us]
+}
+
+/// Writes what the transaction did to the tasks of each type.
+pub async fn note(tx: &Tx<'_>, minute: i64, tallies: &[(i64, Tally)]) -> Result<()> {
+    for (type_id, tally) in tallies.iter().filter(|(_, tally)| !tally.is_empty()) {
+        let mut values: Vec<Value> = vec![(*type_id).into(), minute.into()];
+        values.extend(tally.states.iter().map(|count| Value::from(*count)));
+        values.extend(events_of(tally).map(Value::from));
+        tx.run(INSERT.text(), values).await?;
     }
     Ok(())
+}
+
+/// Adds the oldest deltas to the counts; answers with whether there may be more.
+pub async fn fold(tx: &Tx<'_>) -> Result<bool> {
+    use std::collections::BTreeMap;
+
+    let found = tx
+        .rows::<(Place, (States, Events))>(&tx.competing(OLDEST_DELTAS.text()), vec![FOLD_ROWS.into()])
+        .await?;
+    // Sidecars that fold at once add in one order.
+    let mut counts: BTreeMap<i64, Tally> = BTreeMap::new();
+    let mut minutes: BTreeMap<(i64, i64), Tally> = BTreeMap::new();
+    let mut ids = Vec::with_capacity(found.len());
+    for (place, (states, events)) in &found {
+        ids.push(place.id);
+        counts.entry(place.type_id).or_default().add(&Tally { states: states.numbers(), ..Tally::default() });
+        minutes.entry((place.type_id, place.minute)).or_default().add(&events.tally(Default::default()));
+    }
+    for (type_id, tally) in counts.iter().filter(|(_, tally)| !tally.is_empty()) {
+        let mut values: Vec<Value> = vec![(*type_id).into()];
+        values.extend(tally.states.iter().map(|count| Value::from(*count)));
+        tx.run(ADD_COUNTS.text(), values).await?;
+    }
+    for ((type_id, minute), tally) in minutes.iter().filter(|(_, tally)| !tally.is_empty()) {
+        let mut values: Vec<Value> = vec![(*type_id).into(), (*minute).into()];
+        values.extend(events_of(tally).map(Value::from));
+        tx.run(ADD_MINUTE.text(), values).await?;
+    }
+    for chunk in sql::chunks(&ids) {
+        let values = chunk.iter().map(|id| (*id).into()).collect();
+        tx.run(DELETE_DELTAS.text(chunk.len()), values).await?;
+    }
+    Ok(i64::try_from(found.len()).unwrap_or(i64::MAX) >= FOLD_ROWS)
 }
 
 /// Forgets minutes that are long over.
 pub async fn forget_minutes(tx: &Tx<'_>, minute: i64) -> Result<()> {
+    /// Minutes that are kept.
+    const MINUTES_KEPT: i64 = 24 * 60;
     tx.run(FORGET_MINUTES, vec![(minute - MINUTES_KEPT).into()]).await?;
     Ok(())
 }
 
-/// Notes that a sidecar begins; tells how many had begun and not ended in order. If this one is alone, those have crashed.
-pub async fn note_begin(tx: &Tx<'_>, is_alone: bool) -> Result<i64> {
-    let running = tx.rows::<Count>(COUNTS, vec![NO_TYPE.into()]).await?;
-    let running = running.first().map_or(0, |row| row.count);
-    let change = if is_alone { 1 - running } else { 1 };
-    tx.run(ADD_COUNT, vec![NO_TYPE.into(), 0_i64.into(), change.into()]).await?;
-    Ok(running)
+/// Tasks of a type by state, in the order of [`State::ALL`].
+pub(super) async fn counts(db: &Db<'_>, type_id: i64) -> Result<[i64; State::ALL.len()]> {
+    let row = db.row::<States>(COUNTS.text(), vec![type_id.into()]).await?;
+    Ok(row.map(|row| row.numbers()).unwrap_or_default())
 }
 
-/// Notes that a sidecar ends in order. After the last one nothing of it is left, so that an empty database is empty.
-pub async fn note_end(tx: &Tx<'_>) -> Result<()> {
-    tx.run(ADD_COUNT, vec![NO_TYPE.into(), 0_i64.into(), (-1_i64).into()]).await?;
-    tx.run(NONE_RUN, vec![NO_TYPE.into()]).await?;
-    Ok(())
-}
-
-/// Before counts are written: sidecars do it one after the other, so that none waits for another's rows while it holds some.
-async fn lock(tx: &Tx<'_>) -> Result<()> {
-    tx.lock(RUNNING, [NO_TYPE.into()]).await
-}
-
-/// How many steps [`recount`] has.
-pub const RECOUNT_STEPS: usize = RECOUNTS.len() + 1;
-
-/// Counts the tasks in some states anew; tells which states.
-pub async fn recount(tx: &Tx<'_>, index: usize) -> Result<&'static [State]> {
-    let (states, queries): (&[State], &[&str]) = match RECOUNTS.get(index) {
-        Some((states, query)) => (states, std::slice::from_ref(query)),
-        None => (&[State::Scheduled], &RECOUNT_SCHEDULED),
-    };
-    lock(tx).await?;
-    for state in states {
-        tx.run(CLEAR, vec![state.number().into()]).await?;
-    }
-    for query in queries {
-        for row in tx.rows::<TypeCount>(query, Vec::new()).await? {
-            let values = vec![row.type_id.into(), row.state.into(), row.count.into()];
-            tx.run(ADD_COUNT, values).await?;
-        }
-    }
-    Ok(states)
-}
-
-row! {
-    struct TypeCount {
-        type_id: i64,
-        state: i64,
-        count: i64,
-    }
-}
-
-row! {
-    struct Count {
-        state: i64,
-        count: i64,
-    }
-}
-
-/// What the tables tell of a type.
+/// What the tables say of a type.
 #[derive(Clone, Debug, Default)]
 pub struct TypeNumbers {
-    /// What was written of the tallies: tasks by state, and the rest over the minutes asked for.
+    /// Tasks by state, and the rest over the minutes of the request.
     pub tally: Tally,
     /// When the task that is claimed next became claimable.
     pub head_us: Option<i64>,
@@ -207,32 +249,9 @@ pub(super) fn levels() -> String {
 
 /// Numbers of a type, with rates over the minutes from `first` to before `end`.
 pub async fn numbers(db: &Db<'_>, type_id: i64, order: Order, first: i64, end: i64) -> Result<TypeNumbers> {
-    row! {
-        struct Sums {
-            enqueued: Option<i64>,
-            claimed: Option<i64>,
-            completed: Option<i64>,
-            failed: Option<i64>,
-            lost: Option<i64>,
-            wait_us: Option<i64>,
-            run_us: Option<i64>,
-        }
-    }
-    let mut tally = Tally::default();
-    for row in db.rows::<Count>(COUNTS, vec![type_id.into()]).await? {
-        if let Some(state) = State::of(row.state) {
-            tally.states[state as usize] = row.count;
-        }
-    }
-    if let Some(sums) = db.row::<Sums>(MINUTES, vec![type_id.into(), first.into(), end.into()]).await? {
-        tally.enqueued = sums.enqueued.unwrap_or(0);
-        tally.claimed = sums.claimed.unwrap_or(0);
-        tally.completed = sums.completed.unwrap_or(0);
-        tally.failed = sums.failed.unwrap_or(0);
-        tally.lost = sums.lost.unwrap_or(0);
-        tally.wait_us = sums.wait_us.unwrap_or(0);
-        tally.run_us = sums.run_us.unwrap_or(0);
-    }
+    let states = counts(db, type_id).await?;
+    let span = vec![type_id.into(), first.into(), end.into()];
+    let events = db.row::<Events>(MINUTES.text(), span).await?;
     let of_type = || vec![type_id.into()];
     let levels: Vec<(i64, i64, i64)> = db
         .rows::<Level>(&levels(), of_type())
@@ -245,7 +264,7 @@ pub async fn numbers(db: &Db<'_>, type_id: i64, order: Order, first: i64, end: i
     let next_run_us = sql::number(db, NEXT_RUN, of_type()).await?;
     let next_retry_us = sql::number(db, NEXT_RETRY, of_type()).await?;
     Ok(TypeNumbers {
-        tally,
+        tally: events.map_or(Tally { states, ..Tally::default() }, |events| events.tally(states)),
         head_us: head.map(first_of),
         oldest: levels.iter().map(|level| (level.0, level.1)).collect(),
         oldest_claim_us: sql::number(db, OLDEST_CLAIM, of_type()).await?,
