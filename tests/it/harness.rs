@@ -101,7 +101,7 @@ pub async fn pannier_without_upkeep() -> Pannier {
         settings.cache.sweep_ms = HOUR_MS;
         settings.jobs.sweep_ms = HOUR_MS;
         settings.queue.sweep_ms = HOUR_MS;
-        settings.queue.stats_flush_ms = 600_000;
+        settings.queue.stats_fold_ms = 600_000;
         settings.uploads.sweep_ms = HOUR_MS;
         settings.prompts.stats_interval_ms = HOUR_MS;
         settings.prompts.retention_interval_ms = 24 * HOUR_MS;

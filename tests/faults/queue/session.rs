@@ -172,7 +172,7 @@ impl<'c> Session<'c> {
             let work = self.caller.recorder.begin(self.caller.actor, asked);
             self.sent.push_back(Message { work, outcomes, verdicts: Vec::new() });
         }
-        pb::WorkRequest { open: None, credit: credit as i32, outcomes: messages }
+        pb::WorkRequest { credit: credit as i32, outcomes: messages, ..Default::default() }
     }
 
     fn learn(&mut self, answer: pb::WorkResponse) {
