@@ -98,7 +98,8 @@ impl<'c> Session<'c> {
         let worker_name =
             if worker_id == 0 { format!("stream of {}", self.caller.actor) } else { String::new() };
         let start = self.caller.chance.once_in(2);
-        let open = pb::WorkOpen { queue: QUEUE.to_owned(), worker_id, worker_name, start, ..Default::default() };
+        let open =
+            pb::WorkOpen { queue: QUEUE.to_owned(), worker_id, worker_name, start, ..Default::default() };
         let first = pb::WorkRequest { open: Some(open), ..Default::default() };
         let call = match self.worker {
             None => self.caller.recorder.begin(self.caller.actor, Asked::Register),

@@ -1,5 +1,7 @@
 //! The same batch in another order by each of many callers: none waits for long, and none sees a deadlock.
 
+use std::time::Instant;
+
 use std::time::Duration;
 
 use pannier::clock::instant;
