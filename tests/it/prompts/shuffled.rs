@@ -1,7 +1,5 @@
 //! The same batch in another order by each of many callers: none waits for long, and none sees a deadlock.
 
-use std::time::Instant;
-
 use std::time::Duration;
 
 use pannier::clock::instant;
@@ -111,7 +109,7 @@ async fn the_same_prompts_are_scored_in_any_order_at_once() {
         };
         let items: Vec<_> = shuffled(ITEMS, caller).into_iter().map(of).collect();
         async move {
-            let began = Instant::now();
+            let began = instant();
             let request = pb::BatchScoreRequest { items, ..Default::default() };
             let results = client.batch_score(request).await.unwrap().into_inner().results;
             assert!(results.iter().all(|result| result.error.is_none()), "{results:?}");

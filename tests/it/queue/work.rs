@@ -207,6 +207,7 @@ async fn a_message_that_is_wrong_ends_the_stream() {
         worker_id: -1,
         worker_name: "w".into(),
         start: false,
+        ..Default::default()
     };
     let first = pb::WorkRequest { open: Some(wrong), ..Default::default() };
     let error = try_stream(&pannier, first).await.err().unwrap();
