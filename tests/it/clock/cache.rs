@@ -1,7 +1,7 @@
 //! The cache: order comes from a sequence, expiry from the serving clock.
 
 use super::{When, step, steps, until};
-use crate::cache::items::{lasting, short_lived};
+use crate::cache::items::{assert_about, lasting, short_lived};
 use crate::harness::{Pannier, pannier};
 
 async fn has(pannier: &Pannier, key: &str) -> bool {
@@ -87,5 +87,24 @@ async fn a_lease_ends_after_its_time() {
         assert!(pannier.get_or_lease("n", "key", 0).await.lease.is_none(), "{at:?}");
         pannier.advance_s(601);
         pannier.lease("n", "key").await;
+    }
+}
+
+#[tokio::test]
+async fn times_are_shown_as_the_wall_clock_has_them() {
+    for at in steps() {
+        let mut pannier = pannier().await;
+        pannier.put("n", lasting("before", "v")).await;
+        let made = pannier.get("n", "before").await.unwrap().create_time;
+        pannier.advance_s(1);
+        pannier = step(pannier, at).await;
+        let wall_us = match at.0 {
+            When::Running => pannier.now_us() + at.1 * 1_000_000,
+            When::Stopped => pannier.now_us(),
+        };
+        let put = pannier.put("n", short_lived("after", "v", 60)).await;
+        assert_about(put.expire_time.as_ref(), wall_us + 60_000_000);
+        assert_about(pannier.get("n", "after").await.unwrap().create_time.as_ref(), wall_us);
+        assert_eq!(pannier.get("n", "before").await.unwrap().create_time, made, "{at:?}");
     }
 }

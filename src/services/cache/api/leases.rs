@@ -6,14 +6,13 @@ use pannier_proto::cache::v1 as pb;
 use uuid::Uuid;
 
 use super::super::Cache;
-use super::super::convert::Parser;
+use super::super::convert::{Parser, timestamp};
 use super::super::domain::Entry;
 use super::super::memory::Held;
 use super::super::registry::Live;
 use super::super::store::{self, Claim};
 use super::reads::fits;
 use crate::clock::ms_to_us;
-use crate::convert::timestamp;
 use crate::error::{Error, Result};
 use crate::storage::{Durability, Wakened};
 
@@ -76,7 +75,7 @@ impl Cache {
                     live.counted.miss();
                 }
                 return Ok(pb::GetOrLeaseResponse {
-                    held_until_time: Some(timestamp(until_us)),
+                    held_until_time: Some(timestamp(&self.clock, until_us)),
                     ..Default::default()
                 });
             }
@@ -138,14 +137,14 @@ impl Cache {
                 entry: self.stale_or_miss(&live, stale),
                 lease: Some(pb::Lease {
                     token: claimed.token.to_string(),
-                    expire_time: Some(timestamp(until_us)),
+                    expire_time: Some(timestamp(&self.clock, until_us)),
                 }),
                 held_until_time: None,
             },
             Claim::Held { until_us, stale } => pb::GetOrLeaseResponse {
                 entry: self.stale_or_miss(&live, stale),
                 lease: None,
-                held_until_time: Some(timestamp(until_us)),
+                held_until_time: Some(timestamp(&self.clock, until_us)),
             },
         })
     }

@@ -12,7 +12,6 @@ use super::super::convert::{self, Parser};
 use super::super::domain::{Condition, Namespace, Put, PutItem, revision_of};
 use super::super::store::{self, Deleted, Deletion};
 use crate::batch::{Failing, only};
-use crate::convert::timestamp;
 use crate::error::{Error, Result};
 use crate::storage::{Operation, Tx};
 
@@ -122,7 +121,7 @@ impl Cache {
                 cache.forget_after_commit(tx, namespace.id, items.iter().map(|(key, _)| key.clone()));
                 let results = touched.into_iter().map(|touched| pb::TouchResult {
                     found: touched.is_some(),
-                    expire_time: touched.flatten().map(timestamp),
+                    expire_time: touched.flatten().map(|us| convert::timestamp(&cache.clock, us)),
                 });
                 Ok(pb::TouchResponse { results: results.collect() })
             })
@@ -221,7 +220,8 @@ impl Write {
             store::put(tx, &namespace, &self.items, self.now_us, self.first_revision).await?;
         let results = self.failing.results(results, "items")?;
         let over = before.with(added).over(&namespace.limits);
-        let answer = results.iter().map(convert::batch_put_result).collect();
+        let answer =
+            results.iter().map(|result| convert::batch_put_result(result, &self.cache.clock)).collect();
         let puts: Vec<Put> = results.into_iter().flatten().collect();
         self.cache.keep_after_commit(tx, namespace.id, puts, self.now_us);
         if !over.is_zero() {

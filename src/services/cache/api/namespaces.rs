@@ -27,7 +27,7 @@ impl Cache {
         stats.reads.hits += waiting.hits;
         stats.reads.misses += waiting.misses;
         stats.reads.stales += waiting.stales;
-        Ok(pb::StatsResponse { stats: Some(convert::stats(&stats)) })
+        Ok(pb::StatsResponse { stats: Some(convert::stats(&stats, &self.clock)) })
     }
 
     pub(super) async fn update_namespace(
@@ -54,10 +54,10 @@ impl Cache {
                 };
                 let limits = patch.apply(namespace.limits);
                 let namespace = store::update(tx, namespace, limits, now_us).await?;
-                let (cache, written) = (cache.clone(), namespace.clone());
-                tx.after_commit(move || cache.registry.set_written(written, now_us));
-                let namespace = Some(convert::namespace(&namespace));
-                Ok(pb::UpdateNamespaceResponse { namespace, created })
+                let shown = Some(convert::namespace(&namespace, &cache.clock));
+                let cache = cache.clone();
+                tx.after_commit(move || cache.registry.set_written(namespace, now_us));
+                Ok(pb::UpdateNamespaceResponse { namespace: shown, created })
             })
         })
         .await
@@ -72,7 +72,7 @@ impl Cache {
         parser.violations.check()?;
         let found = self.storage.read(request.name, |db, name| Box::pin(store::find(db, name))).await?;
         let namespace = found.ok_or(Error::NamespaceNotFound)?;
-        Ok(pb::GetNamespaceResponse { namespace: Some(convert::namespace(&namespace)) })
+        Ok(pb::GetNamespaceResponse { namespace: Some(convert::namespace(&namespace, &self.clock)) })
     }
 
     pub(super) async fn list_namespaces(
@@ -97,7 +97,7 @@ impl Cache {
             Some(last) if more => query.token(&last.name),
             _ => String::new(),
         };
-        let namespaces = found.iter().map(convert::namespace).collect();
+        let namespaces = found.iter().map(|found| convert::namespace(found, &self.clock)).collect();
         Ok(pb::ListNamespacesResponse { namespaces, next_page_token })
     }
 

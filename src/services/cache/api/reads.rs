@@ -125,7 +125,13 @@ impl Cache {
             _ => String::new(),
         };
         let entries = rows.iter().zip(pending).map(|(entry, (pending, last_us))| {
-            convert::entry(entry, entry.access_count + pending, entry.access_us.max(last_us), now_us)
+            convert::entry(
+                entry,
+                entry.access_count + pending,
+                entry.access_us.max(last_us),
+                now_us,
+                &self.clock,
+            )
         });
         Ok(pb::ListResponse { entries: entries.collect(), next_page_token })
     }
@@ -244,7 +250,7 @@ impl Cache {
     /// Counts an access and answers with the entry.
     pub(super) fn accessed(&self, namespace_id: i64, held: &Held, now_us: i64) -> pb::Entry {
         self.accesses.note(namespace_id, held.entry.id, now_us);
-        convert::entry(&held.entry, held.access(now_us), now_us, now_us)
+        convert::entry(&held.entry, held.access(now_us), now_us, now_us, &self.clock)
     }
 }
 

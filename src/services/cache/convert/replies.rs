@@ -4,13 +4,25 @@ use pannier_proto::cache::v1 as pb;
 use pannier_proto::durability::v1::Durability as PbDurability;
 
 use super::super::domain::{Content, Entry, Limits, Namespace, Put, Stats, etag};
-use crate::convert::{duration, timestamp};
+use crate::clock::Clock;
+use crate::convert::{self, duration};
 use crate::error::Error;
 use crate::settings::{Durability, Eviction};
 use crate::status;
 
+/// A time of the cache's clock, which is shown as the wall clock has it.
+pub(in super::super) fn timestamp(clock: &Clock, us: i64) -> prost_types::Timestamp {
+    convert::timestamp(clock.wall_of(us))
+}
+
 /// An entry as the wire has it.
-pub(in super::super) fn entry(entry: &Entry, access_count: i64, access_us: i64, now_us: i64) -> pb::Entry {
+pub(in super::super) fn entry(
+    entry: &Entry,
+    access_count: i64,
+    access_us: i64,
+    now_us: i64,
+    clock: &Clock,
+) -> pb::Entry {
     pb::Entry {
         key: entry.key.clone(),
         content: Some(match &entry.content {
@@ -24,11 +36,11 @@ pub(in super::super) fn entry(entry: &Entry, access_count: i64, access_us: i64, 
         metadata_json: entry.metadata_json.clone(),
         tags: entry.tags.clone(),
         etag: etag(entry.revision),
-        create_time: Some(timestamp(entry.create_us)),
-        update_time: Some(timestamp(entry.update_us)),
-        expire_time: entry.expire_us.map(timestamp),
-        stale_until_time: entry.stale_until_us.map(timestamp),
-        access_time: Some(timestamp(access_us)),
+        create_time: Some(timestamp(clock, entry.create_us)),
+        update_time: Some(timestamp(clock, entry.update_us)),
+        expire_time: entry.expire_us.map(|us| timestamp(clock, us)),
+        stale_until_time: entry.stale_until_us.map(|us| timestamp(clock, us)),
+        access_time: Some(timestamp(clock, access_us)),
         access_count,
         size_bytes: entry.size_bytes,
         stored_bytes: entry.stored_bytes,
@@ -37,25 +49,25 @@ pub(in super::super) fn entry(entry: &Entry, access_count: i64, access_us: i64, 
 }
 
 /// What a put did, as the wire has it.
-pub(in super::super) fn put_result(put: &Put) -> pb::PutResult {
+pub(in super::super) fn put_result(put: &Put, clock: &Clock) -> pb::PutResult {
     pb::PutResult {
         etag: etag(put.entry.revision),
         created: put.created,
-        expire_time: put.entry.expire_us.map(timestamp),
+        expire_time: put.entry.expire_us.map(|us| timestamp(clock, us)),
     }
 }
 
 /// The result of one item of a batch.
-pub(in super::super) fn batch_put_result(result: &Result<Put, Error>) -> pb::BatchPutResult {
+pub(in super::super) fn batch_put_result(result: &Result<Put, Error>, clock: &Clock) -> pb::BatchPutResult {
     let outcome = match result {
-        Ok(put) => pb::batch_put_result::Outcome::Put(put_result(put)),
+        Ok(put) => pb::batch_put_result::Outcome::Put(put_result(put, clock)),
         Err(error) => pb::batch_put_result::Outcome::Error(status::item(error)),
     };
     pb::BatchPutResult { outcome: Some(outcome) }
 }
 
 /// A namespace as the wire has it.
-pub(in super::super) fn namespace(namespace: &Namespace) -> pb::Namespace {
+pub(in super::super) fn namespace(namespace: &Namespace, clock: &Clock) -> pb::Namespace {
     let Limits { entries_max, bytes_max, ttl_us, stale_window_us, eviction, durability } = namespace.limits;
     pb::Namespace {
         name: namespace.name.clone(),
@@ -76,18 +88,18 @@ pub(in super::super) fn namespace(namespace: &Namespace) -> pb::Namespace {
             Durability::Relaxed => PbDurability::Relaxed,
         }
         .into(),
-        create_time: Some(timestamp(namespace.create_us)),
-        update_time: Some(timestamp(namespace.update_us)),
+        create_time: Some(timestamp(clock, namespace.create_us)),
+        update_time: Some(timestamp(clock, namespace.update_us)),
     }
 }
 
 /// A namespace's numbers as the wire has them.
-pub(in super::super) fn stats(stats: &Stats) -> pb::NamespaceStats {
+pub(in super::super) fn stats(stats: &Stats, clock: &Clock) -> pb::NamespaceStats {
     pb::NamespaceStats {
         entry_count: stats.usage.entry_count,
         stored_bytes: stats.usage.stored_bytes,
-        oldest_entry_time: stats.oldest_us.map(timestamp),
-        newest_entry_time: stats.newest_us.map(timestamp),
+        oldest_entry_time: stats.oldest_us.map(|us| timestamp(clock, us)),
+        newest_entry_time: stats.newest_us.map(|us| timestamp(clock, us)),
         hit_count: stats.reads.hits,
         miss_count: stats.reads.misses,
         stale_count: stats.reads.stales,

@@ -26,7 +26,9 @@ impl Uploads {
             })
             .await?;
         let mut budget = Budget::of_call();
-        let results = states.into_iter().map(|state| convert::check_result(state, &mut budget)).collect();
+        let steady = self.clock.steady();
+        let result = |state| convert::check_result(state, &steady, &mut budget);
+        let results = states.into_iter().map(result).collect();
         Ok(pb::CheckFilesResponse { results })
     }
 

@@ -57,15 +57,16 @@ impl Uploads {
     }
 
     fn prepare_reserving(&self, reserving: Reserving) -> Operation<Vec<pb::ReserveFileResult>> {
-        let now_us = self.clock.steady_us();
-        let budget = Budget::of_call();
-        Operation::new((self.names.clone(), reserving), move |tx, (names, reserving)| {
+        let steady = self.clock.steady();
+        let (now_us, budget) = (steady.now_us(), Budget::of_call());
+        let input = (self.names.clone(), reserving, steady);
+        Operation::new(input, move |tx, (names, reserving, steady)| {
             Box::pin(async move {
                 let Reserving { service, hashes, ttl_us } = reserving;
                 let until_us = now_us.saturating_add(*ttl_us);
                 let wishes = store::reserve(tx, names, service, hashes, until_us, now_us).await?;
                 let mut budget = budget;
-                let result = |wish| convert::reservation_result(wish, until_us, &mut budget);
+                let result = |wish| convert::reservation_result(wish, until_us, steady, &mut budget);
                 Ok(wishes.into_iter().map(result).collect())
             })
         })
@@ -81,13 +82,14 @@ impl Uploads {
         let reservations = parser.reservations(&request.reservations);
         let now_us = self.clock.steady_us();
         let until_us = now_us.saturating_add(parser.ttl_us(request.ttl.as_ref()));
+        let shown_us = self.clock.steady().wall_of(until_us);
         let durability = parser.durability("durability", request.durability);
         let input = (self.names.clone(), request.service, reservations);
         let operation = Operation::new(input, move |tx, (names, service, reservations)| {
             Box::pin(async move {
                 let held = store::extend(tx, names, service, reservations, until_us, now_us).await?;
                 let outcome = |is_held: bool| match is_held {
-                    true => Outcome::ExpireTime(timestamp(until_us)),
+                    true => Outcome::ExpireTime(timestamp(shown_us)),
                     false => Outcome::Error(status::item(&Error::UploadReservationLost)),
                 };
                 let result = |is_held| pb::ExtendReservationResult { outcome: Some(outcome(is_held)) };

@@ -5,6 +5,7 @@ use pannier_proto::uploads::v1 as pb;
 use super::super::domain::{Session, Stats, Status, UploadError};
 use super::super::file::{File, FileState, Outcome, Wish};
 use crate::answer::Budget;
+use crate::clock::Clock;
 use crate::convert::timestamp;
 
 /// Bytes of framing, times and numbers of a file in an answer, with its hash.
@@ -66,13 +67,17 @@ pub(in super::super) fn uploaded_file(file: File) -> pb::UploadedFile {
     }
 }
 
-/// What is known of a file.
-pub(in super::super) fn check_result(state: FileState, budget: &mut Budget) -> pb::CheckFilesResult {
+/// What is known of a file. Reservations end on the steady clock and are shown as the wall clock has it.
+pub(in super::super) fn check_result(
+    state: FileState,
+    steady: &Clock,
+    budget: &mut Budget,
+) -> pb::CheckFilesResult {
     let tell = |state: pb::FileState| pb::CheckFilesResult { state: state.into(), ..Default::default() };
     match state {
         FileState::Unknown => tell(pb::FileState::Unknown),
         FileState::Reserved(until_us) => pb::CheckFilesResult {
-            reserved_until_time: Some(timestamp(until_us)),
+            reserved_until_time: Some(timestamp(steady.wall_of(until_us))),
             ..tell(pb::FileState::Reserved)
         },
         FileState::Uploaded(file) => pb::CheckFilesResult {
@@ -86,15 +91,16 @@ pub(in super::super) fn check_result(state: FileState, budget: &mut Budget) -> p
 pub(in super::super) fn reservation_result(
     wish: Wish,
     until_us: i64,
+    steady: &Clock,
     budget: &mut Budget,
 ) -> pb::ReserveFileResult {
     use pb::reserve_file_result::Outcome;
     let outcome = match wish {
         Wish::Granted(token) => Outcome::Reserved(pb::Reservation {
             token: token.to_string(),
-            expire_time: Some(timestamp(until_us)),
+            expire_time: Some(timestamp(steady.wall_of(until_us))),
         }),
-        Wish::Held(until_us) => Outcome::HeldUntilTime(timestamp(until_us)),
+        Wish::Held(until_us) => Outcome::HeldUntilTime(timestamp(steady.wall_of(until_us))),
         Wish::Uploaded(file) => {
             let (service, sha256) = (file.service.clone(), file.hash);
             let short = || pb::UploadedFile { service, sha256: sha256.to_string(), ..Default::default() };
