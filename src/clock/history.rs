@@ -87,6 +87,19 @@ impl History {
         us.saturating_sub(step.at(frame)).saturating_add(step.wall_us)
     }
 
+    /// The time of the steady clock when the wall clock first showed `wall_us`.
+    ///
+    /// Example: the wall clock steps from 100 to 60 when the steady clock shows 100: it showed 70 at 70, and again at 110.
+    pub(super) fn steady_of(&self, wall_us: i64) -> i64 {
+        let shown = self.steps.iter().enumerate().find_map(|(index, step)| {
+            let steady_us = wall_us.saturating_sub(step.offset_us());
+            let has_begun = index == 0 || steady_us >= step.steady_us;
+            let has_ended = self.steps.get(index + 1).is_some_and(|next| steady_us >= next.steady_us);
+            (has_begun && !has_ended).then_some(steady_us)
+        });
+        shown.unwrap_or(wall_us.saturating_sub(self.last().offset_us()))
+    }
+
     /// Wall-clock stamps below the answer were all made before the steady clock showed `cut_us`, whatever the wall clock did since.
     ///
     /// Example: the wall clock steps from 100 to 60 when the steady clock shows 100. At 130, with a cut of 110, stamps of 60 to 69
@@ -129,6 +142,8 @@ mod tests {
         let history = history(&[(0, 0), (100, 60), (200, 1_160)]);
         let shown = [50, 99, 100, 199, 200, 300].map(|us| history.wall_of(Frame::Steady, us));
         assert_eq!(shown, [50, 99, 60, 159, 1_160, 1_260]);
+        let first_shown = [50, 70, 120, 500, 1_160].map(|us| history.steady_of(us));
+        assert_eq!(first_shown, [50, 70, 160, -460, 200], "500 was never shown");
     }
 
     #[test]

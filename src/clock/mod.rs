@@ -216,6 +216,11 @@ impl Clock {
         }
     }
 
+    /// How long ago the wall clock first showed `stamp_us`, in time that has passed.
+    pub fn age_us(&self, stamp_us: i64) -> i64 {
+        self.steady_us().saturating_sub(self.inner.read().steady_of(stamp_us))
+    }
+
     /// What is stamped with an earlier time of the clock that is shown is at least `age_us` old, though the wall clock may have
     /// stepped. Nothing is that old during the grace that follows a jump.
     pub fn before_us(&self, age_us: i64) -> i64 {

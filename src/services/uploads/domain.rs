@@ -274,12 +274,11 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Whether a path is due to be tried again.
-    pub fn is_due(&self, error: &UploadError, now_us: i64) -> bool {
+    /// Whether a path that failed so long ago is due to be tried again.
+    pub fn is_due(&self, error: &UploadError, age_us: i64) -> bool {
         let is_wanted = self.types.is_empty() || self.types.contains(&error.error_type);
         let may_try = error.retry_count.saturating_add(1) < self.attempts_max;
-        let next_us = error.update_us.saturating_add(self.delay_us(error.retry_count));
-        error.resolve_us.is_none() && is_wanted && may_try && next_us <= now_us
+        error.resolve_us.is_none() && is_wanted && may_try && self.delay_us(error.retry_count) <= age_us
     }
 
     /// How long after a failure it is tried again, when it was tried again so often.

@@ -134,3 +134,21 @@ async fn a_request_that_is_sent_twice_has_one_effect() {
         assert_eq!(pannier.try_create(request).await.unwrap().id, first.id, "{at:?}");
     }
 }
+
+#[tokio::test]
+async fn a_failed_upload_is_due_again_after_its_back_off() {
+    for at in steps() {
+        let mut pannier = pannier().await;
+        let id = pannier.session().await;
+        pannier.record_error(&id, "a", "timeout").await;
+        pannier.advance_s(1);
+        pannier = step(pannier, at).await;
+        let backoff = Some(prost_types::Duration { seconds: 60, nanos: 0 });
+        let policy = uploads::RetryPolicy { attempts_max: 5, backoff, ..Default::default() };
+        if at.1 < 0 {
+            assert!(pannier.retryable(&id, policy.clone()).await.is_empty(), "{at:?}");
+        }
+        pannier.advance_s(60);
+        assert_eq!(pannier.retryable(&id, policy).await, ["a"], "{at:?}");
+    }
+}

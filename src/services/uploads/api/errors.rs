@@ -50,7 +50,7 @@ impl Uploads {
         let mut parts = vec![id.as_str(), &numbers[0], &numbers[1], &numbers[2]];
         parts.extend(policy.types.iter().map(String::as_str));
         let query = Query::of("uploads.ListRetryable", &parts);
-        let asked = Asked { session_id, filter: ErrorFilter::Due(policy, self.clock.now_us()), rows_max };
+        let asked = Asked { session_id, filter: ErrorFilter::Due(policy, self.clock.clone()), rows_max };
         let (errors, next_page_token) = self.errors(asked, query, &request.page_token).await?;
         Ok(pb::ListRetryableResponse {
             errors: errors.into_iter().map(convert::error).collect(),

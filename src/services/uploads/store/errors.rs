@@ -10,6 +10,7 @@ use super::list::{Found, LOOKED_AT_MAX, PIECE_ROWS, Page};
 use super::names::Names;
 use super::rows;
 use super::sessions::{Metadata, find, lock, save_advanced};
+use crate::clock::Clock;
 use crate::error::Result;
 use crate::services::uploads::domain::{Counts, RetryPolicy, Session, UploadError};
 use crate::services::uploads::entity::errors;
@@ -20,8 +21,8 @@ use crate::storage::{Db, Tx, chunks, places, row};
 pub enum ErrorFilter {
     /// Those of a type, or of any if it is empty; those that are resolved as well, if that is said.
     All(String, bool),
-    /// Those that are due to be tried again, at that time.
-    Due(RetryPolicy, i64),
+    /// Those that are due to be tried again, by that clock.
+    Due(RetryPolicy, Clock),
 }
 
 impl ErrorFilter {
@@ -31,7 +32,7 @@ impl ErrorFilter {
                 (error_type.is_empty() || *error_type == error.error_type)
                     && (*resolved || error.resolve_us.is_none())
             }
-            Self::Due(policy, now_us) => policy.is_due(error, *now_us),
+            Self::Due(policy, clock) => policy.is_due(error, clock.age_us(error.update_us)),
         }
     }
 }
