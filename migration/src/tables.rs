@@ -70,3 +70,6 @@ pub const TABLES: &[Table] = &[
 /// Tables that are made of others: no export has their rows, an import empties them, and the sidecar fills them again by itself.
 /// The database may have further tables for each, whose names begin with its name.
 pub const DERIVED: &[&str] = &["prompt_search", "prompt_search_state"];
+
+/// Tables that every start writes: a database that has rows in these alone is empty, and an import replaces them.
+pub const WRITTEN_AT_START: &[&str] = &["clock", "clock_steps"];

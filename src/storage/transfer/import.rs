@@ -3,6 +3,7 @@
 use std::io::BufRead;
 use std::sync::Arc;
 
+use pannier_migration::tables::WRITTEN_AT_START;
 use sea_orm::Value;
 use serde::Serialize;
 
@@ -171,6 +172,10 @@ impl<'s> Target<'s> {
     /// Stores all rows and reads them back.
     async fn fill(&self, mut source: Rows<'_, '_>, tell: Tell<'_>) -> Result<Report> {
         rows::empty_derived(self.storage).await?;
+        let written = self.shapes.iter().filter(|shape| WRITTEN_AT_START.contains(&shape.table.name));
+        for shape in written {
+            while rows::remove_some(self.storage, shape).await? > 0 {}
+        }
         let mut counting = Counting::new(&self.shapes, Step::Import);
         let mut batch = Gathered::default();
         while let Some(row) = source.next()? {

@@ -8,7 +8,7 @@ use super::ROWS_MAX;
 use super::catalogue::{Shape, exists, listed, parameters, quoted};
 use crate::error::Result;
 use crate::storage::{Db, Durability, Storage, Tx};
-use pannier_migration::tables::DERIVED;
+use pannier_migration::tables::{DERIVED, WRITTEN_AT_START};
 
 /// Rows of one statement at most. Its text depends on their number, so it is a power of two, and few texts are prepared.
 const STATEMENT_ROWS_MAX: usize = 128;
@@ -81,12 +81,13 @@ pub(super) async fn empty_derived(storage: &Storage) -> Result<()> {
     Ok(())
 }
 
-/// The first of these tables that has a row.
+/// The first of these tables that has a row, but for those that a start writes.
 pub(super) async fn first_filled(storage: &Storage, shapes: &[Arc<Shape>]) -> Result<Option<&'static str>> {
     storage
         .read(shapes.to_vec(), |db, shapes| {
             Box::pin(async move {
-                for shape in shapes {
+                let used = shapes.iter().filter(|shape| !WRITTEN_AT_START.contains(&shape.table.name));
+                for shape in used {
                     let sql = format!("SELECT 1 AS found FROM {} LIMIT 1", shape.name());
                     let found = Statement::from_string(db.get_database_backend(), sql);
                     if db.query_one_raw(found).await?.is_some() {
