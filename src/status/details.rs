@@ -70,11 +70,17 @@ impl ItemErrors {
         let Description { code, reason, message, retry } = describe(error);
         let status = Status::with_error_details(code, "", details(error, retry));
         let details = tonic_types::pb::Status::decode(status.details()).unwrap_or_default().details;
-        let bytes: usize = details.iter().map(prost::Message::encoded_len).sum();
-        let has_budget = self.details_bytes + bytes <= ITEM_DETAILS_BYTES_MAX;
-        self.details_bytes += if has_budget { bytes } else { 0 };
-        let details = if has_budget { details } else { Vec::new() };
-        ItemError { code: code as i32, reason: reason.into(), message: cut(message), details }
+        self.share(ItemError { code: code as i32, reason: reason.into(), message: cut(message), details })
+    }
+
+    /// The error of one item that was made before, without its details if the answer has no budget for them.
+    pub fn share(&mut self, error: ItemError) -> ItemError {
+        let bytes: usize = error.details.iter().map(prost::Message::encoded_len).sum();
+        if self.details_bytes + bytes > ITEM_DETAILS_BYTES_MAX {
+            return ItemError { details: Vec::new(), ..error };
+        }
+        self.details_bytes += bytes;
+        error
     }
 }
 

@@ -234,6 +234,24 @@ async fn chains_of_patches_are_judged_by_what_they_make() {
 }
 
 #[tokio::test]
+async fn the_details_of_all_rejected_mutations_of_a_push_are_bounded_together() {
+    let pannier = pannier().await;
+    let schema = r#"{"properties":{"a":{"items":{"type":"string"}}}}"#;
+    let request =
+        pb::CreateCollectionRequest { name: "c".into(), schema_json: schema.into(), ..Default::default() };
+    pannier.try_make_collection(request).await.unwrap();
+    let client = pannier.sync_client().await;
+    let document = format!(r#"{{"a":[{}0]}}"#, "0,".repeat(30));
+    let put = |id: i64| super::calls::put(id, "k", &document);
+    let answer = pannier.push(&client, 0, (1..=400).map(put).collect()).await.unwrap();
+    let errors: Vec<_> = answer.results.iter().map(|result| result.error.as_ref().unwrap()).collect();
+    assert!(errors.iter().all(|error| error.reason() == ErrorReason::SchemaViolated));
+    let bytes: usize = errors.iter().flat_map(|error| &error.details).map(prost::Message::encoded_len).sum();
+    assert!((200 * 1024..=256 * 1024).contains(&bytes), "{bytes} bytes of details");
+    assert_eq!(pannier.push(&client, 0, (1..=400).map(put).collect()).await.unwrap().results, answer.results);
+}
+
+#[tokio::test]
 async fn writers_of_one_record_with_a_schema_and_a_schema_that_changes_meanwhile_agree() {
     let pannier = pannier().await;
     let schema = |max| format!(r#"{{"properties":{{"n":{{"maximum":{max}}}}}}}"#);

@@ -71,8 +71,8 @@ impl Model {
         let document = match mutation.what.clone().unwrap() {
             What::PutJson(document) => Some(document),
             What::Delete(_) => None,
-            What::PatchJson(patch) => match &live {
-                // All documents are {"n":…}, and all patches replace that.
+            // All documents are {"n":…}, and all patches replace that.
+            What::PatchJson(patch) | What::ReplaceJson(patch) => match &live {
                 Some(_) => Some(patch),
                 None => return (SyncOutcome::Conflict, 0),
             },

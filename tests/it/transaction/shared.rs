@@ -15,7 +15,7 @@ async fn those_who_wait_at_another_sidecar_are_woken_by_a_commit() {
     let first = pannier().await;
     let second = first.beside().await;
     let waiter = second.waiter(waiting(&["a"])).await;
-    let mut watch = second.watch_settings("", None).await;
+    let mut watch = second.watch_settings("", "").await;
     next(&mut watch).await;
     first.commit(vec![enqueue("a"), set("s", "1"), put("k", "v")]).await;
     assert_eq!(waiter.await.unwrap().len(), 1);

@@ -9,6 +9,7 @@ use super::super::store::{self, Pull, Push, Start};
 use crate::answer::Budget;
 use crate::convert::prepared;
 use crate::error::Result;
+use crate::status::ItemErrors;
 use crate::storage::{Durability, check_judged, until_judged};
 
 use std::sync::Arc;
@@ -41,18 +42,19 @@ impl Records {
         let collections: Vec<_> = pull.starts.iter().map(|(collection, _)| collection.clone()).collect();
         let pulled = self.storage.read(pull, |db, pull| Box::pin(store::pull(db, pull))).await?;
 
-        let mut conflicts = pulled.conflicts.into_iter();
+        let (mut conflicts, mut errors) = (pulled.conflicts.into_iter(), ItemErrors::default());
         let mut results = Vec::with_capacity(pushed.len());
         for ((mutation_id, ..), settled) in pushed.into_iter().zip(settled.settled) {
             let conflict = if is_conflict(&settled) { conflicts.next() } else { None };
-            results.push(convert::sync_result(mutation_id, settled, conflict)?);
+            results.push(convert::sync_result(mutation_id, settled, conflict, &mut errors)?);
         }
         let pulls = collections.into_iter().zip(pulled.changes);
+        let changes = |(collection, changes)| convert::sync_changes(collection, changes, &mut errors);
         Ok(pb::SyncResponse {
             client_id: client.to_string(),
             last_mutation_id: settled.last_mutation_id,
             results,
-            pulls: pulls.map(|(collection, changes)| convert::sync_changes(collection, changes)).collect(),
+            pulls: pulls.map(changes).collect(),
         })
     }
 

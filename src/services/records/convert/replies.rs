@@ -1,13 +1,12 @@
 //! Records and results as the wire has them.
 
-use pannier_proto::errors::v1::ItemError;
 use pannier_proto::records::v1 as pb;
 
 use crate::convert::timestamp;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::services::records::domain::{PutOutcome, Record};
 use crate::services::records::store::Put;
-use crate::status::{self, ItemErrors};
+use crate::status::ItemErrors;
 
 /// A record or a tombstone.
 pub(in super::super) fn record(record: Record) -> pb::Record {
@@ -65,9 +64,4 @@ pub(in super::super) fn delete_result(
     use pb::batch_delete_result::Outcome;
     let outcome = result.map_or_else(|error| Outcome::Error(errors.of(&error)), Outcome::Deletion);
     pb::BatchDeleteResult { outcome: Some(outcome) }
-}
-
-/// Why one item failed.
-pub(in super::super) fn item_error(error: &Error) -> ItemError {
-    status::item(error)
 }

@@ -8,11 +8,12 @@ use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use super::cursors::{cursor, position};
-use super::replies::{item_error, record};
+use super::replies::record;
 use super::requests::Parser;
 use crate::error::{Error, Result};
 use crate::services::records::domain::{Base, Change, Record, SyncOutcome};
 use crate::services::records::store::{Changes, Mutation, Settled, Start, What};
+use crate::status::ItemErrors;
 
 impl Parser<'_> {
     /// The mutations of a push. What is wrong with one alone is its outcome; with their numbers, the call's.
@@ -122,7 +123,7 @@ fn fingerprint(mutation: &pb::SyncMutation) -> i64 {
 
 /// Why a mutation was rejected, as it is kept.
 pub(in super::super) fn encode_error(error: &Error) -> Vec<u8> {
-    item_error(error).encode_to_vec()
+    ItemErrors::default().of(error).encode_to_vec()
 }
 
 /// What became of a mutation. `conflict` is the record that it met: none where it did not fit.
@@ -130,6 +131,7 @@ pub(in super::super) fn sync_result(
     mutation_id: i64,
     settled: Settled,
     conflict: Option<Option<Record>>,
+    errors: &mut ItemErrors,
 ) -> Result<pb::SyncResult> {
     let outcome = match settled.outcome {
         SyncOutcome::Applied => pb::SyncOutcome::Applied,
@@ -151,12 +153,16 @@ pub(in super::super) fn sync_result(
         revision: settled.revision,
         record_left_off: is_conflict && conflict.is_none(),
         record: conflict.flatten().map(record),
-        error: settled.error.map(decode).transpose()?,
+        error: settled.error.map(decode).transpose()?.map(|error| errors.share(error)),
     })
 }
 
 /// What changed in a collection, or why that cannot be told.
-pub(in super::super) fn sync_changes(collection: String, changes: Result<Changes>) -> pb::SyncChanges {
+pub(in super::super) fn sync_changes(
+    collection: String,
+    changes: Result<Changes>,
+    errors: &mut ItemErrors,
+) -> pb::SyncChanges {
     match changes {
         Ok(changes) => pb::SyncChanges {
             cursor: cursor(&collection, &changes.position),
@@ -165,6 +171,6 @@ pub(in super::super) fn sync_changes(collection: String, changes: Result<Changes
             error: None,
             collection,
         },
-        Err(error) => pb::SyncChanges { collection, error: Some(item_error(&error)), ..Default::default() },
+        Err(error) => pb::SyncChanges { collection, error: Some(errors.of(&error)), ..Default::default() },
     }
 }
