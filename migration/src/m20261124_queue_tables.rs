@@ -20,6 +20,7 @@ enum QueueQueues {
     IsPaused,
     IsLifo,
     AgeingUs,
+    IsRelaxed,
     RetriesMax,
     BackoffUs,
     BackoffUsMax,
@@ -67,6 +68,14 @@ enum QueueWorkers {
     CreateTime,
     BeatTime,
     EndTime,
+}
+
+#[derive(DeriveIden)]
+enum QueueWorkerCounts {
+    Table,
+    WorkerId,
+    Completed,
+    Failed,
 }
 
 #[derive(DeriveIden)]
@@ -120,6 +129,8 @@ enum QueueTaskLogs {
     StartTime,
     RunTime,
     Error,
+    Details,
+    Progress,
 }
 
 #[derive(DeriveIden)]
@@ -240,6 +251,8 @@ fn queues(manager: &SchemaManager<'_>) -> TableCreateStatement {
         .col(flag(C::IsLifo))
         // The wait that counts as much as a level of priority; zero: strict priority.
         .col(number(C::AgeingUs))
+        // Whether a power loss may take the last tasks and claims.
+        .col(flag(C::IsRelaxed))
         .col(number(C::RetriesMax))
         .col(number(C::BackoffUs))
         .col(number(C::BackoffUsMax))
@@ -304,6 +317,19 @@ fn workers() -> TableCreateStatement {
         .take()
 }
 
+/// What workers have done. Its rows are locked last, behind tasks, keys and jobs, and so are none of `queue_workers`.
+fn worker_counts() -> TableCreateStatement {
+    use QueueWorkerCounts as C;
+    Table::create()
+        .table(C::Table)
+        .col(number(C::WorkerId).primary_key().take())
+        // Tasks.
+        .col(number(C::Completed))
+        // Attempts.
+        .col(number(C::Failed))
+        .take()
+}
+
 fn tasks() -> TableCreateStatement {
     use QueueTasks as C;
     Table::create()
@@ -360,7 +386,7 @@ fn task_logs() -> TableCreateStatement {
         .col(id(C::Id))
         .col(number(C::TaskId))
         // How a claim ended: 5 retried, 7 released, 8 snoozed, 9 lease expired, 10 worker died, 11 forgotten; or 6 failed, 12 cancel
-        // requested, 13 cancelled, 14 requeued.
+        // requested, 13 cancelled, 14 requeued; or 15 a line of the worker, 16 lines left out.
         .col(number(C::Kind))
         // Equal ends of consecutive claims are one row: how many, the first and the last of them.
         .col(number(C::Count))
@@ -376,7 +402,11 @@ fn task_logs() -> TableCreateStatement {
         .col(maybe(C::FirstStartTime))
         .col(maybe(C::StartTime))
         .col(maybe(C::RunTime))
+        // Of a line: its message.
         .col(maybe_text(C::Error))
+        // Of a line: a JSON object, and the progress in millionths.
+        .col(maybe_text(C::Details))
+        .col(maybe(C::Progress))
         .take()
 }
 
@@ -493,6 +523,7 @@ impl MigrationTrait for Migration {
             types(manager),
             keys(manager),
             workers(),
+            worker_counts(),
             tasks(),
             task_logs(),
             uniques(manager),
@@ -519,6 +550,7 @@ impl MigrationTrait for Migration {
             QueueUniques::Table.into_iden(),
             QueueTaskLogs::Table.into_iden(),
             QueueTasks::Table.into_iden(),
+            QueueWorkerCounts::Table.into_iden(),
             QueueWorkers::Table.into_iden(),
             QueueKeys::Table.into_iden(),
             QueueTypes::Table.into_iden(),

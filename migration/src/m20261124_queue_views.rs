@@ -22,6 +22,17 @@ fn iso(backend: DbBackend, column: &str) -> String {
     }
 }
 
+/// The number of tasks by type and state: what is counted, and the changes that are not added to it yet.
+fn counted() -> String {
+    let states = ["queued", "scheduled", "claimed", "running", "completed", "failed", "cancelled", "blocked"];
+    let of = |table: &str, state: &str| {
+        format!(r#"SELECT "type_id", '{state}' AS "state", "{state}" AS "tasks" FROM "{table}""#)
+    };
+    let tables = ["queue_counts", "queue_deltas"];
+    let all = states.iter().flat_map(|state| tables.map(|table| of(table, state)));
+    all.collect::<Vec<_>>().join(" UNION ALL ")
+}
+
 fn views(backend: DbBackend) -> [String; 3] {
     let iso = |column: &str| iso(backend, column);
     let names =
@@ -42,20 +53,18 @@ fn views(backend: DbBackend) -> [String; 3] {
             r#"CREATE VIEW "v_worker_status" AS SELECT w."id" AS "worker_id", w."name",
             CASE WHEN w."end_time" IS NULL THEN 'alive' ELSE 'ended' END AS "status",
             {registered} AS "registered", {beat} AS "last_beat", {ended} AS "ended",
-            (SELECT count(*) FROM "queue_tasks" t WHERE t."worker_id" = w."id" AND t."state" IN (2, 3)) AS "tasks_held"
-            FROM "queue_workers" w"#,
+            (SELECT count(*) FROM "queue_tasks" t WHERE t."worker_id" = w."id" AND t."state" IN (2, 3)) AS "tasks_held",
+            coalesce(c."completed", 0) AS "completed", coalesce(c."failed", 0) AS "failed"
+            FROM "queue_workers" w LEFT JOIN "queue_worker_counts" c ON c."worker_id" = w."id""#,
             registered = iso(r#"w."create_time""#),
             beat = iso(r#"w."beat_time""#),
             ended = iso(r#"w."end_time""#),
         ),
         format!(
-            r#"CREATE VIEW "v_task_stats" AS SELECT q."name" AS "queue", y."name" AS "type", {STATE} AS "state",
-            count(*) AS "tasks", {oldest} AS "oldest_created", {newest} AS "newest_created",
-            {finished} AS "last_finished"
-            FROM "queue_tasks" t {names} GROUP BY q."name", y."name", t."state""#,
-            oldest = iso(&format!("min({CREATE_TIME})")),
-            newest = iso(&format!("max({CREATE_TIME})")),
-            finished = iso(r#"max(t."finish_time")"#),
+            r#"CREATE VIEW "v_task_stats" AS SELECT q."name" AS "queue", y."name" AS "type", t."state",
+            CAST(sum(t."tasks") AS bigint) AS "tasks" FROM ({}) t {names}
+            GROUP BY q."name", y."name", t."state" HAVING sum(t."tasks") > 0"#,
+            counted()
         ),
     ]
 }

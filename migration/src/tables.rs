@@ -31,6 +31,7 @@ pub const TABLES: &[Table] = &[
     Table { name: "queue_types", key: &["id"], identity: Some("id") },
     Table { name: "queue_keys", key: &["id"], identity: Some("id") },
     Table { name: "queue_workers", key: &["id"], identity: Some("id") },
+    Table { name: "queue_worker_counts", key: &["worker_id"], identity: None },
     Table { name: "queue_tasks", key: &["id"], identity: Some("id") },
     Table { name: "queue_task_logs", key: &["id"], identity: Some("id") },
     Table { name: "queue_uniques", key: &["id"], identity: Some("id") },

@@ -51,6 +51,10 @@ pub struct QueueSettings {
     pub workers_max: u64,
     /// How long workers that are dead or have left are remembered.
     pub worker_retention_ms: u64,
+    /// Lines of a worker, with its progress, that the log keeps of one attempt: the first half and the last ones.
+    pub task_lines_max: u64,
+    /// Bytes of the details of a line.
+    pub line_details_bytes_max: u64,
     /// A task whose lease is lost (expired, or with its worker) this often is given up.
     pub losses_max: u64,
     /// Queues.
@@ -102,6 +106,8 @@ impl Default for QueueSettings {
             worker_timeout_ms: 14_000,
             workers_max: 10_000,
             worker_retention_ms: DAY_MS,
+            task_lines_max: 100,
+            line_details_bytes_max: 16 * 1024,
             losses_max: 10,
             queues_max: 1_000,
             types_max: 256,
@@ -140,6 +146,8 @@ impl QueueSettings {
         within(found, "queue.worker_timeout_ms", self.worker_timeout_ms, 100..=24 * 3_600_000);
         within(found, "queue.workers_max", self.workers_max, 1..=1_000_000);
         within(found, "queue.worker_retention_ms", self.worker_retention_ms, 0..=TIME_MS_MAX);
+        within(found, "queue.task_lines_max", self.task_lines_max, 2..=10_000);
+        within(found, "queue.line_details_bytes_max", self.line_details_bytes_max, 2..=1 << 20);
         within(found, "queue.losses_max", self.losses_max, 0..=1_000_000);
         within(found, "queue.queues_max", self.queues_max, 1..=100_000);
         within(found, "queue.types_max", self.types_max, 1..=10_000);

@@ -87,6 +87,7 @@ impl QueueService for Queue {
         start(StartRequest) -> StartResponse;
         extend(ExtendRequest) -> ExtendResponse;
         fail(FailRequest) -> FailResponse;
+        report(ReportRequest) -> ReportResponse;
         release(ReleaseRequest) -> ReleaseResponse;
         snooze(SnoozeRequest) -> SnoozeResponse;
         cancel(CancelRequest) -> CancelResponse;
@@ -97,7 +98,7 @@ impl QueueService for Queue {
         logs(LogsRequest) -> LogsResponse;
         stats(StatsRequest) -> StatsResponse;
         register_worker(RegisterWorkerRequest) -> RegisterWorkerResponse;
-        beat(BeatRequest) -> BeatResponse;
+        heartbeat(HeartbeatRequest) -> HeartbeatResponse;
         unregister_worker(UnregisterWorkerRequest) -> UnregisterWorkerResponse;
         list_workers(ListWorkersRequest) -> ListWorkersResponse;
         update_queue(UpdateQueueRequest) -> UpdateQueueResponse;

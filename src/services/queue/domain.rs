@@ -228,10 +228,23 @@ pub enum What {
         /// When to try again; none: after the backoff.
         delay_us: Option<i64>,
     },
+    /// A line of the worker.
+    Report(Line),
     /// Given back unworked.
     Release,
     /// Put off by so much.
     Snooze(i64),
+}
+
+/// A line that a worker writes into the log of a task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Line {
+    /// How far the task is, in millionths.
+    pub progress: Option<i64>,
+    /// A message for people.
+    pub message: Option<String>,
+    /// A JSON object.
+    pub details: Option<String>,
 }
 
 /// A recorded outcome.
@@ -282,6 +295,10 @@ pub struct Task {
     pub worker_name: Option<String>,
     /// When something last happened to it.
     pub update_us: i64,
+    /// The progress of the last attempt, in millionths.
+    pub progress: Option<i64>,
+    /// The message of its last line.
+    pub progress_message: Option<String>,
     /// When it was claimed last.
     pub claim_us: Option<i64>,
     /// When work on the last claim began, where that was reported.
@@ -345,6 +362,10 @@ pub struct Worker {
     pub beat_us: i64,
     /// When it was taken for dead or left.
     pub end_us: Option<i64>,
+    /// Tasks that it has completed.
+    pub completed_count: i64,
+    /// Attempts of it that have failed.
+    pub failed_count: i64,
     /// What it holds, or some of it.
     pub task_ids: Vec<i64>,
 }
@@ -368,6 +389,8 @@ pub enum EventKind {
     CancelRequested = 12,
     Cancelled = 13,
     Requeued = 14,
+    Line = 15,
+    LinesLeftOut = 16,
 }
 
 impl EventKind {
@@ -394,10 +417,14 @@ pub struct Event {
     pub token: i64,
     /// The worker of that claim; 0: none.
     pub worker_id: i64,
-    /// What went wrong.
+    /// What went wrong; of a line its message.
     pub error: Option<String>,
     /// When it was to be tried again.
     pub run_us: Option<i64>,
+    /// The details of a line.
+    pub details: Option<String>,
+    /// The progress of a line, in millionths.
+    pub progress: Option<i64>,
 }
 
 /// A key whose limits tasks count against.

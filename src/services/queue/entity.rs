@@ -16,6 +16,7 @@ pub mod queues {
         pub is_paused: bool,
         pub is_lifo: bool,
         pub ageing_us: i64,
+        pub is_relaxed: bool,
         pub retries_max: i64,
         pub backoff_us: i64,
         pub backoff_us_max: i64,
@@ -127,6 +128,8 @@ pub mod task_logs {
         pub start_time: Option<i64>,
         pub run_time: Option<i64>,
         pub error: Option<String>,
+        pub details: Option<String>,
+        pub progress: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

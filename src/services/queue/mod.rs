@@ -77,6 +77,7 @@ impl QueueService {
             rules: domain::Rules {
                 is_lifo: false,
                 ageing_us: 0,
+                is_relaxed: false,
                 retries_max: count(queue.retries_max),
                 backoff_us: ms_to_us(queue.backoff_ms),
                 backoff_us_max: ms_to_us(queue.backoff_ms_max),
@@ -88,6 +89,7 @@ impl QueueService {
             queues_max: count(queue.queues_max),
             types_max: count(queue.types_max),
             result_bytes_max: queue.result_bytes_max,
+            task_lines_max: count(queue.task_lines_max),
             job_result_bytes_max: usize::try_from(settings.jobs.result_data_bytes_max).unwrap_or(usize::MAX),
         };
         let limits = store::Limits {

@@ -15,6 +15,8 @@ pub struct Rules {
     pub is_lifo: bool,
     /// The wait that counts as much as a level of priority; zero: the highest priority goes first, always.
     pub ageing_us: i64,
+    /// Whether a power loss may take the last tasks and claims.
+    pub is_relaxed: bool,
     /// How often a failed attempt is retried.
     pub retries_max: i64,
     /// The delay before the first retry.
@@ -37,6 +39,7 @@ pub struct Rules {
 pub struct RulesPatch {
     pub is_lifo: Option<bool>,
     pub ageing_us: Option<i64>,
+    pub is_relaxed: Option<bool>,
     pub retries_max: Option<i64>,
     pub backoff_us: Option<i64>,
     pub backoff_us_max: Option<i64>,
@@ -52,6 +55,7 @@ impl Rules {
         Self {
             is_lifo: patch.is_lifo.unwrap_or(self.is_lifo),
             ageing_us: patch.ageing_us.unwrap_or(self.ageing_us),
+            is_relaxed: patch.is_relaxed.unwrap_or(self.is_relaxed),
             retries_max: patch.retries_max.unwrap_or(self.retries_max),
             backoff_us: patch.backoff_us.unwrap_or(self.backoff_us),
             backoff_us_max: patch.backoff_us_max.unwrap_or(self.backoff_us_max),
@@ -171,6 +175,7 @@ impl Hold {
             What::Start => Next::Running,
             What::Extend(_) if self.has_worker => Next::Held(self.expire_us),
             What::Extend(lease_us) => Next::Held(Some(self.within_timeout(now_us.saturating_add(*lease_us)))),
+            What::Report(_) => Next::Held(self.expire_us),
             What::Complete(_) => Next::Finished(State::Completed),
             _ if self.is_cancelling => Next::Finished(State::Cancelled),
             What::Fail { is_final, delay_us, .. } => {
@@ -212,6 +217,7 @@ pub(super) mod tests {
         Rules {
             is_lifo: false,
             ageing_us: 0,
+            is_relaxed: false,
             retries_max: 3,
             backoff_us: S,
             backoff_us_max: 60 * S,

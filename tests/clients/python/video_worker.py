@@ -81,6 +81,9 @@ def fields(report, tasks):
         expect((claimed.id, claimed.state, claimed.worker_id), (task_id, queue.TASK_STATE_CLAIMED, worker), "claimed")
         expect_that(claimed.HasField("claim_time"), "claimed at")
         tasks.tell(outcome(claimed, start=queue.StartOutcome()))
+        line = queue.ReportOutcome(progress=0.5, message="page 1", details_json='{"page":1}')
+        tasks.tell(outcome(claimed, report=line))
+        expect((tasks.get(task_id).progress, tasks.get(task_id).progress_message), (0.5, "page 1"), "progress")
         expect(tasks.get(task_id).state, queue.TASK_STATE_RUNNING, "state")
         tasks.tell(outcome(claimed, complete=queue.CompleteOutcome(result_json='{"found":12}')))
         done = tasks.get(task_id)
@@ -105,7 +108,8 @@ def fields(report, tasks):
         finished = [queue.TASK_STATE_COMPLETED, queue.TASK_STATE_FAILED]
         expect(len(tasks.list(worker_name="host-1", states=finished)), 2, "finished by the worker")
         workers = tasks.stub.ListWorkers(queue.ListWorkersRequest(), timeout=CALL_SECONDS_MAX).workers
-        expect([(found.name, len(found.task_ids)) for found in workers], [("host-1", 0)], "workers")
+        told = [(found.name, len(found.task_ids), found.completed_count, found.failed_count) for found in workers]
+        expect(told, [("host-1", 0, 1, 2)], "workers")
 
 
 def orders(report, tasks):

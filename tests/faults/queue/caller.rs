@@ -163,20 +163,21 @@ impl Caller {
         &mut self,
         worker: i64,
         held: Option<Vec<(i64, i64)>>,
-        beat_time: Option<Timestamp>,
+        heartbeat_time: Option<Timestamp>,
         noted: &Mutex<Option<Timestamp>>,
     ) -> Answer {
         let way = self.way("Beat", false);
         let task = |held: &(i64, i64)| pb::HeldTask { task_id: held.0, token: held.1 };
-        let tasks =
-            held.as_ref().map(|held| pb::HeldTasks { tasks: held.iter().map(task).collect(), beat_time });
-        let request = pb::BeatRequest { worker_id: worker, held: tasks };
+        let tasks = held
+            .as_ref()
+            .map(|held| pb::HeldTasks { tasks: held.iter().map(task).collect(), heartbeat_time });
+        let request = pb::HeartbeatRequest { worker_id: worker, held: tasks };
         let send = |mut client: Client| {
             let request = request.clone();
-            async move { client.beat(request).await }
+            async move { client.heartbeat(request).await }
         };
-        let read = |_: &Recorder, answer: pb::BeatResponse| {
-            *noted.lock().expect("no panic") = answer.beat_time;
+        let read = |_: &Recorder, answer: pb::HeartbeatResponse| {
+            *noted.lock().expect("no panic") = answer.heartbeat_time;
             Reply::Beaten(answer.lost_task_ids)
         };
         self.call(&way, Asked::Beat { worker, held }, send, read).await

@@ -300,7 +300,8 @@ async fn a_wrong_worker_is_told() {
         pb::RegisterWorkerRequest { name: String::new(), metadata_json: "[]".into(), request_id: "x".into() };
     assert_eq!(refused!(pannier, register_worker, request), ["metadata_json", "name", "request_id"]);
     let tasks = vec![pb::HeldTask { task_id: 1, token: 1 }; 4];
-    let request = pb::BeatRequest { worker_id: 1, held: Some(pb::HeldTasks { tasks, beat_time: None }) };
+    let request =
+        pb::HeartbeatRequest { worker_id: 1, held: Some(pb::HeldTasks { tasks, heartbeat_time: None }) };
     assert_eq!(refused!(pannier, beat, request), ["held.tasks"]);
 }
 

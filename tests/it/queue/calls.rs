@@ -199,12 +199,12 @@ impl Pannier {
         self.queue().register_worker(request).await.unwrap().into_inner().worker.unwrap().id
     }
 
-    pub async fn try_beat(&self, worker_id: i64) -> Result<pb::BeatResponse, Status> {
-        let request = pb::BeatRequest { worker_id, held: None };
-        Ok(self.queue().beat(request).await?.into_inner())
+    pub async fn try_beat(&self, worker_id: i64) -> Result<pb::HeartbeatResponse, Status> {
+        let request = pb::HeartbeatRequest { worker_id, held: None };
+        Ok(self.queue().heartbeat(request).await?.into_inner())
     }
 
-    pub async fn beat(&self, worker_id: i64) -> pb::BeatResponse {
+    pub async fn beat(&self, worker_id: i64) -> pb::HeartbeatResponse {
         self.try_beat(worker_id).await.unwrap()
     }
 

@@ -34,7 +34,7 @@ async fn stream_by(mut queue: QueueServiceClient<Channel>, first: pb::WorkReques
     requests.send(first).unwrap();
     let mut answers = queue.work(UnboundedReceiverStream::new(receiver)).await?.into_inner();
     let opened = answers.message().await?.unwrap().opened.unwrap();
-    assert!(opened.beat_interval.unwrap().seconds > 0);
+    assert!(opened.heartbeat_interval.unwrap().seconds > 0);
     Ok(Stream { requests, answers, worker_id: opened.worker_id })
 }
 
@@ -354,7 +354,7 @@ async fn tasks_that_were_pushed_into_a_dead_connection_come_back_by_the_list() {
     let opened = answers.message().await.unwrap().unwrap().opened.unwrap();
     let held = |tasks: &[&pb::Task]| pb::HeldTasks {
         tasks: tasks.iter().map(|task| pb::HeldTask { task_id: task.id, token: task.token }).collect(),
-        beat_time: opened.beat_time,
+        heartbeat_time: opened.heartbeat_time,
     };
     let say =
         |held, outcomes| sender.send(pb::WorkRequest { held: Some(held), outcomes, ..Default::default() });
@@ -362,7 +362,7 @@ async fn tasks_that_were_pushed_into_a_dead_connection_come_back_by_the_list() {
     say(held(&[&tasks[0]]), vec![outcome(&tasks[1], completed())]).unwrap();
     let answer = answers.message().await.unwrap().unwrap();
     assert!(settled(&answer.results[0]).is_ok());
-    assert!(answer.beat_time.is_some() && answer.lost_task_ids.is_empty(), "{answer:?}");
+    assert!(answer.heartbeat_time.is_some() && answer.lost_task_ids.is_empty(), "{answer:?}");
     assert_eq!(pannier.state_of(tasks[0].id).await, TaskState::Claimed);
     assert_eq!(pannier.state_of(tasks[2].id).await, TaskState::Queued);
     // What it lists and does not hold is told.

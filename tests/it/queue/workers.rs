@@ -6,7 +6,7 @@ use pannier_proto::queue::v1::{TaskEventKind as Kind, TaskState};
 use prost_types::Timestamp;
 use tonic::Code;
 
-use super::calls::{claiming, item, seconds, us};
+use super::calls::{claiming, completed, item, outcome, released, seconds, us};
 use crate::harness::{Pannier, assert_status, pannier, pannier_with};
 
 /// A beat with what a worker holds, as far as it knows since the beat before.
@@ -14,11 +14,11 @@ async fn beat_with(
     pannier: &Pannier,
     worker_id: i64,
     tasks: &[&pb::Task],
-    beat_time: Option<Timestamp>,
-) -> pb::BeatResponse {
+    heartbeat_time: Option<Timestamp>,
+) -> pb::HeartbeatResponse {
     let tasks = tasks.iter().map(|task| pb::HeldTask { task_id: task.id, token: task.token }).collect();
-    let request = pb::BeatRequest { worker_id, held: Some(pb::HeldTasks { tasks, beat_time }) };
-    pannier.queue().beat(request).await.unwrap().into_inner()
+    let request = pb::HeartbeatRequest { worker_id, held: Some(pb::HeldTasks { tasks, heartbeat_time }) };
+    pannier.queue().heartbeat(request).await.unwrap().into_inner()
 }
 
 async fn workers(pannier: &Pannier, include_ended: bool) -> Vec<pb::Worker> {
@@ -36,7 +36,7 @@ async fn a_registered_worker_is_told_how_often_to_beat() {
     };
     let answer = pannier.queue().register_worker(request).await.unwrap().into_inner();
     assert_eq!(answer.timeout, Some(seconds(14)));
-    assert_eq!(answer.beat_interval.unwrap().seconds, 4);
+    assert_eq!(answer.heartbeat_interval.unwrap().seconds, 4);
     let worker = answer.worker.unwrap();
     assert_eq!((worker.name.as_str(), worker.metadata_json.as_str()), ("host-1/4711", r#"{"version":2}"#));
     assert_eq!(workers(&pannier, false).await, [worker]);
@@ -120,14 +120,14 @@ async fn what_a_worker_does_not_know_of_is_queued_again() {
     let known = pannier.claim_for(worker).await.unwrap();
     let unknown = pannier.claim_for(worker).await.unwrap();
     pannier.advance_s(1);
-    let first = pannier.beat(worker).await.beat_time;
+    let first = pannier.beat(worker).await.heartbeat_time;
     pannier.advance_s(4);
-    let second = pannier.beat(worker).await.beat_time;
+    let second = pannier.beat(worker).await.heartbeat_time;
     // The answer to the claim may still be on its way, as far as these tell; one is from a clock that runs ahead.
     let ahead = Timestamp { seconds: 4_000_000_000, nanos: 0 };
     let early = Timestamp { seconds: 1, nanos: 0 };
-    for beat_time in [None, Some(early)] {
-        beat_with(&pannier, worker, &[&known], beat_time).await;
+    for heartbeat_time in [None, Some(early)] {
+        beat_with(&pannier, worker, &[&known], heartbeat_time).await;
         assert_eq!(pannier.state_of(unknown.id).await, TaskState::Claimed);
     }
     assert_eq!(us(first.as_ref()).unwrap() + 4_000_000, us(second.as_ref()).unwrap());
@@ -138,8 +138,8 @@ async fn what_a_worker_does_not_know_of_is_queued_again() {
     let again = pannier.claim_for(worker).await.unwrap();
     assert_eq!(again.id, unknown.id);
     // However often the beat is repeated, and whatever it says, it does not know of this claim.
-    for beat_time in [second, second, Some(ahead)] {
-        beat_with(&pannier, worker, &[&known], beat_time).await;
+    for heartbeat_time in [second, second, Some(ahead)] {
+        beat_with(&pannier, worker, &[&known], heartbeat_time).await;
         assert_eq!(pannier.state_of(unknown.id).await, TaskState::Claimed);
     }
     pannier.try_complete(&again).await.unwrap();
@@ -234,4 +234,34 @@ async fn workers_are_listed_by_pages_the_latest_first() {
         }
     }
     assert_eq!(found, ids);
+}
+
+#[tokio::test]
+async fn tasks_completed_and_attempts_failed_are_counted_by_worker() {
+    let pannier = pannier().await;
+    let (first, second) = (pannier.worker("host-1").await, pannier.worker("host-2").await);
+    pannier.enqueue_all(vec![item("a"); 5]).await;
+    let claim = |worker_id| pb::Claiming { worker_id, max_tasks: 2, ..Default::default() };
+    let of_first = pannier.try_claim(claim(first)).await.unwrap();
+    let of_second = pannier.try_claim(claim(second)).await.unwrap();
+    let again = pb::FailOutcome { error: "e".into(), retry_delay: Some(seconds(0)), ..Default::default() };
+    pannier
+        .settle_all(vec![
+            outcome(&of_first[0], completed()),
+            outcome(&of_first[1], pb::outcome::What::Fail(again)),
+            outcome(&of_second[0], completed()),
+            outcome(&of_second[1], released()),
+        ])
+        .await;
+    let pannier = pannier.restart().await;
+    let request = pb::ListWorkersRequest::default();
+    let workers = pannier.queue().list_workers(request).await.unwrap().into_inner().workers;
+    let counts: Vec<_> = workers
+        .iter()
+        .map(|worker| (worker.name.as_str(), worker.completed_count, worker.failed_count))
+        .collect();
+    assert_eq!(counts, [("host-2", 1, 0), ("host-1", 1, 1)]);
+    let columns = "name, CAST(completed AS text), CAST(failed AS text)";
+    let viewed = pannier.rows_as_text(&format!("SELECT {columns} FROM v_worker_status ORDER BY name")).await;
+    assert_eq!(viewed, [["host-1", "1", "1"], ["host-2", "1", "0"]]);
 }

@@ -27,6 +27,8 @@ pub(super) struct Exchange {
     pub(super) outcomes: Batch<Outcome>,
     pub(super) claiming: Option<Claiming>,
     pub(super) request: Option<RequestKey>,
+    /// What it survives; none: what the queue says that it claims from.
+    pub(super) durability: Option<Durability>,
 }
 
 /// One transaction of an exchange.
@@ -55,9 +57,11 @@ impl Core {
         let mut parser = Parser::new(&self.settings.queue);
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_keys.key(id, "Claim", &request);
+        let durability = parser.durability("durability", request.durability);
         let claiming = parser.claiming(request.claiming.unwrap_or_default());
         parser.violations.check()?;
-        let exchange = Exchange { outcomes: no_outcomes(), claiming: Some(claiming), request: key };
+        let exchange =
+            Exchange { outcomes: no_outcomes(), claiming: Some(claiming), request: key, durability };
         Ok(pb::ClaimResponse { tasks: self.run(exchange).await?.tasks })
     }
 
@@ -69,14 +73,17 @@ impl Core {
         let id = parser.request_id(&std::mem::take(&mut request.request_id));
         let key = self.request_keys.key(id, "Exchange", &request);
         let outcomes = parser.outcomes_or_none(request.outcomes);
+        let durability = parser.durability("durability", request.durability);
         let claiming = request.claiming.map(|claiming| parser.claiming(claiming));
         parser.violations.check()?;
-        self.run(Exchange { outcomes, claiming, request: key }).await
+        self.run(Exchange { outcomes, claiming, request: key, durability }).await
     }
 
     /// Records the outcomes and claims, and if there is nothing to claim waits for it.
     pub(super) async fn run(self: &Arc<Self>, exchange: Exchange) -> Result<pb::ExchangeResponse> {
-        let Exchange { mut outcomes, claiming, request } = exchange;
+        let Exchange { mut outcomes, claiming, request, durability } = exchange;
+        let of_queue = || self.durability_of(&claiming.as_ref()?.queue);
+        let durability = durability.or_else(of_queue).unwrap_or(Durability::Full);
         let ticket = match &claiming {
             Some(claiming) if claiming.wait_us > 0 => {
                 Some(self.waiting.enter(&claiming.queue, &claiming.types)?)
@@ -105,7 +112,7 @@ impl Core {
                 taken: guard.taken.clone(),
                 runtime: Handle::current(),
             };
-            let done = match self.attempt(attempt).await {
+            let done = match self.attempt(attempt, durability).await {
                 Ok(done) => done,
                 Err(error) => return after_recording(recorded, error),
             };
@@ -134,9 +141,9 @@ impl Core {
         }
     }
 
-    async fn attempt(self: &Arc<Self>, attempt: Attempt) -> Result<Attempted> {
+    async fn attempt(self: &Arc<Self>, attempt: Attempt, durability: Durability) -> Result<Attempted> {
         self.do_what_is_due().await?;
-        self.storage.write(Durability::Full, attempt, |tx, it| Box::pin(it.run(tx))).await
+        self.storage.write(durability, attempt, |tx, it| Box::pin(it.run(tx))).await
     }
 
     /// When a wait of `wait_us` ends, with the call's deadline in mind.

@@ -14,7 +14,7 @@ use super::super::domain::{NewTask, Outcome};
 use super::super::{Core, store};
 use crate::batch::{Batch, Failing, only};
 use crate::error::{Error, Result};
-use crate::storage::Operation;
+use crate::storage::{Durability, Operation};
 
 /// Tasks on their way into a queue.
 struct Adding {
@@ -32,12 +32,14 @@ macro_rules! outcome {
             request: pb::$request,
         ) -> Operation<pb::$response> {
             let what: fn(pb::$request) -> What = $what;
+            let durability = parser.durability("durability", request.durability);
             let (task_id, token) = (request.task_id, request.token);
             let outcome = pb::Outcome { task_id, token, what: Some(what(request)) };
             // Its fields stand in the request itself.
             let mut outcomes = Batch::new("", Failing::Single, 1);
             outcomes.accept(parser.outcome(outcome));
             self.prepare_outcomes(outcomes)
+                .surviving(durability)
                 .try_map(|results| Ok(pb::$response { settled: Some(settled_of(only(results)?)?) }))
         }
     };
@@ -54,6 +56,9 @@ impl Core {
     outcome!(prepare_fail, FailRequest => FailResponse, |request| {
         What::Fail(request.fail.unwrap_or_default())
     });
+    outcome!(prepare_report, ReportRequest => ReportResponse, |request| {
+        What::Report(request.report.unwrap_or_default())
+    });
     outcome!(prepare_release, ReleaseRequest => ReleaseResponse, |_| What::Release(pb::ReleaseOutcome {}));
     outcome!(prepare_snooze, SnoozeRequest => SnoozeResponse, |request| {
         What::Snooze(request.snooze.unwrap_or_default())
@@ -65,8 +70,9 @@ impl Core {
         request: pb::SettleRequest,
     ) -> Operation<pb::SettleResponse> {
         let failing = parser.failing(request.atomic);
+        let durability = parser.durability("durability", request.durability);
         let outcomes = parser.outcomes(request.outcomes, failing);
-        self.prepare_outcomes(outcomes).map(|results| pb::SettleResponse { results })
+        self.prepare_outcomes(outcomes).surviving(durability).map(|results| pb::SettleResponse { results })
     }
 
     fn prepare_outcomes(self: &Arc<Self>, outcomes: Batch<Outcome>) -> Operation<Vec<pb::OutcomeResult>> {
@@ -87,10 +93,12 @@ impl Core {
         request: pb::EnqueueRequest,
     ) -> Operation<pb::EnqueueResponse> {
         let queue = parser.queue_name("queue", request.queue);
+        let durability = parser.durability("durability", request.durability).or(self.durability_of(&queue));
         let now_us = self.clock.now_us();
         let item = request.item.unwrap_or_default();
         let tasks = parser.item("item", item, |parser, item| parser.enqueue_item_at(item, now_us));
         self.prepare_adding(queue, tasks)
+            .surviving(durability)
             .try_map(|results| Ok(pb::EnqueueResponse { enqueued: Some(enqueued_of(only(results)?)?) }))
     }
 
@@ -100,12 +108,21 @@ impl Core {
         request: pb::BatchEnqueueRequest,
     ) -> Operation<pb::BatchEnqueueResponse> {
         let queue = parser.queue_name("queue", request.queue);
+        let durability = parser.durability("durability", request.durability).or(self.durability_of(&queue));
         let failing = parser.failing(request.atomic);
         let (now_us, bound) = (self.clock.now_us(), self.batch_bound());
         let tasks = parser.items("items", request.items, bound, failing, |parser, item| {
             parser.enqueue_item_at(item, now_us)
         });
-        self.prepare_adding(queue, tasks).map(|results| pb::BatchEnqueueResponse { results })
+        self.prepare_adding(queue, tasks)
+            .surviving(durability)
+            .map(|results| pb::BatchEnqueueResponse { results })
+    }
+
+    /// What the tasks of a queue and their claims survive, if the queue says so. A queue that is not known yet says nothing.
+    pub(super) fn durability_of(&self, queue: &str) -> Option<Durability> {
+        let queue = self.names.registry.queue(queue)?;
+        queue.rules.is_relaxed.then_some(Durability::Relaxed)
     }
 
     /// The one way to add tasks.
@@ -143,6 +160,7 @@ impl Core {
         parser: &mut Parser<'_>,
         request: pb::CancelRequest,
     ) -> Operation<pb::CancelResponse> {
+        let durability = parser.durability("durability", request.durability);
         let failing = parser.failing(request.atomic);
         let bound = self.batch_bound();
         let task_ids = parser.items("task_ids", request.task_ids, bound, failing, |_, task_id| task_id);
@@ -154,7 +172,7 @@ impl Core {
                 Ok(pb::CancelResponse { results: convert::task_results(task_ids.results(results)?) })
             })
         });
-        operation.of_items(items).locking(locks)
+        operation.surviving(durability).of_items(items).locking(locks)
     }
 
     pub(in crate::services) fn prepare_retry(
@@ -162,6 +180,7 @@ impl Core {
         parser: &mut Parser<'_>,
         request: pb::RetryRequest,
     ) -> Operation<pb::RetryResponse> {
+        let durability = parser.durability("durability", request.durability);
         let failing = parser.failing(request.atomic);
         let bound = self.batch_bound();
         let task_ids = parser.items("task_ids", request.task_ids, bound, failing, |_, task_id| task_id);
@@ -174,7 +193,7 @@ impl Core {
                 Ok(pb::RetryResponse { results: convert::task_results(task_ids.results(results)?) })
             })
         });
-        operation.of_items(items).locking(locks)
+        operation.surviving(durability).of_items(items).locking(locks)
     }
 
     /// The most items of a batch, and the setting.

@@ -33,6 +33,7 @@ impl Core {
         extend prepare_extend "Extend", ExtendRequest => ExtendResponse;
         complete prepare_complete "Complete", CompleteRequest => CompleteResponse;
         fail prepare_fail "Fail", FailRequest => FailResponse;
+        report prepare_report "Report", ReportRequest => ReportResponse;
         release prepare_release "Release", ReleaseRequest => ReleaseResponse;
         snooze prepare_snooze "Snooze", SnoozeRequest => SnoozeResponse;
     }

@@ -43,7 +43,7 @@ struct Work {
     held: HashMap<i64, i64>,
     next_beat_us: i64,
     /// When the first beat was noted.
-    beat_time: Option<Timestamp>,
+    heartbeat_time: Option<Timestamp>,
     answers: mpsc::Sender<Answer>,
     /// How the worker's messages end.
     end: RequestEnd,
@@ -106,9 +106,9 @@ impl Core {
             is_start: open.start,
         };
         parser.violations.check()?;
-        let (worker_id, beat_time) = if is_own {
+        let (worker_id, heartbeat_time) = if is_own {
             let answer = self.register(open.worker_name, String::new(), None).await?;
-            answer.worker.map_or((0, None), |worker| (worker.id, worker.beat_time))
+            answer.worker.map_or((0, None), |worker| (worker.id, worker.heartbeat_time))
         } else {
             self.do_what_is_due().await?;
             let told = self.beat_of(open.worker_id, None).await?;
@@ -121,8 +121,8 @@ impl Core {
             is_own,
             credit: 0,
             held: HashMap::new(),
-            next_beat_us: self.clock.steady_us().saturating_add(self.beat_interval_us() / 2),
-            beat_time,
+            next_beat_us: self.clock.steady_us().saturating_add(self.heartbeat_interval_us() / 2),
+            heartbeat_time,
             answers,
             end,
         })
@@ -133,8 +133,8 @@ impl Work {
     async fn serve(&mut self, first: pb::WorkRequest, mut messages: Streaming<pb::WorkRequest>) {
         let opened = pb::WorkOpened {
             worker_id: self.worker_id,
-            beat_interval: Some(convert::duration(self.core.beat_interval_us())),
-            beat_time: self.beat_time,
+            heartbeat_interval: Some(convert::duration(self.core.heartbeat_interval_us())),
+            heartbeat_time: self.heartbeat_time,
         };
         let opened = pb::WorkResponse { opened: Some(opened), ..Default::default() };
         let mut step = match self.send(opened).await {
@@ -220,7 +220,7 @@ impl Work {
         let answer = pb::WorkResponse {
             cancel_task_ids: told.cancelled,
             lost_task_ids: told.lost,
-            beat_time: has_list.then(|| convert::timestamp(told.beat_us)),
+            heartbeat_time: has_list.then(|| convert::timestamp(told.beat_us)),
             ..answer
         };
         Ok(self.send(answer).await)
@@ -232,7 +232,7 @@ impl Work {
         if !is_beat && now_us < self.next_beat_us {
             return Ok(Told::default());
         }
-        self.next_beat_us = now_us.saturating_add(self.core.beat_interval_us() / 2);
+        self.next_beat_us = now_us.saturating_add(self.core.heartbeat_interval_us() / 2);
         self.core.do_what_is_due().await?;
         self.core.beat_of(self.worker_id, listed).await
     }
@@ -248,7 +248,7 @@ impl Work {
         if outcomes.count() == 0 && claiming.is_none() {
             return Ok(pb::WorkResponse::default());
         }
-        let exchange = Exchange { outcomes, claiming, request: None };
+        let exchange = Exchange { outcomes, claiming, request: None, durability: None };
         let answer = self.core.run(exchange).await?;
         for ((task_id, token), result) in ends.into_iter().zip(&answer.results) {
             if !is_held_on(result) && self.held.get(&task_id) == Some(&token) {
@@ -278,7 +278,7 @@ impl Work {
         let mut outcomes = no_outcomes();
         self.held.drain().map(release).for_each(|outcome| outcomes.accept(outcome));
         if outcomes.count() > 0 {
-            self.core.run(Exchange { outcomes, claiming: None, request: None }).await?;
+            self.core.run(Exchange { outcomes, claiming: None, request: None, durability: None }).await?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! RegisterWorker, Beat, UnregisterWorker, ListWorkers.
+//! RegisterWorker, Heartbeat, UnregisterWorker, ListWorkers.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ impl Core {
                 step.effects.due_at(now_us.saturating_add(core.limits.worker_timeout_us));
                 Ok(pb::RegisterWorkerResponse {
                     worker: Some(convert::worker(worker)),
-                    beat_interval: Some(convert::duration(core.beat_interval_us())),
+                    heartbeat_interval: Some(convert::duration(core.heartbeat_interval_us())),
                     timeout: Some(convert::duration(core.limits.worker_timeout_us)),
                 })
             })
@@ -58,21 +58,24 @@ impl Core {
         .await
     }
 
-    pub(super) fn beat_interval_us(&self) -> i64 {
+    pub(super) fn heartbeat_interval_us(&self) -> i64 {
         self.limits.worker_timeout_us / BEATS
     }
 
-    pub(super) async fn beat(self: &Arc<Self>, request: pb::BeatRequest) -> Result<pb::BeatResponse> {
+    pub(super) async fn heartbeat(
+        self: &Arc<Self>,
+        request: pb::HeartbeatRequest,
+    ) -> Result<pb::HeartbeatResponse> {
         let mut parser = Parser::new(&self.settings.queue);
         let listed = request.held.map(|held| parser.held(held));
         parser.violations.check()?;
         self.do_what_is_due().await?;
         let told = self.beat_of(request.worker_id, listed).await?;
-        Ok(pb::BeatResponse {
+        Ok(pb::HeartbeatResponse {
             cancel_task_ids: told.cancelled,
             lost_task_ids: told.lost,
-            beat_interval: Some(convert::duration(self.beat_interval_us())),
-            beat_time: Some(convert::timestamp(told.beat_us)),
+            heartbeat_interval: Some(convert::duration(self.heartbeat_interval_us())),
+            heartbeat_time: Some(convert::timestamp(told.beat_us)),
         })
     }
 

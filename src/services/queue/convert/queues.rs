@@ -1,17 +1,19 @@
 //! Queues and limit keys.
 
+use pannier_proto::durability::v1::Durability as PbDurability;
 use pannier_proto::queue::v1 as pb;
 use prost_types::FieldMask;
 
 use super::super::domain::{Key, KeyLimits, Queue, RulesPatch};
 use super::{Parser, duration, timestamp};
 use crate::clock::ms_to_us;
-use crate::settings::{BACKOFF_MS_MAX, RETRIES_MAX, TIME_MS_MAX};
+use crate::settings::{BACKOFF_MS_MAX, Durability, RETRIES_MAX, TIME_MS_MAX};
 
 /// What an update may write, in the order of the message.
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "order",
     "ageing",
+    "durability",
     "max_retries",
     "backoff",
     "backoff_max",
@@ -42,6 +44,7 @@ impl Parser<'_> {
         let [
             order,
             ageing,
+            durability,
             max_retries,
             backoff,
             backoff_max,
@@ -71,6 +74,8 @@ impl Parser<'_> {
         let timeout_ms_max = self.settings.timeout_ms_max;
         let timeout_value = queue.timeout.unwrap_or_default();
         RulesPatch {
+            is_relaxed: durability
+                .then(|| self.durability("queue.durability", queue.durability) == Some(Durability::Relaxed)),
             is_lifo: order.then(|| self.is_lifo(queue.order)),
             retries_max: max_retries.then(|| {
                 let retries = i64::from(queue.max_retries);
@@ -137,6 +142,7 @@ pub(in super::super) fn queue(queue: &Queue) -> pb::Queue {
         name: queue.name.clone(),
         order: if rules.is_lifo { pb::Order::Lifo } else { pb::Order::Fifo }.into(),
         ageing: Some(duration(rules.ageing_us)),
+        durability: if rules.is_relaxed { PbDurability::Relaxed } else { PbDurability::Full }.into(),
         max_retries: small(rules.retries_max),
         backoff: Some(duration(rules.backoff_us)),
         backoff_max: Some(duration(rules.backoff_us_max)),

@@ -3,8 +3,9 @@
 use pannier_proto::queue::v1 as pb;
 use pannier_proto::queue::v1::TaskState as PbState;
 
-use super::super::domain::{Enqueued, Event, Settled, State, Task, Worker};
+use super::super::domain::{Enqueued, Event, EventKind, Settled, State, Task, Worker};
 use super::super::store::Named;
+use super::requests::PROGRESS_WHOLE;
 use super::{duration, timestamp};
 use crate::error::Result;
 use crate::status::ItemErrors;
@@ -62,6 +63,8 @@ pub(in super::super) fn task(task: Task, named: &Named) -> pb::Task {
         job_item_key,
         worker_name: task.worker_name.unwrap_or_default(),
         update_time: Some(timestamp(task.update_us)),
+        progress: task.progress.map(progress),
+        progress_message: task.progress_message.unwrap_or_default(),
     }
 }
 
@@ -120,17 +123,27 @@ pub(in super::super) fn task_results(results: Vec<Result<State>>) -> Vec<pb::Tas
 
 /// An entry of a task's log. Kinds have the same numbers everywhere.
 pub(in super::super) fn event(event: Event) -> pb::TaskEvent {
+    let is_line = event.kind == i64::from(EventKind::Line as u8);
+    let text = event.error.unwrap_or_default();
     pb::TaskEvent {
         time: Some(timestamp(event.time_us)),
         kind: small(event.kind),
         token: event.token,
         worker_id: event.worker_id,
-        error: event.error.unwrap_or_default(),
         run_time: event.run_us.map(timestamp),
         count: event.count,
         first_time: Some(timestamp(event.first_us)),
         first_token: event.first_token,
+        message: if is_line { text.clone() } else { String::new() },
+        error: if is_line { String::new() } else { text },
+        details_json: event.details.unwrap_or_default(),
+        progress: event.progress.map(progress),
     }
+}
+
+/// Millionths as the wire has them.
+fn progress(millionths: i64) -> f64 {
+    millionths as f64 / PROGRESS_WHOLE
 }
 
 /// A worker as the wire has it.
@@ -140,15 +153,16 @@ pub(in super::super) fn worker(worker: Worker) -> pb::Worker {
         name: worker.name,
         metadata_json: worker.metadata_json,
         create_time: Some(timestamp(worker.create_us)),
-        beat_time: Some(timestamp(worker.beat_us)),
+        heartbeat_time: Some(timestamp(worker.beat_us)),
         end_time: worker.end_us.map(timestamp),
         task_ids: worker.task_ids,
+        completed_count: worker.completed_count,
+        failed_count: worker.failed_count,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::domain::EventKind;
     use super::*;
 
     #[test]
@@ -168,6 +182,8 @@ mod tests {
             (EventKind::CancelRequested, pb::TaskEventKind::CancelRequested),
             (EventKind::Cancelled, pb::TaskEventKind::Cancelled),
             (EventKind::Requeued, pb::TaskEventKind::Requeued),
+            (EventKind::Line, pb::TaskEventKind::Line),
+            (EventKind::LinesLeftOut, pb::TaskEventKind::LinesLeftOut),
         ];
         for (ours, theirs) in kinds {
             assert_eq!(i32::from(ours as u8), theirs as i32);

@@ -5,8 +5,8 @@ use pannier_proto::queue::v1::TaskState as PbState;
 use prost_types::Duration;
 
 use super::super::domain::{
-    Claiming, Holder, JobItem, NewTask, Outcome, PRIORITY_DEFAULT, PRIORITY_MAX, QUEUE_DEFAULT, Requested,
-    State, Unique, What, When,
+    Claiming, Holder, JobItem, Line, NewTask, Outcome, PRIORITY_DEFAULT, PRIORITY_MAX, QUEUE_DEFAULT,
+    Requested, State, Unique, What, When,
 };
 use super::super::store::{Filter, Listed};
 use super::Parser;
@@ -27,6 +27,9 @@ const ITEM_KEY_BYTES_MAX: u64 = 1_024;
 
 /// The longest time between two messages of a watch: an hour.
 const WATCH_INTERVAL_US_MAX: i64 = 3_600_000_000;
+
+/// The progress of a task that is done, in millionths.
+pub(super) const PROGRESS_WHOLE: f64 = 1e6;
 
 /// Types that one request may name.
 const TYPES_MAX: usize = 256;
@@ -325,7 +328,7 @@ impl Parser<'_> {
             self.violations.add("held.tasks", format!("must be at most {max} (queue.batch_items_max)"));
         }
         Listed {
-            whole_us: held.beat_time.map(|time| self.time_us("held.beat_time", &time)),
+            whole_us: held.heartbeat_time.map(|time| self.time_us("held.heartbeat_time", &time)),
             tasks: held.tasks.into_iter().map(|task| (task.task_id, task.token)).collect(),
         }
     }
@@ -346,6 +349,28 @@ impl Parser<'_> {
             true => Batch::new("outcomes", Failing::Item, 0),
             false => self.outcomes(outcomes, Failing::Item),
         }
+    }
+
+    fn line(&mut self, report: pb::ReportOutcome) -> Line {
+        if report.progress.is_none() && report.message.is_empty() && report.details_json.is_empty() {
+            self.violations.add("report", "is empty: give a progress, a message or details");
+        }
+        let progress = report.progress.map(|progress| {
+            if !(0.0..=1.0).contains(&progress) {
+                self.violations.add("report.progress", format!("must be 0.0 to 1.0, is {progress}"));
+            }
+            (progress.clamp(0.0, 1.0) * PROGRESS_WHOLE).round() as i64
+        });
+        if report.message.len() as u64 > ERROR_MESSAGE_BYTES_MAX || report.message.contains('\0') {
+            self.text("report.message", &report.message, 0, ERROR_MESSAGE_BYTES_MAX, "");
+        }
+        if !report.details_json.is_empty() {
+            let max = self.settings.line_details_bytes_max;
+            let setting = "queue.line_details_bytes_max";
+            self.json_object(&|| "report.details_json".to_owned(), &report.details_json, max, setting);
+        }
+        let given = |text: String| Some(text).filter(|text| !text.is_empty());
+        Line { progress, message: given(report.message), details: given(report.details_json) }
     }
 
     /// One outcome. Fields are named relative to it.
@@ -391,6 +416,7 @@ impl Parser<'_> {
                     ),
                 }
             }
+            Some(PbWhat::Report(report)) => What::Report(self.line(report)),
             Some(PbWhat::Release(_)) => What::Release,
             Some(PbWhat::Snooze(snooze)) => {
                 let delay = snooze.delay.unwrap_or_default();

@@ -314,6 +314,8 @@ async fn task(
         limit_key,
         worker_id: Some(worker_id(claim.holder)).filter(|id| *id != 0),
         worker_name: None,
+        progress: None,
+        progress_message: None,
         update_us: step.now.us,
         claim_us: Some(step.now.us),
         start_us: None,

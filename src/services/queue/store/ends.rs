@@ -26,6 +26,10 @@ const REQUEUE: &str = r#"UPDATE "queue_tasks" SET "state" = $1, "order_key" = $2
     "expire_time" = $5, "failure_count" = $6, "error" = coalesce($7, "error"), "worker_id" = NULL, "claim_time" = NULL,
     "start_time" = NULL, "loss_count" = $8 WHERE "id" = $9"#;
 
+const WORKER_COUNTS: &str = r#"INSERT INTO "queue_worker_counts" ("worker_id", "completed", "failed") VALUES ($1, $2, $3)
+    ON CONFLICT ("worker_id") DO UPDATE SET "completed" = "queue_worker_counts"."completed" + excluded."completed",
+    "failed" = "queue_worker_counts"."failed" + excluded."failed""#;
+
 /// A transaction that changes tasks.
 pub struct Step<'t> {
     /// The database.
@@ -44,6 +48,8 @@ pub struct Step<'t> {
     released: BTreeMap<i64, Released>,
     /// What jobs are told of tasks that have ended.
     job_results: JobResults,
+    /// What workers have done: tasks completed and attempts failed.
+    worker_counts: BTreeMap<i64, (i64, i64)>,
 }
 
 /// What has become less with a key.
@@ -87,6 +93,7 @@ impl<'t> Step<'t> {
             keys_locked_to: 0,
             released: BTreeMap::new(),
             job_results: JobResults::default(),
+            worker_counts: BTreeMap::new(),
         }
     }
 
@@ -97,6 +104,9 @@ impl<'t> Step<'t> {
         // The locks of jobs come last, behind those of tasks and keys.
         std::mem::take(&mut self.job_results).record(self.tx, self.now.wall_us).await?;
         stats::note(self.tx, self.now.us / MINUTE_US, &self.effects.tallies).await?;
+        for (worker_id, (completed, failed)) in std::mem::take(&mut self.worker_counts) {
+            self.tx.run(WORKER_COUNTS, vec![worker_id.into(), completed.into(), failed.into()]).await?;
+        }
         // Waiting claims are called by the names of types.
         for (type_id, count) in std::mem::take(&mut self.effects.queued) {
             let Named { kind, queue } = self.names.of_task(self.tx, type_id).await?;
@@ -240,6 +250,11 @@ impl<'t> Step<'t> {
 
     fn count(&mut self, row: &Current, from: State, to: State, ending: &Ending<'_>) {
         self.effects.moved(row.type_id, Some(from), Some(to));
+        if let Some(worker_id) = row.worker_id.filter(|_| to == State::Completed || ending.is_failure) {
+            let counts = self.worker_counts.entry(worker_id).or_default();
+            counts.0 += i64::from(to == State::Completed);
+            counts.1 += i64::from(ending.is_failure);
+        }
         let now_us = self.now.us;
         let tally = self.effects.tally(row.type_id);
         tally.failed += i64::from(ending.is_failure);

@@ -116,6 +116,8 @@ fn once(time_us: i64, kind: EventKind) -> Event {
         worker_id: 0,
         error: None,
         run_us: None,
+        details: None,
+        progress: None,
     }
 }
 
@@ -153,7 +155,8 @@ impl Story {
             self.events.push(event(start_us, row.first_start_time, i64::from(EventKind::Started as u8)));
         }
         let end = event(row.time, Some(row.first_time), row.kind);
-        self.events.push(Event { error: row.error.clone(), run_us: row.run_time, ..end });
+        let (details, progress) = (row.details.clone(), row.progress);
+        self.events.push(Event { error: row.error.clone(), run_us: row.run_time, details, progress, ..end });
     }
 
     /// What the task's own row says: its last claim, and its end.

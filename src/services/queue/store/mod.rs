@@ -12,6 +12,7 @@ mod etags;
 mod job_results;
 mod keys;
 mod lanes;
+mod lines;
 mod list;
 mod log;
 mod names;

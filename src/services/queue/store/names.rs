@@ -32,6 +32,8 @@ pub struct Names {
     pub types_max: i64,
     /// Bytes of the largest result of a task.
     pub result_bytes_max: u64,
+    /// Lines of workers that an attempt keeps.
+    pub task_lines_max: i64,
     /// Bytes of a result that a job takes.
     pub job_result_bytes_max: usize,
 }
@@ -244,6 +246,7 @@ pub(super) fn columns(rules: &Rules) -> queues::ActiveModel {
     queues::ActiveModel {
         is_lifo: Set(rules.is_lifo),
         ageing_us: Set(rules.ageing_us),
+        is_relaxed: Set(rules.is_relaxed),
         retries_max: Set(rules.retries_max),
         backoff_us: Set(rules.backoff_us),
         backoff_us_max: Set(rules.backoff_us_max),
@@ -270,6 +273,7 @@ pub(super) fn domain(row: queues::Model) -> Queue {
         rules: Rules {
             is_lifo: row.is_lifo,
             ageing_us: row.ageing_us,
+            is_relaxed: row.is_relaxed,
             retries_max: row.retries_max,
             backoff_us: row.backoff_us,
             backoff_us_max: row.backoff_us_max,

@@ -2,7 +2,8 @@
 //! cost the same whatever else the tables hold.
 
 use super::{
-    by_hand, claim, due, etags, job_results, keys, lanes, log, remove, schedules, stats, uniques, workers,
+    by_hand, claim, due, etags, job_results, keys, lanes, lines, log, remove, schedules, stats, uniques,
+    workers,
 };
 use crate::services::queue::order::{Order, Requested};
 use crate::storage::Storage;
@@ -120,6 +121,8 @@ async fn what_is_finished_is_found_by_type_state_and_time() {
     assert_runs_on(&storage, remove::OVER, &["queue_tasks_finished"]).await;
     assert_runs_on(&storage, remove::WORKERS, &["queue_workers_ended"]).await;
     assert_runs_on(&storage, remove::DELETE_UNUSED, &["by id", "queue_tasks_by_key"]).await;
+    assert_runs_on(&storage, lines::COUNT, &["queue_task_logs_by_task"]).await;
+    assert_runs_on(&storage, lines::MIDDLE, &["queue_task_logs_by_task"]).await;
     assert_runs_on(&storage, etags::marks(), &["by id", "queue_task_logs_by_task"]).await;
     assert_runs_on(&storage, &stats::levels(), &["queue_tasks_claimable", "queue_tasks_claimable"]).await;
     assert_runs_on(&storage, stats::NEXT_RUN, &["queue_tasks_scheduled"]).await;

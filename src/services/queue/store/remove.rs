@@ -30,6 +30,8 @@ static DELETE_LOGS: sql::Listed =
     sql::Listed::new(|| sql::listed(r#"DELETE FROM "queue_task_logs" WHERE "task_id" IN"#, 1, ""));
 static DELETE_TASKS: sql::Listed =
     sql::Listed::new(|| sql::listed(r#"DELETE FROM "queue_tasks" WHERE "id" IN"#, 1, ""));
+static DELETE_COUNTS: sql::Listed =
+    sql::Listed::new(|| sql::listed(r#"DELETE FROM "queue_worker_counts" WHERE "worker_id" IN"#, 1, ""));
 static DELETE_WORKERS: sql::Listed =
     sql::Listed::new(|| sql::listed(r#"DELETE FROM "queue_workers" WHERE "id" IN"#, 1, ""));
 
@@ -107,6 +109,8 @@ pub async fn remove_workers(step: &mut Step<'_>, until_us: i64, rows_max: i64) -
     for chunk in sql::chunks(&ids) {
         let values = chunk.iter().map(|id| (*id).into()).collect();
         step.tx.run(DELETE_WORKERS.text(chunk.len()), values).await?;
+        let values = chunk.iter().map(|id| (*id).into()).collect();
+        step.tx.run(DELETE_COUNTS.text(chunk.len()), values).await?;
     }
     Ok(ids.len())
 }

@@ -14,8 +14,9 @@ const TASK: &str = r#"SELECT t."id", t."type_id", t."state", t."priority", t."to
     coalesce(t."worker_name", (SELECT w."name" FROM "queue_workers" w WHERE w."id" = t."worker_id")) AS "worker_name",
     (SELECT max(l."time") FROM "queue_task_logs" l WHERE l."task_id" = t."id") AS "log_time",
     (SELECT k."name" FROM "queue_keys" k WHERE k."id" = t."key_id") AS "key_name",
-    (SELECT s."name" FROM "queue_schedules" s WHERE s."id" = t."schedule_id") AS "schedule_name"
-    FROM "queue_tasks" t"#;
+    (SELECT s."name" FROM "queue_schedules" s WHERE s."id" = t."schedule_id") AS "schedule_name",
+    p."progress", p."error" AS "progress_message" FROM "queue_tasks" t LEFT JOIN "queue_task_logs" p ON p."id" =
+    (SELECT max(l."id") FROM "queue_task_logs" l WHERE l."task_id" = t."id" AND l."kind" = 15 AND l."token" = t."token")"#;
 
 row! {
     /// The same, as a row.
@@ -47,6 +48,8 @@ row! {
         log_time: Option<i64>,
         key_name: Option<String>,
         schedule_name: Option<String>,
+        progress: Option<i64>,
+        progress_message: Option<String>,
     }
 }
 
@@ -64,6 +67,8 @@ impl TaskRow {
         Ok(Task {
             update_us: times.into_iter().flatten().fold(create_us, i64::max),
             worker_name: self.worker_name,
+            progress: self.progress,
+            progress_message: self.progress_message,
             id: self.id,
             type_id: self.type_id,
             state,

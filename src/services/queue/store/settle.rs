@@ -2,8 +2,8 @@
 
 use super::Now;
 use super::ends::{Ending, Step};
-use super::job_results;
 use super::rows::{self, Current};
+use super::{job_results, lines};
 use crate::error::{Error, Result};
 use crate::services::queue::domain::{EventKind, Outcome, Settled, State, What};
 use crate::services::queue::rules::Next;
@@ -58,6 +58,9 @@ fn is_held(row: &Current, token: i64, now: Now) -> Result<bool> {
 }
 
 async fn record(step: &mut Step<'_>, row: &mut Current, what: &What, chance: u64) -> Result<Settled> {
+    if let What::Report(line) = what {
+        lines::append(step, row, line).await?;
+    }
     let named = step.names.of_task(step.tx, row.type_id).await?;
     let next = Step::hold(row, &named).settle(what, &named.queue.rules, step.now.us, chance);
     step.advance(row, &named, next, &ending(what, next)).await?;
@@ -74,7 +77,7 @@ async fn record(step: &mut Step<'_>, row: &mut Current, what: &What, chance: u64
 fn ending(what: &What, next: Next) -> Ending<'_> {
     let is_cancelled = next == Next::Finished(State::Cancelled);
     match what {
-        What::Start | What::Extend(_) => Ending::plain(EventKind::Started),
+        What::Start | What::Extend(_) | What::Report(_) => Ending::plain(EventKind::Started),
         What::Complete(result) => Ending { result: result.as_deref(), ..Ending::plain(EventKind::Completed) },
         What::Fail { error, .. } => Ending {
             error: Some(error.as_str()),

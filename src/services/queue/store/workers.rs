@@ -30,6 +30,8 @@ pub(super) const CANCELLING: &str = r#"SELECT "id", "token", "claim_time", "is_c
 pub(super) const TOLD: &str =
     r#"SELECT "id" AS "number" FROM "queue_tasks" WHERE "worker_id" = $1 AND "state" IN (2, 3) LIMIT $2"#;
 
+const COUNTS: &str = r#"SELECT "completed", "failed" FROM "queue_worker_counts" WHERE "worker_id" = $1"#;
+
 /// Makes a worker known. Error: TooManyWorkers.
 pub async fn register(
     tx: &Tx<'_>,
@@ -56,6 +58,8 @@ pub async fn register(
         create_us: now_us,
         beat_us: now_us,
         end_us: None,
+        completed_count: 0,
+        failed_count: 0,
         task_ids: Vec::new(),
     })
 }
@@ -155,6 +159,13 @@ async fn release_all(step: &mut Step<'_>, worker_id: i64) -> Result<i64> {
     Ok(count)
 }
 
+row! {
+    struct Counts {
+        completed: i64,
+        failed: i64,
+    }
+}
+
 /// Workers, the latest first.
 pub async fn list(
     db: &Db<'_>,
@@ -173,6 +184,7 @@ pub async fn list(
     for row in query.all(db).await? {
         let values = vec![row.id.into(), TASKS_TOLD_MAX.into()];
         let task_ids = db.rows::<sql::Number>(TOLD, values).await?;
+        let counts = db.row::<Counts>(COUNTS, vec![row.id.into()]).await?;
         found.push(Worker {
             id: row.id,
             name: row.name,
@@ -180,6 +192,8 @@ pub async fn list(
             create_us: row.create_time,
             beat_us: row.beat_time,
             end_us: row.end_time,
+            completed_count: counts.as_ref().map_or(0, |counts| counts.completed),
+            failed_count: counts.as_ref().map_or(0, |counts| counts.failed),
             task_ids: task_ids.into_iter().filter_map(|row| row.number).collect(),
         });
     }
