@@ -70,8 +70,12 @@ impl Lane {
     }
 
     async fn enqueue_item(&mut self, item: EnqueueItem) -> Fallible<()> {
-        let request =
-            EnqueueRequest { queue: self.queue.clone(), item: Some(item), request_id: String::new() };
+        let request = EnqueueRequest {
+            queue: self.queue.clone(),
+            item: Some(item),
+            request_id: String::new(),
+            ..Default::default()
+        };
         let answer = self.client.enqueue(request).await.map_err(refused)?.into_inner();
         let enqueued = answer.enqueued.ok_or("Enqueue answered without a task")?;
         is_added(&enqueued).then_some(()).ok_or_else(|| "Enqueue did not add a task".into())
@@ -92,7 +96,11 @@ impl Lane {
 
     /// Takes a task; none if there was none for so long, which is less than a second.
     pub(crate) async fn claim_waiting(&mut self, wait: Duration) -> Fallible<Option<Task>> {
-        let request = ClaimRequest { claiming: Some(self.claiming(1, wait)), request_id: String::new() };
+        let request = ClaimRequest {
+            claiming: Some(self.claiming(1, wait)),
+            request_id: String::new(),
+            ..Default::default()
+        };
         let answer = self.client.claim(request).await.map_err(refused)?.into_inner();
         Ok(answer.tasks.into_iter().next())
     }
@@ -103,6 +111,7 @@ impl Lane {
             outcomes: outcomes(held),
             claiming: Some(self.claiming(count, Duration::ZERO)),
             request_id: String::new(),
+            ..Default::default()
         };
         let answer = self.client.exchange(request).await.map_err(refused)?.into_inner();
         self.count_completed(held.len(), &answer.results)?;
@@ -159,7 +168,7 @@ impl Queue for Lane {
 
     async fn claim(&mut self, count: usize) -> Fallible<Vec<Held>> {
         let claiming = Some(self.claiming(count, Duration::ZERO));
-        let request = ClaimRequest { claiming, request_id: String::new() };
+        let request = ClaimRequest { claiming, request_id: String::new(), ..Default::default() };
         let answer = self.client.claim(request).await.map_err(refused)?.into_inner();
         all_of(count, answer.tasks)
     }

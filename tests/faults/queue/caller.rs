@@ -112,7 +112,7 @@ impl Caller {
         let (queue, request_id) = (wire::QUEUE.to_owned(), way.request_id.clone());
         let mut items: Vec<_> = specs.iter().map(wire::item).collect();
         if items.len() == 1 {
-            let request = pb::EnqueueRequest { queue, item: items.pop(), request_id };
+            let request = pb::EnqueueRequest { queue, item: items.pop(), request_id, ..Default::default() };
             let send = |mut client: Client| {
                 let request = request.clone();
                 async move { client.enqueue(request).await }
@@ -187,8 +187,11 @@ impl Caller {
     pub(crate) async fn claim(&mut self, claiming: Claiming) -> Answer {
         let again = self.chance.once_in(2);
         let way = self.way("Claim", again);
-        let request =
-            pb::ClaimRequest { claiming: Some(self.claiming(&claiming)), request_id: way.request_id.clone() };
+        let request = pb::ClaimRequest {
+            claiming: Some(self.claiming(&claiming)),
+            request_id: way.request_id.clone(),
+            ..Default::default()
+        };
         let send = |mut client: Client| {
             let request = request.clone();
             async move { client.claim(request).await }
@@ -206,6 +209,7 @@ impl Caller {
             outcomes: outcomes.iter().map(wire::outcome).collect(),
             claiming: Some(self.claiming(&claiming)),
             request_id: way.request_id.clone(),
+            ..Default::default()
         };
         let send = |mut client: Client| {
             let request = request.clone();
@@ -251,33 +255,56 @@ impl Caller {
                 let settled = match what {
                     What::Start(_) => {
                         client
-                            .start(pb::StartRequest { task_id, token, request_id })
+                            .start(pb::StartRequest { task_id, token, request_id, ..Default::default() })
                             .await?
                             .into_inner()
                             .settled
                     }
                     What::Extend(extend) => {
-                        let request = pb::ExtendRequest { task_id, token, extend: Some(extend), request_id };
+                        let request = pb::ExtendRequest {
+                            task_id,
+                            token,
+                            extend: Some(extend),
+                            request_id,
+                            ..Default::default()
+                        };
                         client.extend(request).await?.into_inner().settled
                     }
                     What::Complete(complete) => {
-                        let request =
-                            pb::CompleteRequest { task_id, token, complete: Some(complete), request_id };
+                        let request = pb::CompleteRequest {
+                            task_id,
+                            token,
+                            complete: Some(complete),
+                            request_id,
+                            ..Default::default()
+                        };
                         client.complete(request).await?.into_inner().settled
                     }
                     What::Fail(fail) => {
-                        let request = pb::FailRequest { task_id, token, fail: Some(fail), request_id };
+                        let request = pb::FailRequest {
+                            task_id,
+                            token,
+                            fail: Some(fail),
+                            request_id,
+                            ..Default::default()
+                        };
                         client.fail(request).await?.into_inner().settled
                     }
                     What::Release(_) => {
                         client
-                            .release(pb::ReleaseRequest { task_id, token, request_id })
+                            .release(pb::ReleaseRequest { task_id, token, request_id, ..Default::default() })
                             .await?
                             .into_inner()
                             .settled
                     }
                     What::Snooze(snooze) => {
-                        let request = pb::SnoozeRequest { task_id, token, snooze: Some(snooze), request_id };
+                        let request = pb::SnoozeRequest {
+                            task_id,
+                            token,
+                            snooze: Some(snooze),
+                            request_id,
+                            ..Default::default()
+                        };
                         client.snooze(request).await?.into_inner().settled
                     }
                 };

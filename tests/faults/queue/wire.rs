@@ -95,6 +95,7 @@ pub(crate) fn claiming(claiming: &Claiming, types: Vec<String>, wait: u64, start
         worker_id,
         lease,
         start,
+        ..Default::default()
     }
 }
 

@@ -46,8 +46,12 @@ async fn a_wrong_task_is_told_whole() {
         job_id: "a job".into(),
         job_item_key: "k".repeat(1_025),
     };
-    let request =
-        pb::EnqueueRequest { queue: "ü".into(), item: Some(wrong.clone()), request_id: NOT_A_UUID.into() };
+    let request = pb::EnqueueRequest {
+        queue: "ü".into(),
+        item: Some(wrong.clone()),
+        request_id: NOT_A_UUID.into(),
+        ..Default::default()
+    };
     let expected = [
         "item.delay",
         "item.job_id",
@@ -140,8 +144,10 @@ async fn a_wrong_claim_is_told_whole() {
             worker_id: -1,
             lease: Some(seconds(0)),
             start: false,
+            ..Default::default()
         }),
         request_id: "x".into(),
+        ..Default::default()
     };
     let expected = [
         "claiming.lease",
@@ -189,9 +195,11 @@ async fn wrong_outcomes_are_told_whole_and_none_is_recorded() {
         outcomes: outcomes.clone(),
         claiming: Some(claiming(&["a b"], 1)),
         request_id: NOT_A_UUID.into(),
+        ..Default::default()
     };
     assert_eq!(refused!(pannier, exchange, request), ["claiming.types[0]", "request_id"]);
-    let request = pb::SettleRequest { outcomes, request_id: NOT_A_UUID.into(), atomic: true };
+    let request =
+        pb::SettleRequest { outcomes, request_id: NOT_A_UUID.into(), atomic: true, ..Default::default() };
     let expected = [
         "outcomes[1].what",
         "outcomes[2].extend.lease",
@@ -209,7 +217,8 @@ async fn wrong_outcomes_are_told_whole_and_none_is_recorded() {
     let snooze = pb::SnoozeRequest { task_id, token, ..Default::default() };
     assert_eq!(refused!(pannier, snooze, snooze), ["snooze.delay"]);
     let complete = Some(pb::CompleteOutcome { result_json: "nope".into() });
-    let complete = pb::CompleteRequest { task_id, token, complete, request_id: "x".into() };
+    let complete =
+        pb::CompleteRequest { task_id, token, complete, request_id: "x".into(), ..Default::default() };
     assert_eq!(refused!(pannier, complete, complete), ["complete.result_json", "request_id"]);
 }
 
@@ -302,7 +311,7 @@ async fn a_wrong_worker_is_told() {
     let tasks = vec![pb::HeldTask { task_id: 1, token: 1 }; 4];
     let request =
         pb::HeartbeatRequest { worker_id: 1, held: Some(pb::HeldTasks { tasks, heartbeat_time: None }) };
-    assert_eq!(refused!(pannier, beat, request), ["held.tasks"]);
+    assert_eq!(refused!(pannier, heartbeat, request), ["held.tasks"]);
 }
 
 #[tokio::test]

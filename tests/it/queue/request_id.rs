@@ -37,7 +37,8 @@ async fn a_repeated_enqueue_adds_nothing() {
 async fn a_repeated_claim_gives_the_same_tasks() {
     let pannier = pannier().await;
     pannier.enqueue_all((0..5).map(|number| numbered("a", number)).collect()).await;
-    let request = pb::ClaimRequest { claiming: Some(claiming(&[], 2)), request_id: id() };
+    let request =
+        pb::ClaimRequest { claiming: Some(claiming(&[], 2)), request_id: id(), ..Default::default() };
     let first = pannier.queue().claim(request.clone()).await.unwrap().into_inner();
     assert_eq!(numbers(&first.tasks), [0, 1]);
     pannier.advance_s(5);
@@ -52,7 +53,8 @@ async fn a_repeated_claim_gives_the_same_tasks() {
 #[tokio::test]
 async fn a_claim_that_found_nothing_looks_again() {
     let pannier = pannier().await;
-    let request = pb::ClaimRequest { claiming: Some(claiming(&[], 2)), request_id: id() };
+    let request =
+        pb::ClaimRequest { claiming: Some(claiming(&[], 2)), request_id: id(), ..Default::default() };
     assert!(pannier.queue().claim(request.clone()).await.unwrap().into_inner().tasks.is_empty());
     pannier.enqueue(item("a")).await;
     let first = pannier.queue().claim(request.clone()).await.unwrap().into_inner();
@@ -94,6 +96,7 @@ async fn a_repeated_exchange_has_no_second_effect_also_when_it_waited() {
         outcomes: vec![outcome(&task, completed())],
         claiming: Some(pb::Claiming { wait: Some(seconds(60)), ..claiming(&[], 2) }),
         request_id: id(),
+        ..Default::default()
     };
     let mut queue = pannier.queue();
     let waiter = tokio::spawn({
@@ -160,7 +163,7 @@ async fn repeated_registrations_updates_and_pauses_have_no_second_effect() {
 pub async fn waiting(pannier: &Pannier) -> tokio::task::JoinHandle<Vec<pb::Task>> {
     let mut queue = pannier.queue();
     let claiming = Some(pb::Claiming { wait: Some(seconds(60)), ..claiming(&[], 1) });
-    let request = pb::ClaimRequest { claiming, request_id: id() };
+    let request = pb::ClaimRequest { claiming, request_id: id(), ..Default::default() };
     let waiter = tokio::spawn(async move { queue.claim(request).await.unwrap().into_inner().tasks });
     pannier.let_arrive().await;
     waiter
