@@ -241,8 +241,8 @@ pub enum Error {
         line: i64,
         /// What is wrong with it.
         problem: String,
-        /// Files that were taken from earlier messages.
-        taken: i64,
+        /// Files that were taken from earlier messages, where the import ends here.
+        taken: Option<i64>,
     },
     /// No further name may be made.
     #[error("there are {names_max} {what}, as many as may be")]

@@ -104,7 +104,8 @@ fn describe(error: &Error) -> Description {
     let retry = |after, description: Description| Description { retry: Some(after), ..description };
     match error {
         Error::Invalid(violations) => {
-            let first = violations.first().map(|v| format!("{} {}", v.field, v.description));
+            let text = |v: &Violation| format!("{} {}", v.field, v.description).trim_start().to_owned();
+            let first = violations.first().map(text);
             let more = match violations.len() {
                 0 | 1 => String::new(),
                 count => format!(" (and {} more, see the details)", count - 1),
@@ -316,7 +317,12 @@ fn describe(error: &Error) -> Description {
             R::UploadFileReserved,
             "another holds a reservation of the file: register it with its token, or wait until it is uploaded",
         ),
-        Error::IndexLineInvalid { taken, .. } => tell(
+        Error::IndexLineInvalid { taken: None, .. } => tell(
+            Code::InvalidArgument,
+            R::IndexLineInvalid,
+            &format!("{error}: mend the line and import it again"),
+        ),
+        Error::IndexLineInvalid { taken: Some(taken), .. } => tell(
             Code::InvalidArgument,
             R::IndexLineInvalid,
             &format!(

@@ -1,4 +1,4 @@
-//! `cache_namespaces`, `cache_entries`, `cache_tags`: the cache.
+//! `cache_namespaces`, `cache_entries`, `cache_tags`, `cache_tag_deletions`: the cache.
 //!
 //! Which index serves which query:
 //! - `cache_entries_by_key`: every read and write of a key; lists; deleting by prefix.
@@ -6,6 +6,7 @@
 //! - `cache_entries_by_create_time`: the oldest and the newest entry.
 //! - `cache_entries_by_remove_time`: what has expired, and what expires soonest.
 //! - `cache_tags`' primary key: lists and deletes by tag; `cache_tags_by_entry`: the tags of an entry that goes.
+//! - `cache_tag_deletions`' primary key: the last deletion by the tags of an entry that is filled under a lease.
 
 use sea_orm_migration::prelude::*;
 
@@ -25,6 +26,8 @@ enum CacheNamespaces {
     StaleWindowUs,
     Eviction,
     Durability,
+    Origin,
+    TagDeletions,
     EntryCount,
     StoredBytes,
     HitCount,
@@ -57,11 +60,13 @@ enum CacheEntries {
     UpdateTime,
     ExpireTime,
     StaleUntilTime,
+    StaleWindowUs,
     RemoveTime,
     AccessTime,
     AccessCount,
     LeaseToken,
     LeaseExpireTime,
+    LeaseTagDeletions,
 }
 
 #[derive(DeriveIden)]
@@ -71,6 +76,14 @@ enum CacheTags {
     Tag,
     Key,
     EntryId,
+}
+
+#[derive(DeriveIden)]
+enum CacheTagDeletions {
+    Table,
+    NamespaceId,
+    Bucket,
+    Number,
 }
 
 fn number(column: impl IntoIden) -> ColumnDef {
@@ -93,6 +106,10 @@ fn namespaces(manager: &SchemaManager<'_>) -> TableCreateStatement {
         .col(number(C::Eviction))
         // 1 full, 2 relaxed.
         .col(number(C::Durability))
+        // 1 made by UpdateNamespace, 2 by a put, 3 by a lease: no caller sees the last kind.
+        .col(number(C::Origin))
+        // Calls of DeleteByTag, ever.
+        .col(number(C::TagDeletions))
         // Kept in step with cache_entries by every write to it.
         .col(number(C::EntryCount))
         .col(number(C::StoredBytes))
@@ -129,12 +146,16 @@ fn entries(manager: &SchemaManager<'_>) -> TableCreateStatement {
         .col(number(C::UpdateTime))
         .col(ColumnDef::new(C::ExpireTime).big_integer())
         .col(ColumnDef::new(C::StaleUntilTime).big_integer())
+        // Also of an entry that never expires: a touch may give it an expiry later.
+        .col(number(C::StaleWindowUs))
         // When the row itself may go: the end of its expiry, stale window and lease. None: never.
         .col(ColumnDef::new(C::RemoveTime).big_integer())
         .col(number(C::AccessTime))
         .col(number(C::AccessCount))
         .col(ColumnDef::new(C::LeaseToken).uuid())
         .col(ColumnDef::new(C::LeaseExpireTime).big_integer())
+        // The namespace's tag_deletions when the lease was granted.
+        .col(ColumnDef::new(C::LeaseTagDeletions).big_integer())
         // Last, so that a large value is not read through on the way to another column.
         .col(ColumnDef::new(C::Value).blob())
         .foreign_key(
@@ -163,6 +184,24 @@ fn tags(manager: &SchemaManager<'_>) -> TableCreateStatement {
         .take()
 }
 
+/// The number of the last DeleteByTag of a tag, by a hash of the tag: at most 1,024 rows for each namespace.
+fn tag_deletions() -> TableCreateStatement {
+    use CacheTagDeletions as C;
+    Table::create()
+        .table(C::Table)
+        .col(number(C::NamespaceId))
+        .col(number(C::Bucket))
+        .col(number(C::Number))
+        .primary_key(Index::create().col(C::NamespaceId).col(C::Bucket))
+        .foreign_key(
+            ForeignKey::create()
+                .from(C::Table, C::NamespaceId)
+                .to(CacheNamespaces::Table, CacheNamespaces::Id)
+                .on_delete(ForeignKeyAction::Cascade),
+        )
+        .take()
+}
+
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     fn use_transaction(&self) -> Option<bool> {
@@ -171,7 +210,7 @@ impl MigrationTrait for Migration {
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         use CacheEntries as E;
-        for table in [namespaces(manager), entries(manager), tags(manager)] {
+        for table in [namespaces(manager), entries(manager), tags(manager), tag_deletions()] {
             manager.create_table(table).await?;
         }
         let index = |name: &str| Index::create().name(name).table(E::Table).col(E::NamespaceId).take();
@@ -196,6 +235,7 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.drop_table(Table::drop().table(CacheTagDeletions::Table).take()).await?;
         manager.drop_table(Table::drop().table(CacheTags::Table).take()).await?;
         manager.drop_table(Table::drop().table(CacheEntries::Table).take()).await?;
         manager.drop_table(Table::drop().table(CacheNamespaces::Table).take()).await

@@ -10,7 +10,8 @@
 //! - `upload_files_by_hash`: what is known of a hash; the index that is exported.
 //! - `upload_files_by_session`, `upload_files_by_source`: lists of files.
 //! - `upload_reservations`' primary key: the reservation of a hash. `upload_reservations_by_expire_time`: those that ran out.
-//! - `upload_errors`' primary key: the error of a path, lists by path, removal.
+//! - `upload_errors_by_path`: the error of a path, by the SHA-256 of the path: an index entry of PostgreSQL holds no path of 8 KiB.
+//! - `upload_errors_by_session`: lists of a session, removal. `upload_errors_by_update_time`: lists across sessions.
 
 use sea_orm_migration::prelude::*;
 use sea_orm_migration::sea_orm::DbBackend;
@@ -39,7 +40,9 @@ enum UploadSessions {
     SuccessCount,
     ErrorCount,
     DuplicateCount,
+    LoggedErrorCount,
     Revision,
+    StartTime,
     CreateTime,
     UpdateTime,
     EndTime,
@@ -77,7 +80,9 @@ enum UploadReservations {
 #[derive(DeriveIden)]
 enum UploadErrors {
     Table,
+    Id,
     SessionRowId,
+    PathHash,
     Path,
     Type,
     Message,
@@ -85,6 +90,7 @@ enum UploadErrors {
     CreateTime,
     UpdateTime,
     ResolveTime,
+    IsCounted,
 }
 
 #[derive(DeriveIden)]
@@ -113,22 +119,26 @@ fn names(manager: &SchemaManager<'_>) -> TableCreateStatement {
         .take()
 }
 
-fn sessions() -> TableCreateStatement {
+fn sessions(manager: &SchemaManager<'_>) -> TableCreateStatement {
     use UploadSessions as C;
     Table::create()
         .table(C::Table)
         // Never given twice: files and errors of a deleted session may still name it.
         .col(identity(C::RowId))
-        .col(ColumnDef::new(C::Id).uuid().not_null().unique_key())
+        .col(text(manager, C::Id).unique_key())
         .col(number(C::SourceId))
         // 1 running, 2 paused, 3 completed, 4 failed.
         .col(number(C::Status))
         .col(ColumnDef::new(C::TotalCount).big_integer())
         .col(number(C::SuccessCount))
-        // Rows of upload_errors that are not resolved.
+        // Rows of upload_errors that are not resolved and are counted.
         .col(number(C::ErrorCount))
         .col(number(C::DuplicateCount))
+        // Rows of upload_errors that are not resolved and are not counted.
+        .col(number(C::LoggedErrorCount))
         .col(number(C::Revision))
+        // When the caller says that it began.
+        .col(number(C::StartTime))
         .col(number(C::CreateTime))
         .col(number(C::UpdateTime))
         .col(ColumnDef::new(C::EndTime).big_integer())
@@ -174,20 +184,25 @@ fn reservations() -> TableCreateStatement {
         .take()
 }
 
-fn errors(manager: &SchemaManager<'_>) -> TableCreateStatement {
+fn errors() -> TableCreateStatement {
     use UploadErrors as C;
     Table::create()
         .table(C::Table)
+        // In the order in which the paths failed first.
+        .col(identity(C::Id))
         // No foreign key: a session goes at once, its errors in small steps.
         .col(number(C::SessionRowId))
-        .col(text(manager, C::Path))
+        // The SHA-256 of the path: 32 bytes.
+        .col(ColumnDef::new(C::PathHash).binary().not_null())
+        .col(ColumnDef::new(C::Path).text().not_null())
         .col(ColumnDef::new(C::Type).text().not_null())
         .col(ColumnDef::new(C::Message).text().not_null())
         .col(number(C::RetryCount))
         .col(number(C::CreateTime))
         .col(number(C::UpdateTime))
         .col(ColumnDef::new(C::ResolveTime).big_integer())
-        .primary_key(Index::create().col(C::SessionRowId).col(C::Path))
+        // Whether the session's error_count has it while it is not resolved.
+        .col(ColumnDef::new(C::IsCounted).boolean().not_null())
         .take()
 }
 
@@ -216,8 +231,11 @@ impl MigrationTrait for Migration {
     }
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        use {UploadFiles as F, UploadNames as N, UploadReservations as R, UploadSessions as S};
-        for table in [names(manager), sessions(), files(), reservations(), errors(manager), remains()] {
+        use {
+            UploadErrors as E, UploadFiles as F, UploadNames as N, UploadReservations as R,
+            UploadSessions as S,
+        };
+        for table in [names(manager), sessions(manager), files(), reservations(), errors(), remains()] {
             manager.create_table(table).await?;
         }
         let index = |name: &str, table: DynIden| Index::create().name(name).table(table).take();
@@ -244,6 +262,21 @@ impl MigrationTrait for Migration {
                 .take(),
             of_files("upload_files_by_session", F::SessionRowId, F::SessionRowId),
             of_files("upload_files_by_source", F::SourceId, F::SourceId),
+            index("upload_errors_by_path", E::Table.into_iden())
+                .col(E::SessionRowId)
+                .col(E::PathHash)
+                .unique()
+                .take(),
+            listing(
+                manager,
+                &mut index("upload_errors_by_session", E::Table.into_iden()).col(E::SessionRowId).take(),
+                E::Id,
+            ),
+            listing(
+                manager,
+                &mut index("upload_errors_by_update_time", E::Table.into_iden()).col(E::UpdateTime).take(),
+                E::Id,
+            ),
             index("upload_reservations_by_expire_time", R::Table.into_iden()).col(R::ExpireTime).take(),
         ];
         for index in indexes {

@@ -22,26 +22,17 @@ fn iso(backend: DbBackend, column: &str) -> String {
     }
 }
 
-/// A UUID as the API has it.
-fn uuid(backend: DbBackend, column: &str) -> String {
-    if backend == DbBackend::Postgres {
-        return format!("CAST({column} AS text)");
-    }
-    let part = |from: u8, count: u8| format!("substr(lower(hex({column})), {from}, {count})");
-    [part(1, 8), part(9, 4), part(13, 4), part(17, 4), part(21, 12)].join(" || '-' || ")
-}
-
 fn views(backend: DbBackend) -> [String; 2] {
     let iso = |column: &str| iso(backend, column);
     [
         format!(
-            r#"CREATE VIEW "v_upload_sessions" AS SELECT {id} AS "session_id", n."name" AS "source", s."name",
+            r#"CREATE VIEW "v_upload_sessions" AS SELECT s."id" AS "session_id", n."name" AS "source", s."name",
             {STATUS} AS "status", s."total_count" AS "total", {PROCESSED} AS "processed",
             CASE WHEN s."total_count" > 0 THEN round(100.0 * ({PROCESSED}) / s."total_count", 1) END AS "percent",
             s."success_count" AS "succeeded", s."error_count" AS "errors", s."duplicate_count" AS "duplicates",
-            s."last_processed_file", {created} AS "created", {updated} AS "updated", {ended} AS "ended", s."error"
+            s."last_processed_file", {started} AS "started", {created} AS "created", {updated} AS "updated", {ended} AS "ended", s."error"
             FROM "upload_sessions" s JOIN "upload_names" n ON n."id" = s."source_id""#,
-            id = uuid(backend, r#"s."id""#),
+            started = iso(r#"s."start_time""#),
             created = iso(r#"s."create_time""#),
             updated = iso(r#"s."update_time""#),
             ended = iso(r#"s."end_time""#),

@@ -20,8 +20,10 @@ pub struct CacheSettings {
     pub batch_items_max: u64,
     /// Rows that one deleting or evicting call may take.
     pub delete_rows_max: u64,
-    /// Namespaces.
+    /// Namespaces that callers see, and as many again that hold nothing but leases.
     pub namespaces_max: u64,
+    /// Namespaces that have a label of their own in the metrics; the others share one.
+    pub metrics_namespaces_max: u64,
     /// Bytes of the hot set in memory; zero: none.
     pub memory_bytes_max: u64,
     /// On a database that several sidecars use: for how long an entry or a namespace's limits are served from memory before
@@ -87,6 +89,7 @@ impl Default for CacheSettings {
             batch_items_max: 5_000,
             delete_rows_max: 10_000,
             namespaces_max: 1_000,
+            metrics_namespaces_max: 100,
             memory_bytes_max: 64 * 1024 * 1024,
             shared_age_ms_max: 1_000,
             entries_max: 0,
@@ -120,6 +123,7 @@ impl CacheSettings {
         within(found, "cache.batch_items_max", self.batch_items_max, 1..=100_000);
         within(found, "cache.delete_rows_max", self.delete_rows_max, 1..=1_000_000);
         within(found, "cache.namespaces_max", self.namespaces_max, 1..=100_000);
+        within(found, "cache.metrics_namespaces_max", self.metrics_namespaces_max, 0..=10_000);
         within(found, "cache.memory_bytes_max", self.memory_bytes_max, 0..=64 * GIB);
         within(found, "cache.shared_age_ms_max", self.shared_age_ms_max, 0..=3_600_000);
         within(found, "cache.entries_max", self.entries_max, 0..=1 << 40);

@@ -10,6 +10,8 @@ use super::within;
 pub struct UploadsSettings {
     /// The services that files are uploaded to, by their names, with commas between them. Files of one that is taken out stay.
     pub services: String,
+    /// Bytes of the longest id that a caller may give to a session.
+    pub session_id_bytes_max: u64,
     /// Bytes of the longest path, and of the longest name of a file.
     pub path_bytes_max: u64,
     /// Bytes of the longest name of a session.
@@ -44,6 +46,8 @@ pub struct UploadsSettings {
     pub exports_max: u64,
     /// Bytes of the files in one message of an export; an eighth of `server.message_bytes_max` bounds them as well.
     pub index_bytes_max: u64,
+    /// Lines of an import that are refused and told one by one; further ones are counted only.
+    pub import_errors_max: u64,
     /// Lines that an import stores in one transaction.
     pub import_lines_max: u64,
     /// How often reservations that ran out, and what is left of deleted sessions, are removed.
@@ -54,7 +58,8 @@ impl Default for UploadsSettings {
     fn default() -> Self {
         Self {
             services: "photos,drive".into(),
-            path_bytes_max: 1_024,
+            session_id_bytes_max: 256,
+            path_bytes_max: 4_096,
             name_bytes_max: 1_024,
             source_bytes_max: 256,
             metadata_bytes_max: 64 * 1024,
@@ -71,6 +76,7 @@ impl Default for UploadsSettings {
             stats_sessions_max: 100_000,
             exports_max: 16,
             index_bytes_max: 256 * 1024,
+            import_errors_max: 100,
             import_lines_max: 1_000,
             sweep_ms: 5_000,
         }
@@ -87,7 +93,8 @@ impl UploadsSettings {
     pub(super) fn check(&self, found: &mut Vec<(&'static str, String)>, message_bytes_max: u64) {
         self.check_services(found);
         // What an index entry of PostgreSQL can hold.
-        within(found, "uploads.path_bytes_max", self.path_bytes_max, 1..=2_048);
+        within(found, "uploads.session_id_bytes_max", self.session_id_bytes_max, 36..=1_024);
+        within(found, "uploads.path_bytes_max", self.path_bytes_max, 1..=8_192);
         within(found, "uploads.name_bytes_max", self.name_bytes_max, 0..=16_384);
         within(found, "uploads.source_bytes_max", self.source_bytes_max, 1..=2_048);
         within(found, "uploads.metadata_bytes_max", self.metadata_bytes_max, 2..=message_bytes_max / 2);
@@ -116,6 +123,7 @@ impl UploadsSettings {
         within(found, "uploads.exports_max", self.exports_max, 0..=1_024);
         // JSON may take six characters for one.
         within(found, "uploads.index_bytes_max", self.index_bytes_max, 1..=1 << 27);
+        within(found, "uploads.import_errors_max", self.import_errors_max, 0..=10_000);
         within(found, "uploads.import_lines_max", self.import_lines_max, 1..=100_000);
         within(found, "uploads.sweep_ms", self.sweep_ms, 10..=3_600_000);
     }

@@ -25,6 +25,7 @@ mod round_trip;
 mod sqlite;
 pub mod text_index;
 pub mod transfer;
+mod turns;
 mod wake;
 
 use std::borrow::Cow;
@@ -48,6 +49,7 @@ pub use branch::Branch;
 pub use db::{Db, FromRow, FromValue, Row};
 pub use lists::{CHUNKS, chunks, places, rows_of_places, rows_that_share};
 pub use operation::{Judge, Operation, Rank, RowLock, check_judged, until_judged};
+pub use turns::spread;
 pub use wake::{Wake, Wakened};
 
 pub(crate) use db::row;
@@ -152,13 +154,19 @@ impl<'t> Tx<'t> {
 
     /// Locks the rows of a SELECT that is written out, in its order, until the commit; costs nothing where there is one writer.
     pub async fn lock(&self, select: &str, values: impl IntoIterator<Item = Value>) -> Result<()> {
+        self.lock_rows(select, values).await.map(drop)
+    }
+
+    /// The same; also returns how many rows there are, or none where there is one writer.
+    async fn lock_rows(&self, select: &str, values: impl IntoIterator<Item = Value>) -> Result<Option<i64>> {
         let backend = self.db.get_database_backend();
         if backend != DbBackend::Sqlite {
             // The rows themselves, which may be many, stay where they are.
-            let select = format!(r#"SELECT count(*) FROM ({}) AS "locked""#, self.locking(select));
-            self.db.query_all_raw(Statement::from_sql_and_values(backend, select, values)).await?;
+            let select = format!(r#"SELECT count(*) AS "rows" FROM ({}) AS "locked""#, self.locking(select));
+            let rows = self.db.query_one_raw(Statement::from_sql_and_values(backend, select, values)).await?;
+            return Ok(rows.map(|row| row.try_get("", "rows")).transpose()?);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Inserts a row and answers with its id, in the way that costs least on this database.

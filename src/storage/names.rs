@@ -97,6 +97,24 @@ impl<K: NameKind> NameNumbers<K> {
         Ok(number)
     }
 
+    /// Gives numbers to all of these names, in one order, whatever theirs: two transactions that insert the same names do not wait for
+    /// each other in a circle. Error: that of [`ensure`](Self::ensure).
+    pub async fn ensure_all<'n>(
+        &self,
+        tx: &Tx<'_>,
+        names: impl Iterator<Item = (K, &'n str)> + Send,
+    ) -> Result<()> {
+        let unknown = names.filter(|(kind, name)| self.known_number(*kind, name).is_none());
+        let mut unknown: Vec<(i64, &str, K)> =
+            unknown.map(|(kind, name)| (kind.number(), name, kind)).collect();
+        unknown.sort_unstable_by_key(|(number, name, _)| (*number, *name));
+        unknown.dedup_by_key(|(number, name, _)| (*number, *name));
+        for (_, name, kind) in unknown {
+            self.ensure(tx, kind, name).await?;
+        }
+        Ok(())
+    }
+
     /// The same of a name that may be empty, which has no number.
     pub async fn ensure_filled(&self, tx: &Tx<'_>, kind: K, name: &str) -> Result<Option<i64>> {
         if name.is_empty() { Ok(None) } else { self.ensure(tx, kind, name).await.map(Some) }

@@ -92,9 +92,13 @@ impl RowLock {
         (self.rank, &self.key)
     }
 
-    /// Locks the row, if it is there; costs nothing where there is one writer.
+    /// Locks the row, or takes its turn if it is not there: the operation may insert it. Costs nothing where there is one writer.
     pub async fn take(&self, tx: &Tx<'_>) -> Result<()> {
-        tx.lock(self.select, self.values.iter().cloned()).await
+        if tx.lock_rows(self.select, self.values.iter().cloned()).await? == Some(0) {
+            let row = [&[self.rank as u8], self.key.as_slice()].concat();
+            tx.take_turn_of_row(&row).await?;
+        }
+        Ok(())
     }
 }
 

@@ -26,6 +26,7 @@ for python in "$root/.venv/bin/python" "$root/.venv-oldest/bin/python"; do
   done
 done
 program node "$clients/node/transcripts.mjs"
+program node "$clients/node/repositories.mjs"
 program "$clients/grpcurl.sh"
 program "$root/.venv/bin/python" "$clients/tour.py"
 

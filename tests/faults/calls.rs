@@ -123,7 +123,11 @@ pub(crate) async fn entries(
     for part in keys.chunks(2_000) {
         let mut wanted = part.to_vec();
         while !wanted.is_empty() {
-            let request = pb::BatchGetRequest { namespace: namespace.to_owned(), keys: wanted.clone() };
+            let request = pb::BatchGetRequest {
+                namespace: namespace.to_owned(),
+                keys: wanted.clone(),
+                ..Default::default()
+            };
             let answer =
                 tokio::time::timeout(LONG, client.batch_get(request)).await.expect("an answer in time");
             let results = match answer {

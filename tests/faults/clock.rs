@@ -53,7 +53,7 @@ async fn put(client: &mut Cache, key: &str) {
 async fn is_there(client: &mut Cache, key: &str) -> bool {
     let keys = vec![key.into()];
     let request = cache_pb::ExistsRequest { namespace: NAMESPACE.into(), keys };
-    client.exists(request).await.unwrap().into_inner().exists[0]
+    client.exists(request).await.unwrap().into_inner().results[0].exists
 }
 
 async fn limit(client: &mut Cache, entries_max: i64) {

@@ -140,7 +140,11 @@ impl Writer {
             .get(jobs_pb::GetRequest { job_id: self.id(round, 0, 0) })
             .await
             .map(|answer| answer.into_inner().job.expect("a job").successful_count.to_string());
-        let get = cache_pb::GetRequest { namespace: NAMESPACE.into(), key: self.name.clone() };
+        let get = cache_pb::GetRequest {
+            namespace: NAMESPACE.into(),
+            key: self.name.clone(),
+            ..Default::default()
+        };
         let entry = client(channel.clone()).get(get).await.expect("an answer").into_inner().entry;
         let entry = entry.and_then(|entry| match entry.content {
             Some(cache_pb::entry::Content::Value(value)) => String::from_utf8(value.to_vec()).ok(),

@@ -111,7 +111,11 @@ async fn a_bad_timeout_header_is_refused() {
     let place = Place::new();
     let (sidecar, _, mut client) = served(Launch::new(&place)).await;
     for wrong in ["soon", "5", "5x", "-1S", "123456789S", "1.5S", "S", "5 S", "+5S", "0x5S"] {
-        let mut request = Request::new(pb::GetRequest { namespace: NAMESPACE.into(), key: "k".into() });
+        let mut request = Request::new(pb::GetRequest {
+            namespace: NAMESPACE.into(),
+            key: "k".into(),
+            ..Default::default()
+        });
         let value = wrong.parse().expect("header text");
         request.metadata_mut().insert("grpc-timeout", value);
         let status =
@@ -120,7 +124,11 @@ async fn a_bad_timeout_header_is_refused() {
         assert!(fault.message.contains("grpc-timeout"), "{fault:?}");
     }
     for right in ["5S", "99999999H", "20000m", "20000000u", "1M"] {
-        let mut request = Request::new(pb::GetRequest { namespace: NAMESPACE.into(), key: "k".into() });
+        let mut request = Request::new(pb::GetRequest {
+            namespace: NAMESPACE.into(),
+            key: "k".into(),
+            ..Default::default()
+        });
         request.metadata_mut().insert("grpc-timeout", right.parse().expect("header text"));
         client.get(request).await.unwrap_or_else(|status| panic!("{right:?} was refused: {status:?}"));
     }

@@ -106,5 +106,10 @@ fn text(block: &mut Vec<u8>, text: &str) {
 
 fn get_request(namespace: &str, key: &str) -> Vec<u8> {
     use prost::Message as _;
-    pannier_proto::cache::v1::GetRequest { namespace: namespace.into(), key: key.into() }.encode_to_vec()
+    pannier_proto::cache::v1::GetRequest {
+        namespace: namespace.into(),
+        key: key.into(),
+        ..Default::default()
+    }
+    .encode_to_vec()
 }

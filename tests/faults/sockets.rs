@@ -129,7 +129,7 @@ async fn calls_in_sequence_do_not_wait_for_acknowledgements() {
         let content = Some(pb::put_item::Content::Value(vec![7; value_bytes].into()));
         let item = pb::PutItem { key: "k".into(), content, ..Default::default() };
         let put = pb::PutRequest { namespace: NAMESPACE.into(), item: Some(item), ..Default::default() };
-        let get = pb::GetRequest { namespace: NAMESPACE.into(), key: "k".into() };
+        let get = pb::GetRequest { namespace: NAMESPACE.into(), key: "k".into(), ..Default::default() };
         let mut took = [Duration::ZERO; 2];
         for _ in 0..CALLS {
             let began = Instant::now();

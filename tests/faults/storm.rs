@@ -110,7 +110,11 @@ async fn call_in_haste(mut client: Cache, ledger: Arc<Ledger>, tally: Arc<Tally>
             0..=3 => put_one(&mut client, &ledger, &tally, temper, &mut chance).await,
             4..=5 => put_batch(&mut client, &ledger, &tally, temper, &mut chance).await,
             6..=7 => {
-                let message = pb::GetRequest { namespace: NAMESPACE.into(), key: key(&mut chance) };
+                let message = pb::GetRequest {
+                    namespace: NAMESPACE.into(),
+                    key: key(&mut chance),
+                    ..Default::default()
+                };
                 let outcome = temper.make(message, async |request| client.get(request).await).await;
                 tally.count(temper, outcome);
             }
@@ -198,7 +202,8 @@ async fn come_and_go(address: String, tally: Arc<Tally>, mut chance: Chance) {
             let mut client = client.clone();
             calls.spawn(async move { client.get_or_lease(message).await.map(drop) });
         }
-        let message = pb::GetRequest { namespace: NAMESPACE.into(), key: key(&mut chance) };
+        let message =
+            pb::GetRequest { namespace: NAMESPACE.into(), key: key(&mut chance), ..Default::default() };
         client.get(message).await.expect("an honest read on a connection that is about to vanish");
         calls.abort_all();
     }

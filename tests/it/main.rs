@@ -13,6 +13,7 @@ mod queue;
 mod records;
 mod server;
 mod settings;
+mod shuffled;
 mod storage;
 mod tables;
 mod transaction;

@@ -31,7 +31,7 @@ impl CacheService for Cache {
         request: Request<BatchGetRequest>,
     ) -> Result<Response<BatchGetResponse>, Status> {
         let keys = request.into_inner().keys;
-        let result = |key| BatchGetResult { key, entry: Some(self.entry.clone()), deferred: false };
+        let result = |key| BatchGetResult { key, entry: Some(self.entry.clone()), ..Default::default() };
         Ok(Response::new(BatchGetResponse { results: keys.into_iter().map(result).collect() }))
     }
 

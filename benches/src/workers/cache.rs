@@ -89,7 +89,7 @@ impl Caller {
 
     /// Reads an entry that must be there.
     pub(crate) async fn read(&mut self, key: String) -> Fallible<Entry> {
-        let request = GetRequest { namespace: NAMESPACE.to_owned(), key };
+        let request = GetRequest { namespace: NAMESPACE.to_owned(), key, ..Default::default() };
         let answer = self.client.get(request).await.map_err(refused)?.into_inner();
         answer.entry.ok_or_else(|| "Get missed an entry that was put".into())
     }
@@ -153,7 +153,7 @@ impl Caller {
     /// Reads entries in one call, each of which must be there.
     pub(crate) async fn read_all(&mut self, keys: Vec<String>) -> Fallible<u64> {
         let count = keys.len();
-        let request = BatchGetRequest { namespace: NAMESPACE.to_owned(), keys };
+        let request = BatchGetRequest { namespace: NAMESPACE.to_owned(), keys, ..Default::default() };
         let answer = self.client.batch_get(request).await.map_err(refused)?.into_inner();
         let found = answer.results.iter().filter(|result| result.entry.is_some()).count();
         if found == count {

@@ -110,7 +110,7 @@ impl Uploader {
 
     /// That the file is known with all that it was registered with.
     async fn find(&mut self, file: File) -> Fallible<()> {
-        let known = self.check_files(&[file], false).await?.pop().and_then(|result| result.file);
+        let known = self.check_files(&[file], false).await?.pop().and_then(|mut result| result.files.pop());
         let known = known.ok_or("a file that was registered is not known")?;
         let given = new_file(file);
         let is_same = (known.sha256, known.path, known.service_file_id, known.size_bytes, known.mime_type)
@@ -230,7 +230,7 @@ impl Worker for Checker {
         let expected = if self.asked == Asked::Unknown { FileState::Unknown } else { FileState::Uploaded };
         let has_record = self.asked == Asked::Records;
         let is_wrong =
-            |result: &&CheckFilesResult| result.state() != expected || result.file.is_some() != has_record;
+            |result: &&CheckFilesResult| result.state() != expected || result.files.is_empty() == has_record;
         match results.iter().filter(is_wrong).count() {
             0 => Ok(Done::rows(results.len() as u64)),
             wrong => Err(format!("CheckFiles was wrong about {wrong} of {} files", files.len()).into()),
@@ -245,7 +245,7 @@ impl Worker for Checker {
         let files = self.pick.files(Asked::Records);
         let results = self.uploader.check_files(&files, false).await?;
         let is_own = |(file, result): (&File, &CheckFilesResult)| {
-            result.file.as_ref().is_some_and(|known| known.sha256 == file.sha256())
+            result.files.first().is_some_and(|known| known.sha256 == file.sha256())
         };
         let in_order = files.iter().zip(&results).all(is_own);
         if in_order { Ok(()) } else { Err("CheckFiles answers in another order".into()) }

@@ -172,6 +172,11 @@ impl PutItem {
         content.saturating_add(i64::try_from(rest).unwrap_or(i64::MAX))
     }
 
+    /// For how long after its expiry it may be served stale, in a namespace with `limits`.
+    pub fn window_us(&self, limits: &Limits) -> i64 {
+        self.stale_window_us.unwrap_or(limits.stale_window_us)
+    }
+
     /// When it expires and until when it may be served stale, if it is put at `now_us` into a namespace with `limits`.
     pub fn times(&self, limits: &Limits, now_us: i64) -> (Option<i64>, Option<i64>) {
         let ttl_us = match self.expiry {
@@ -180,11 +185,14 @@ impl PutItem {
             Expiry::Never => None,
         };
         let expire_us = ttl_us.map(|ttl_us| now_us.saturating_add(ttl_us));
-        let window_us = self.stale_window_us.unwrap_or(limits.stale_window_us);
-        let stale_until_us =
-            expire_us.filter(|_| window_us > 0).map(|expire_us| expire_us.saturating_add(window_us));
-        (expire_us, stale_until_us)
+        let window_us = self.window_us(limits);
+        (expire_us, stale_until(expire_us, window_us))
     }
+}
+
+/// Until when an entry may be served stale that expires at `expire_us`; none: not at all.
+pub fn stale_until(expire_us: Option<i64>, window_us: i64) -> Option<i64> {
+    expire_us.filter(|_| window_us > 0).map(|expire_us| expire_us.saturating_add(window_us))
 }
 
 /// What a put did.
@@ -196,6 +204,8 @@ pub struct Put {
     pub created: bool,
     /// Whether somebody may have waited for the key to be filled.
     pub ends_lease: bool,
+    /// Whether one of its tags was deleted while its lease was held: nothing is stored.
+    pub invalidated: bool,
 }
 
 /// Limits and defaults of a namespace. Zero: none.
@@ -215,6 +225,17 @@ pub struct Limits {
     pub durability: Durability,
 }
 
+/// How a namespace came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// By UpdateNamespace.
+    Configured,
+    /// By its first put. Once it is empty it may be removed.
+    Implicit,
+    /// By a lease on a key of it. No caller sees it before its first put.
+    Provisional,
+}
+
 /// A namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
@@ -224,6 +245,10 @@ pub struct Namespace {
     pub name: String,
     /// Limits and defaults.
     pub limits: Limits,
+    /// How it came to be.
+    pub origin: Origin,
+    /// Number of calls of DeleteByTag, as of the transaction that read it.
+    pub tag_deletions: i64,
     /// When it was made.
     pub create_us: i64,
     /// When its limits were last changed.

@@ -1,4 +1,4 @@
-//! The cache's tables; what each column holds is said in the migration.
+//! The cache's tables that SeaORM reads and writes; what each column holds is said in the migration.
 
 #![allow(missing_docs, reason = "tables; their columns are described in the migration")]
 
@@ -18,6 +18,8 @@ pub mod namespaces {
         pub stale_window_us: i64,
         pub eviction: i64,
         pub durability: i64,
+        pub origin: i64,
+        pub tag_deletions: i64,
         pub entry_count: i64,
         pub stored_bytes: i64,
         pub hit_count: i64,
@@ -61,11 +63,13 @@ pub mod entries {
         pub update_time: i64,
         pub expire_time: Option<i64>,
         pub stale_until_time: Option<i64>,
+        pub stale_window_us: i64,
         pub remove_time: Option<i64>,
         pub access_time: i64,
         pub access_count: i64,
         pub lease_token: Option<Uuid>,
         pub lease_expire_time: Option<i64>,
+        pub lease_tag_deletions: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -22,6 +22,7 @@ use crate::storage::Storage;
 use crate::storage::idempotency::RequestKeys;
 
 pub use api::{NAME, server};
+pub use registry::NamespaceReads;
 pub use upkeep::run as upkeep;
 
 /// The cache service, cheap to clone.
@@ -39,19 +40,6 @@ pub(super) struct Cache {
     registry: registry::Registry,
 }
 
-/// Numbers for the metrics.
-#[derive(Clone, Debug)]
-pub struct NamespaceReads {
-    /// The namespace.
-    pub namespace: String,
-    /// Counted since the sidecar was started.
-    pub hits: i64,
-    /// Counted since the sidecar was started.
-    pub misses: i64,
-    /// Counted since the sidecar was started.
-    pub stales: i64,
-}
-
 impl CacheService {
     /// The cache on `storage`.
     pub fn new(storage: Storage, clock: Clock, settings: &Settings) -> Self {
@@ -66,20 +54,9 @@ impl CacheService {
         }))
     }
 
-    /// Reads per namespace since the start.
+    /// Reads since the start, by namespace: the oldest `cache.metrics_namespaces_max`, and all others together.
     pub fn reads(&self) -> Vec<NamespaceReads> {
-        let all = self.0.registry.all();
-        all.iter()
-            .map(|live| {
-                let reads = live.counted.since_start();
-                NamespaceReads {
-                    namespace: live.namespace.name.clone(),
-                    hits: reads.hits,
-                    misses: reads.misses,
-                    stales: reads.stales,
-                }
-            })
-            .collect()
+        self.0.registry.reads(self.0.settings.cache.metrics_namespaces_max)
     }
 
     /// Entries and bytes in memory.
@@ -119,6 +96,11 @@ impl Cache {
         let age_us = self.clock.now_us().saturating_sub(loaded_us);
         !self.storage.has_other_writers()
             || (0..ms_to_us(self.settings.cache.shared_age_ms_max)).contains(&age_us)
+    }
+
+    /// The topic of a namespace that is deleted: callers that wait for any of its keys listen to it.
+    fn namespace_topic(namespace_id: i64) -> String {
+        format!("cache/{namespace_id}")
     }
 
     /// What wakes those who wait for a key to be filled.

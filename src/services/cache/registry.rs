@@ -6,6 +6,22 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::domain::{Namespace, Reads};
 
+/// The label of all namespaces that have none of their own; no namespace can have this name.
+const OTHERS: &str = "(other)";
+
+/// Reads of one namespace, for the metrics.
+#[derive(Clone, Debug)]
+pub struct NamespaceReads {
+    /// The namespace, or [`OTHERS`].
+    pub namespace: String,
+    /// Counted since the sidecar was started.
+    pub hits: i64,
+    /// Counted since the sidecar was started.
+    pub misses: i64,
+    /// Counted since the sidecar was started.
+    pub stales: i64,
+}
+
 /// The namespaces in use, by name.
 #[derive(Default)]
 pub struct Registry(RwLock<Known>);
@@ -130,6 +146,29 @@ impl Registry {
         }
     }
 
+    /// Reads since the start of the `labels_max` oldest namespaces, and of all others together: callers choose the names, and each
+    /// name is a series in whatever reads the metrics.
+    pub fn reads(&self, labels_max: u64) -> Vec<NamespaceReads> {
+        let mut all = self.all();
+        all.sort_unstable_by_key(|live| live.namespace.id);
+        let labelled = all.len().min(usize::try_from(labels_max).unwrap_or(usize::MAX));
+        let reads = |name: &str, live: &[Arc<Live>]| {
+            let mut reads = NamespaceReads { namespace: name.to_owned(), hits: 0, misses: 0, stales: 0 };
+            for counted in live.iter().map(|live| live.counted.since_start()) {
+                reads.hits += counted.hits;
+                reads.misses += counted.misses;
+                reads.stales += counted.stales;
+            }
+            reads
+        };
+        let (own, others) = all.split_at(labelled);
+        let mut found: Vec<_> = own.chunks(1).map(|live| reads(&live[0].namespace.name, live)).collect();
+        if !others.is_empty() {
+            found.push(reads(OTHERS, others));
+        }
+        found
+    }
+
     /// All namespaces in use.
     pub fn all(&self) -> Vec<Arc<Live>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).live.values().cloned().collect()
@@ -148,5 +187,44 @@ impl Known {
         let live = Arc::new(Live { namespace, loaded_us, counted });
         self.live.insert(live.namespace.name.clone(), live.clone());
         live
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::domain::{Limits, Origin};
+    use super::*;
+    use crate::settings::{Durability, Eviction};
+
+    fn namespace(id: i64) -> Namespace {
+        let limits = Limits {
+            entries_max: 0,
+            bytes_max: 0,
+            ttl_us: 0,
+            stale_window_us: 0,
+            eviction: Eviction::Lru,
+            durability: Durability::Full,
+        };
+        let name = format!("n{}", 9 - id);
+        Namespace { id, name, limits, origin: Origin::Implicit, tag_deletions: 0, create_us: 0, update_us: 0 }
+    }
+
+    #[test]
+    fn namespaces_beyond_the_bound_have_one_label_together() {
+        let registry = Registry::default();
+        for id in 1..=4 {
+            let live = registry.set_loaded(namespace(id), 0, 0);
+            (0..id).for_each(|_| live.counted.hit());
+        }
+        let labels = |max| {
+            registry.reads(max).into_iter().map(|reads| (reads.namespace, reads.hits)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            labels(2),
+            [("n8".into(), 1), ("n7".into(), 2), ("(other)".into(), 7)],
+            "the oldest keep theirs"
+        );
+        assert_eq!(labels(0), [("(other)".into(), 10)]);
+        assert_eq!(labels(4).len(), 4);
     }
 }

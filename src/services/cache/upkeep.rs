@@ -91,6 +91,9 @@ impl Cache {
         for namespace in due.over_limits {
             while self.trim_step(&namespace, now_us).await? {}
         }
+        for name in due.provisional {
+            self.remove_provisional(name).await?;
+        }
         if due.has_deleted {
             let step = || {
                 self.storage.write(Durability::Relaxed, (), |tx, ()| {
@@ -110,6 +113,19 @@ impl Cache {
                     let more = gone.len() == ROWS_PER_STEP;
                     cache.forget_doomed(tx, namespace_id, gone);
                     Ok(more)
+                })
+            })
+            .await
+    }
+
+    async fn remove_provisional(&self, name: String) -> Result<()> {
+        self.storage
+            .write(Durability::Relaxed, name, |tx, name| {
+                Box::pin(async move {
+                    match store::find_with_usage(tx, name).await? {
+                        Some((namespace, _)) => store::remove_provisional(tx, &namespace).await,
+                        None => Ok(()),
+                    }
                 })
             })
             .await

@@ -113,7 +113,7 @@ fn registered_to(session_id: &str) -> Vec<Step> {
 }
 
 fn session(session_id: &str, needs: Needs, leaves: Leaves) -> Step {
-    Step { thing: Thing::Session(plain_id(session_id)), needs, leaves }
+    Step { thing: Thing::Session(session_id.to_owned()), needs, leaves }
 }
 
 fn record(collection: &str, key: &str, needs: Needs, leaves: Leaves) -> Step {

@@ -1,7 +1,5 @@
 //! What uploads are: sessions and how they lead on, errors and when to try again, numbers of all. No I/O.
 
-use uuid::Uuid;
-
 /// Files that one session may count.
 pub const COUNT_MAX: i64 = 1 << 40;
 
@@ -25,7 +23,7 @@ pub enum Status {
     Paused,
     /// Ended well.
     Completed,
-    /// Given up.
+    /// Given up. It can be resumed.
     Failed,
 }
 
@@ -50,7 +48,11 @@ impl Status {
 
     /// Whether it leads to `next`; docs/uploads.md draws it.
     pub fn leads_to(self, next: Self) -> bool {
-        !self.is_end() && self != next
+        match self {
+            Self::Completed => false,
+            Self::Failed => next == Self::Running,
+            Self::Running | Self::Paused => self != next,
+        }
     }
 }
 
@@ -87,7 +89,7 @@ pub struct Session {
     /// The row.
     pub row_id: i64,
     /// The id.
-    pub id: Uuid,
+    pub id: String,
     /// The number of its source.
     pub source_number: i64,
     /// What is uploaded.
@@ -100,6 +102,8 @@ pub struct Session {
     pub total: Option<i64>,
     /// Files that are done.
     pub counts: Counts,
+    /// Paths whose error is not resolved and not counted.
+    pub logged_errors: i64,
     /// Where to resume, or empty.
     pub last_processed_file: String,
     /// Why it failed, or empty.
@@ -108,6 +112,8 @@ pub struct Session {
     pub metadata_json: String,
     /// Grows with every change.
     pub revision: i64,
+    /// When it began, as its caller says; or when it was made.
+    pub start_us: i64,
     /// When it was made.
     pub create_us: i64,
     /// When it last changed.
@@ -120,7 +126,7 @@ pub struct Session {
 #[derive(Clone, Debug)]
 pub struct NewSession {
     /// The id.
-    pub id: Uuid,
+    pub id: String,
     /// What is uploaded.
     pub source_id: String,
     /// What people call it.
@@ -129,6 +135,8 @@ pub struct NewSession {
     pub total: Option<i64>,
     /// A JSON object, or empty.
     pub metadata_json: String,
+    /// When it began; none: now.
+    pub start_us: Option<i64>,
 }
 
 /// What is to be changed of a session that is not counted.
@@ -176,10 +184,12 @@ impl Session {
             status: Status::Running,
             total: new.total,
             counts: Counts::default(),
+            logged_errors: 0,
             last_processed_file: String::new(),
             error: String::new(),
             metadata_json: new.metadata_json,
             revision: 1,
+            start_us: new.start_us.unwrap_or(now_us),
             create_us: now_us,
             update_us: now_us,
             end_us: None,
@@ -244,6 +254,10 @@ impl Session {
 /// A path that could not be uploaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadError {
+    /// The row, in the order in which paths failed first.
+    pub id: i64,
+    /// The session.
+    pub session_id: String,
     /// The path.
     pub path: String,
     /// The kind of the last error.
@@ -258,6 +272,8 @@ pub struct UploadError {
     pub update_us: i64,
     /// When it succeeded after all.
     pub resolve_us: Option<i64>,
+    /// Whether the session counts it.
+    pub is_counted: bool,
 }
 
 /// Which files are to be tried again, and when.
@@ -340,6 +356,7 @@ mod tests {
             (Running, Failed),
             (Paused, Completed),
             (Paused, Failed),
+            (Failed, Running),
         ];
         for from in Status::ALL {
             for to in Status::ALL {

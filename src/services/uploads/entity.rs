@@ -12,14 +12,16 @@ pub mod sessions {
     pub struct Model {
         #[sea_orm(primary_key)]
         pub row_id: i64,
-        pub id: Uuid,
+        pub id: String,
         pub source_id: i64,
         pub status: i64,
         pub total_count: Option<i64>,
         pub success_count: i64,
         pub error_count: i64,
         pub duplicate_count: i64,
+        pub logged_error_count: i64,
         pub revision: i64,
+        pub start_time: i64,
         pub create_time: i64,
         pub update_time: i64,
         pub end_time: Option<i64>,
@@ -42,9 +44,10 @@ pub mod errors {
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
     #[sea_orm(table_name = "upload_errors")]
     pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
+        #[sea_orm(primary_key)]
+        pub id: i64,
         pub session_row_id: i64,
-        #[sea_orm(primary_key, auto_increment = false)]
+        pub path_hash: Vec<u8>,
         pub path: String,
         #[sea_orm(column_name = "type")]
         pub error_type: String,
@@ -53,6 +56,7 @@ pub mod errors {
         pub create_time: i64,
         pub update_time: i64,
         pub resolve_time: Option<i64>,
+        pub is_counted: bool,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

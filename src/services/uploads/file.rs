@@ -67,7 +67,7 @@ pub struct File {
     /// What it belongs to, or empty.
     pub source_id: String,
     /// The session that registered it, if it is there.
-    pub session_id: Option<Uuid>,
+    pub session_id: Option<String>,
     /// When it was uploaded.
     pub upload_us: i64,
 }
@@ -108,8 +108,8 @@ pub enum FileState {
     Unknown,
     /// Somebody sends it, until then.
     Reserved(i64),
-    /// It is there; what is known of it, if that was asked for.
-    Uploaded(Option<Box<File>>),
+    /// It is there; what each service knows of it, if that was asked for.
+    Uploaded(Vec<File>),
 }
 
 /// What became of a wish to reserve.

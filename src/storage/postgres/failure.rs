@@ -69,6 +69,11 @@ impl Failure {
         matches!(self.kind, FailureKind::Lost | FailureKind::Silent)
     }
 
+    /// Whether another transaction came in between: nothing is stored, and the operation may be run again.
+    pub(super) fn is_overtaken(&self) -> bool {
+        matches!(self.kind, FailureKind::Conflict | FailureKind::Duplicate)
+    }
+
     /// Of an attempt to connect. Whoever is refused there has not asked for anything yet: it is not the operation's fault.
     pub(super) fn of_connecting(error: &sqlx::Error) -> Self {
         let failure = Self::of(error);

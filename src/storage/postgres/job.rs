@@ -159,8 +159,7 @@ where
                     Ended::Failed(failure) => failure,
                     ended => break ended,
                 };
-                let may_repeat = failure.is_lost()
-                    || matches!(failure.kind, FailureKind::Conflict | FailureKind::Duplicate);
+                let may_repeat = failure.is_lost() || failure.is_overtaken();
                 let is_late = deadline.is_some_and(|deadline| deadline <= clock::instant());
                 // A connection that lay idle may have ended long ago: that is no attempt yet.
                 let attempts_max = session.attempts_max().max(if failure.is_lost() { 2 } else { 1 });
@@ -185,6 +184,15 @@ where
                         }
                     }
                     Ok(value)
+                }
+                // The time or the attempts ran out while others came in between. That is no fault of the request.
+                Ended::Failed(failure) if failure.is_overtaken() && self.begin != Begin::SchemaChange => {
+                    tracing::warn!(
+                        attempt,
+                        cause = failure.message,
+                        "a write is given up: others came in between"
+                    );
+                    Err(Error::DeadlineExceeded)
                 }
                 other => answer(other, deadline).map(|(value, _)| value),
             };

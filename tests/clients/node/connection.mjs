@@ -1,4 +1,4 @@
-//! A cache client on @grpc/grpc-js with protobuf-es codecs: the fastest pair on Node.
+//! A client of one service on @grpc/grpc-js with protobuf-es codecs: the fastest pair on Node.
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Client, credentials, Metadata } from "@grpc/grpc-js";
@@ -40,14 +40,16 @@ const OPTIONS = {
   "grpc.service_config": JSON.stringify(SERVICE_CONFIG),
 };
 
-/** The cache service: `client.call.batchGet({ namespace, keys })` and so on, one function a method. */
-export class CacheClient {
+/** A service: `client.call.batchGet({ namespace, keys })` and so on, one function a unary method. */
+export class ServiceClient {
   #client;
 
-  constructor(target) {
+  constructor(target, service) {
     this.#client = new Client(target, credentials.createInsecure(), OPTIONS);
     this.call = Object.fromEntries(
-      CacheService.methods.map((method) => [method.localName, (request) => this.#unary(method, request)]),
+      service.methods
+        .filter((method) => method.methodKind === "unary")
+        .map((method) => [method.localName, (request) => this.#unary(method, request)]),
     );
   }
 
@@ -71,5 +73,12 @@ export class CacheClient {
         (error, answer) => (error ? refused(error) : answered(answer)),
       );
     });
+  }
+}
+
+/** The cache service. */
+export class CacheClient extends ServiceClient {
+  constructor(target) {
+    super(target, CacheService);
   }
 }

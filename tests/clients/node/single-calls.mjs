@@ -33,13 +33,14 @@ async function get(cache, key) {
 }
 
 async function exists(cache, ...keys) {
-  return (await cache.call("exists", { keys })).exists;
+  const { results } = await cache.call("exists", { keys });
+  return results.map((result) => result.exists);
 }
 
 async function remove(cache, item) {
-  const { outcomes } = await cache.call("delete", { items: [item] });
-  expect(outcomes.length, 1, "outcomes of one Delete");
-  return DeleteOutcome[outcomes[0]];
+  const { results } = await cache.call("delete", { items: [item] });
+  expect(results.length, 1, "results of one Delete");
+  return DeleteOutcome[results[0].outcome];
 }
 
 async function putGetExistsDelete(cache) {

@@ -120,7 +120,7 @@ def wrong_fields(report, stub):
         expect_refusal(refusal, "INVALID_ARGUMENT", "INVALID_ARGUMENT")
         expect(sorted(refusal.violations), ["items[3].ttl", "items[5].key"], "fields named")
         exists = stub.Exists(cache_pb2.ExistsRequest(namespace=NAMESPACE, keys=["never stored"]))
-        expect(list(exists.exists), [False], "the right items of a refused batch stored")
+        expect([result.exists for result in exists.results], [False], "the right items of a refused batch stored")
         note(", ".join(sorted(refusal.violations)))
     with report.step("a damaged page token is told from other wrong fields"):
         request = cache_pb2.ListRequest(namespace=NAMESPACE, page_token="damaged")

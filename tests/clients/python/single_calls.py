@@ -44,13 +44,14 @@ def _get(cache, key):
 
 def _exists(cache, *keys):
     request = cache_pb2.ExistsRequest(namespace=cache.namespace, keys=keys)
-    return list(cache.stub.Exists(request, timeout=CALL_SECONDS_MAX).exists)
+    results = cache.stub.Exists(request, timeout=CALL_SECONDS_MAX).results
+    return [result.exists for result in results]
 
 
 def _delete(cache, **item):
     request = cache_pb2.DeleteRequest(namespace=cache.namespace, items=[cache_pb2.DeleteItem(**item)])
-    (outcome,) = cache.stub.Delete(request, timeout=CALL_SECONDS_MAX).outcomes
-    return cache_pb2.DeleteOutcome.Name(outcome).removeprefix("DELETE_OUTCOME_")
+    (result,) = cache.stub.Delete(request, timeout=CALL_SECONDS_MAX).results
+    return cache_pb2.DeleteOutcome.Name(result.outcome).removeprefix("DELETE_OUTCOME_")
 
 
 def _put_get_exists_delete(cache):

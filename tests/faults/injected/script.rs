@@ -176,7 +176,9 @@ impl Script {
             Kind::Touch => {
                 let expiry = Some(pb::touch_item::Expiry::NeverExpires(true));
                 let items = vec![pb::TouchItem { key: "touched".into(), expiry }];
-                let results = client.touch(pb::TouchRequest { namespace, items, request_id }).await?;
+                let results = client
+                    .touch(pb::TouchRequest { namespace, items, request_id, ..Default::default() })
+                    .await?;
                 assert!(results.into_inner().results[0].found);
                 Ok(())
             }

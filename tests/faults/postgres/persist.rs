@@ -224,7 +224,11 @@ impl Caller {
 
     async fn read(mut self) {
         while !self.is_over() {
-            let request = pb::GetRequest { namespace: NAMESPACE.into(), key: "contested/0".into() };
+            let request = pb::GetRequest {
+                namespace: NAMESPACE.into(),
+                key: "contested/0".into(),
+                ..Default::default()
+            };
             if self.notes.take(self.client.get(request)).await.is_none() {
                 tokio::time::sleep(PAUSE).await;
             }

@@ -1,4 +1,4 @@
-//! Bad input of Put and BatchPut: refused whole, all violations at once, nothing stored.
+//! Bad input of Put and BatchPut: all violations at once, nothing stored. A wrong item of a batch is refused alone.
 
 use pannier_proto::cache::v1 as pb;
 use pannier_proto::cache::v1::put_item::{Condition, Expiry};
@@ -6,7 +6,7 @@ use pannier_proto::errors::v1::ErrorReason;
 use prost_types::Duration;
 use tonic::{Code, Status};
 
-use super::items::{negative_item, seconds, tagged, value_item};
+use super::items::{negative_item, seconds, tagged, value_item, wrong_fields};
 use crate::harness::{Pannier, assert_status, pannier, pannier_with, violated_fields};
 
 /// Puts one item that is wrong and answers with the fields that are named.
@@ -116,9 +116,14 @@ async fn the_character_zero_is_refused_in_every_text() {
         refused(&pannier, negative_item("a", "\0", "\0")).await,
         ["item.negative.error_code", "item.negative.error_message"]
     );
-    let request = pb::BatchGetRequest { namespace: "n".into(), keys: vec!["a".into(), "\0".into()] };
-    let status = pannier.cache.clone().batch_get(request).await.unwrap_err();
-    assert_eq!(violated_fields(&status), ["keys[1]"]);
+    let request = pb::BatchGetRequest {
+        namespace: "n".into(),
+        keys: vec!["a".into(), "\0".into()],
+        ..Default::default()
+    };
+    let results = pannier.cache.clone().batch_get(request).await.unwrap().into_inner().results;
+    assert!(results[0].error.is_none());
+    assert_eq!(wrong_fields(results[1].error.as_ref()), [""]);
 }
 
 #[tokio::test]
@@ -282,7 +287,7 @@ async fn all_that_is_wrong_with_a_put_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn each_bad_item_of_a_batch_is_named_by_its_place_and_none_is_stored() {
+async fn a_bad_item_of_a_batch_fails_alone_or_all_of_them() {
     let pannier = pannier().await;
     let items = vec![
         value_item("good", "v"),
@@ -291,11 +296,42 @@ async fn each_bad_item_of_a_batch_is_named_by_its_place_and_none_is_stored() {
         with_ttl(0, 0),
         pb::PutItem { key: "no content".into(), tags: vec![String::new()], ..Default::default() },
     ];
-    let status: Status = pannier.try_batch_put("n", items).await.unwrap_err();
-    let mut fields = violated_fields(&status);
-    fields.retain(|field| field != "items[4].content" && field != "items[4].value");
-    assert_eq!(fields, ["items[1].key", "items[3].ttl", "items[4].tags[0]"]);
+    let request = pb::BatchPutRequest { namespace: "n".into(), items, atomic: true, ..Default::default() };
+    let status: Status = pannier.cache.clone().batch_put(request.clone()).await.unwrap_err();
+    assert_eq!(
+        violated_fields(&status),
+        ["items[1].key", "items[3].ttl", "items[4].content", "items[4].tags[0]"]
+    );
     assert_nothing_stored(&pannier).await;
+    let results = pannier.try_batch_put("n", request.items).await.unwrap();
+    assert_eq!(pannier.keys("n").await, ["good", "good too"]);
+    for (place, fields) in [(1, vec!["key"]), (3, vec!["ttl"]), (4, vec!["content", "tags[0]"])] {
+        let Some(pb::batch_put_result::Outcome::Error(error)) = &results[place].outcome else {
+            panic!("item {place} was stored")
+        };
+        assert_eq!(wrong_fields(Some(error)), fields, "{place}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_nothing_but_wrong_items_makes_no_namespace() {
+    let pannier = pannier().await;
+    let results = pannier.try_batch_put("n", vec![value_item("", "v"), with_ttl(0, 0)]).await.unwrap();
+    assert_eq!(results.len(), 2);
+    assert_nothing_stored(&pannier).await;
+}
+
+#[tokio::test]
+async fn a_batch_that_is_all_or_none_fails_with_the_condition_of_its_first_item() {
+    let pannier = pannier().await;
+    pannier.put("n", value_item("taken", "v")).await;
+    let absent = pb::PutItem { condition: Some(Condition::IfAbsent(true)), ..value_item("taken", "w") };
+    let items = vec![value_item("a", "v"), absent];
+    let request = pb::BatchPutRequest { namespace: "n".into(), items, atomic: true, ..Default::default() };
+    let status = pannier.cache.clone().batch_put(request).await.unwrap_err();
+    assert_status(&status, Code::AlreadyExists, ErrorReason::EntryExists);
+    assert!(status.message().starts_with("items[1]: "), "{status:?}");
+    assert_eq!(pannier.keys("n").await, ["taken"]);
 }
 
 #[tokio::test]

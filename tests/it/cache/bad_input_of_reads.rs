@@ -1,10 +1,11 @@
-//! Bad input of the calls other than Put: refused whole, all violations at once.
+//! Bad input of the calls other than Put: all violations at once; a wrong item of a batch is refused alone.
 
 use pannier_proto::cache::v1 as pb;
-use tonic::Status;
+use pannier_proto::errors::v1::ErrorReason;
+use tonic::{Code, Status};
 
-use super::items::{seconds, value_item};
-use crate::harness::{Pannier, pannier, pannier_with, violated_fields};
+use super::items::{seconds, value_item, wrong_fields};
+use crate::harness::{Pannier, assert_status, pannier, pannier_with, violated_fields};
 
 /// Calls a method with a request and answers with the fields that are named.
 macro_rules! refused {
@@ -14,7 +15,7 @@ macro_rules! refused {
 }
 
 fn batch_get(keys: Vec<String>) -> pb::BatchGetRequest {
-    pb::BatchGetRequest { namespace: "n".into(), keys }
+    pb::BatchGetRequest { namespace: "n".into(), keys, ..Default::default() }
 }
 
 fn deletes(items: Vec<pb::DeleteItem>) -> pb::DeleteRequest {
@@ -38,22 +39,40 @@ async fn a_bad_namespace_and_a_bad_key_are_told_together() {
     let pannier = pannier().await;
     for key in [String::new(), "k".repeat(1_025)] {
         let namespace = String::from("Bad");
-        let get = pb::GetRequest { namespace: namespace.clone(), key: key.clone() };
+        let get = pb::GetRequest { namespace: namespace.clone(), key: key.clone(), ..Default::default() };
         assert_eq!(refused!(pannier, get, get), ["key", "namespace"]);
         let lease =
             pb::GetOrLeaseRequest { namespace: namespace.clone(), key: key.clone(), ..Default::default() };
         assert_eq!(refused!(pannier, get_or_lease, lease), ["key", "namespace"]);
-        let keys = vec!["good".into(), key.clone()];
-        let get = pb::BatchGetRequest { namespace: namespace.clone(), keys: keys.clone() };
-        assert_eq!(refused!(pannier, batch_get, get), ["keys[1]", "namespace"]);
-        let exists = pb::ExistsRequest { namespace: namespace.clone(), keys };
-        assert_eq!(refused!(pannier, exists, exists), ["keys[1]", "namespace"]);
         let items = vec![delete_of("good"), delete_of(&key)];
-        let delete = pb::DeleteRequest { namespace: namespace.clone(), ..deletes(items) };
+        let delete = pb::DeleteRequest { namespace: namespace.clone(), atomic: true, ..deletes(items) };
         assert_eq!(refused!(pannier, delete, delete), ["items[1].key", "namespace"]);
         let items = vec![pb::TouchItem { key, ..Default::default() }];
-        let touch = pb::TouchRequest { namespace, ..touches(items) };
+        let touch = pb::TouchRequest { namespace, atomic: true, ..touches(items) };
         assert_eq!(refused!(pannier, touch, touch), ["items[0].key", "namespace"]);
+    }
+}
+
+#[tokio::test]
+async fn a_bad_key_of_a_batch_is_refused_alone() {
+    let pannier = pannier().await;
+    pannier.put("n", value_item("good", "v")).await;
+    for key in [String::new(), "k".repeat(1_025), "a\0".into()] {
+        let mut cache = pannier.cache.clone();
+        let keys = vec![key.clone(), "good".into(), key.clone()];
+        let results = cache.batch_get(batch_get(keys.clone())).await.unwrap().into_inner().results;
+        assert!(results[1].entry.is_some() && results[1].error.is_none());
+        assert_eq!(wrong_fields(results[2].error.as_ref()), [""]);
+        assert_eq!((results[0].key.as_str(), results[0].entry.is_some()), ("", false));
+        let exists = pb::ExistsRequest { namespace: "n".into(), keys };
+        let results = cache.exists(exists).await.unwrap().into_inner().results;
+        assert_eq!(results.iter().map(|result| result.exists).collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!(wrong_fields(results[0].error.as_ref()), [""]);
+        let touch = |key: &str| pb::TouchItem { key: key.into(), ..Default::default() };
+        let items = vec![touch(&key), touch("good")];
+        let results = cache.touch(touches(items)).await.unwrap().into_inner().results;
+        assert_eq!(wrong_fields(results[0].error.as_ref()), ["key"]);
+        assert!(results[1].found && results[1].error.is_none());
     }
 }
 
@@ -72,15 +91,26 @@ async fn empty_and_oversized_batches_are_refused() {
 }
 
 #[tokio::test]
-async fn a_bad_item_of_a_delete_stops_the_whole_call() {
+async fn a_bad_item_of_a_delete_fails_alone_or_all_of_them() {
     let pannier = pannier().await;
     pannier.put("n", value_item("a", "v")).await;
     let items = vec![delete_of("a"), delete_of(""), delete_of("b")];
-    assert_eq!(refused!(pannier, delete, deletes(items)), ["items[1].key"]);
+    let atomic = pb::DeleteRequest { atomic: true, ..deletes(items.clone()) };
+    assert_eq!(refused!(pannier, delete, atomic), ["items[1].key"]);
     let request =
         pb::DeleteRequest { durability: 9, request_id: "x".into(), ..deletes(vec![delete_of("a")]) };
     assert_eq!(refused!(pannier, delete, request), ["durability", "request_id"]);
+    let other = pb::DeleteItem { key: "a".into(), if_etag: Some("1".into()) };
+    let atomic = pb::DeleteRequest { atomic: true, ..deletes(vec![delete_of("b"), other]) };
+    let status = pannier.cache.clone().delete(atomic).await.unwrap_err();
+    assert_status(&status, Code::Aborted, ErrorReason::EtagMismatch);
     assert_eq!(pannier.keys("n").await, ["a"]);
+    let results = pannier.cache.clone().delete(deletes(items)).await.unwrap().into_inner().results;
+    let outcomes: Vec<_> = results.iter().map(pb::DeleteResult::outcome).collect();
+    use pb::DeleteOutcome::{Deleted, NotFound, Unspecified};
+    assert_eq!(outcomes, [Deleted, Unspecified, NotFound]);
+    assert_eq!(wrong_fields(results[1].error.as_ref()), ["key"]);
+    assert!(pannier.keys("n").await.is_empty());
 }
 
 #[tokio::test]
@@ -105,7 +135,8 @@ async fn a_bad_expiry_of_a_touch_is_refused_by_its_place() {
         "items[5].ttl",
         "items[6].never_expires",
     ];
-    assert_eq!(refused!(pannier, touch, touches(items)), expected);
+    let atomic = pb::TouchRequest { atomic: true, ..touches(items) };
+    assert_eq!(refused!(pannier, touch, atomic), expected);
     assert_eq!(pannier.peek("n", "a").await.unwrap().expire_time, before);
 }
 

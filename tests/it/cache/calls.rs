@@ -32,7 +32,7 @@ impl Pannier {
     }
 
     pub async fn try_get(&self, namespace: &str, key: &str) -> Result<Option<pb::Entry>, Status> {
-        let request = pb::GetRequest { namespace: namespace.into(), key: key.into() };
+        let request = pb::GetRequest { namespace: namespace.into(), key: key.into(), ..Default::default() };
         self.cache.clone().get(request).await.map(|answer| answer.into_inner().entry)
     }
 
@@ -46,19 +46,37 @@ impl Pannier {
         keys: impl IntoIterator<Item = K>,
     ) -> Vec<pb::BatchGetResult> {
         let keys = keys.into_iter().map(Into::into).collect();
-        let request = pb::BatchGetRequest { namespace: namespace.into(), keys };
+        let request = pb::BatchGetRequest { namespace: namespace.into(), keys, ..Default::default() };
         self.cache.clone().batch_get(request).await.unwrap().into_inner().results
     }
 
     pub async fn exists(&self, namespace: &str, keys: &[&str]) -> Vec<bool> {
         let keys = keys.iter().map(ToString::to_string).collect();
         let request = pb::ExistsRequest { namespace: namespace.into(), keys };
-        self.cache.clone().exists(request).await.unwrap().into_inner().exists
+        self.cache
+            .clone()
+            .exists(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .results
+            .iter()
+            .map(|result| result.exists)
+            .collect()
     }
 
     pub async fn delete_items(&self, namespace: &str, items: Vec<pb::DeleteItem>) -> Vec<pb::DeleteOutcome> {
         let request = pb::DeleteRequest { namespace: namespace.into(), items, ..Default::default() };
-        self.cache.clone().delete(request).await.unwrap().into_inner().outcomes().collect()
+        self.cache
+            .clone()
+            .delete(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .results
+            .iter()
+            .map(pb::DeleteResult::outcome)
+            .collect()
     }
 
     pub async fn delete(&self, namespace: &str, keys: &[&str]) -> Vec<pb::DeleteOutcome> {

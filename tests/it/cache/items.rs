@@ -1,7 +1,10 @@
 //! What tests put, and how they read times.
 
 use pannier_proto::cache::v1 as pb;
+use pannier_proto::errors::v1::{ErrorReason, ItemError};
+use prost::Message as _;
 use prost_types::{Duration, Timestamp};
+use tonic::Code;
 
 /// An item with a value and nothing else.
 pub fn value_item(key: impl Into<String>, value: impl Into<Vec<u8>>) -> pb::PutItem {
@@ -34,6 +37,18 @@ pub fn tagged(key: &str, tags: &[&str]) -> pb::PutItem {
 /// The expiry of an item that lives for `ttl_s`.
 pub fn ttl(ttl_s: i64) -> Option<pb::put_item::Expiry> {
     Some(pb::put_item::Expiry::Ttl(seconds(ttl_s)))
+}
+
+/// The wrong fields of an item that was refused, as its error tells them: relative to the item.
+#[track_caller]
+pub fn wrong_fields(error: Option<&ItemError>) -> Vec<String> {
+    let error = error.expect("an item that was refused");
+    assert_eq!((error.code, error.reason()), (Code::InvalidArgument as i32, ErrorReason::InvalidArgument));
+    let of_request = error.details.iter().find(|detail| detail.type_url.ends_with("google.rpc.BadRequest"));
+    let request = tonic_types::pb::BadRequest::decode(&*of_request.expect("details").value).unwrap();
+    let mut fields: Vec<String> = request.field_violations.into_iter().map(|wrong| wrong.field).collect();
+    fields.sort();
+    fields
 }
 
 /// A duration on the wire.

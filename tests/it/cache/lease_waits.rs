@@ -9,7 +9,7 @@ use super::items::{negative_item, seconds, value_item, value_of};
 use crate::harness::{Pannier, pannier};
 
 /// A caller that waits for at most `wait_s`.
-fn waiter(pannier: &Pannier, key: &str, wait_s: i64) -> JoinHandle<pb::GetOrLeaseResponse> {
+pub(super) fn waiter(pannier: &Pannier, key: &str, wait_s: i64) -> JoinHandle<pb::GetOrLeaseResponse> {
     let mut cache = pannier.cache.clone();
     let request = pb::GetOrLeaseRequest {
         namespace: "n".into(),
@@ -21,7 +21,7 @@ fn waiter(pannier: &Pannier, key: &str, wait_s: i64) -> JoinHandle<pb::GetOrLeas
 }
 
 /// Gives the spawned callers time to arrive and to begin to wait.
-async fn let_arrive(pannier: &Pannier) {
+pub(super) async fn let_arrive(pannier: &Pannier) {
     for _ in 0..30 {
         pannier.exists("unrelated", &["a"]).await;
     }

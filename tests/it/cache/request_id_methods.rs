@@ -33,7 +33,10 @@ async fn a_repeated_delete_deletes_nothing() {
     let items = vec![pb::DeleteItem { key: "a".into(), if_etag: None }];
     let request = pb::DeleteRequest { namespace: "n".into(), items, request_id: id(), ..Default::default() };
     let first = pannier.cache.clone().delete(request.clone()).await.unwrap().into_inner();
-    assert_eq!(first.outcomes().collect::<Vec<_>>(), [pb::DeleteOutcome::Deleted]);
+    assert_eq!(
+        first.results.iter().map(pb::DeleteResult::outcome).collect::<Vec<_>>(),
+        [pb::DeleteOutcome::Deleted]
+    );
     pannier.put("n", value_item("a", "two")).await;
     assert_eq!(pannier.cache.clone().delete(request).await.unwrap().into_inner(), first);
     assert_eq!(pannier.keys("n").await, ["a"]);
@@ -63,7 +66,7 @@ async fn a_repeated_touch_moves_no_expiry() {
     pannier.put("n", value_item("a", "v")).await;
     let expiry = Some(pb::touch_item::Expiry::Ttl(seconds(60)));
     let items = vec![pb::TouchItem { key: "a".into(), expiry }];
-    let request = pb::TouchRequest { namespace: "n".into(), items, request_id: id() };
+    let request = pb::TouchRequest { namespace: "n".into(), items, request_id: id(), ..Default::default() };
     let first = pannier.cache.clone().touch(request.clone()).await.unwrap().into_inner();
     pannier.advance_s(30);
     assert_eq!(pannier.cache.clone().touch(request).await.unwrap().into_inner(), first);

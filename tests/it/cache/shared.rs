@@ -251,3 +251,24 @@ async fn sidecars_that_start_at_once_on_an_empty_database_make_its_schema_once()
         assert_eq!(other.keys("n").await, ["a"]);
     }
 }
+
+/// Other callers always come first: the time of this one runs out, and nobody has done anything wrong.
+#[tokio::test]
+#[ignore = "PostgreSQL alone: an SQLite file belongs to one process"]
+async fn a_write_that_is_overtaken_again_and_again_ends_as_one_whose_time_is_over() {
+    for condition in [
+        "CREATE FUNCTION overtake() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE unique_violation; END $$",
+        "CREATE FUNCTION overtake() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE deadlock_detected; END $$",
+    ] {
+        let pannier = pannier().await;
+        pannier.execute(condition).await;
+        pannier
+            .execute(
+                "CREATE TRIGGER t BEFORE INSERT ON cache_entries FOR EACH ROW EXECUTE FUNCTION overtake()",
+            )
+            .await;
+        let status = pannier.try_put("n", value_item("a", "v")).await.unwrap_err();
+        assert_status(&status, Code::DeadlineExceeded, ErrorReason::DeadlineExceeded);
+        assert_eq!(pannier.row_count("cache_namespaces").await, 0, "nothing is stored");
+    }
+}

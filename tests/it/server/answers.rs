@@ -54,8 +54,9 @@ async fn a_row_above_4_mib_is_refused_by_name_and_sent_to_those_who_allow_it() {
     let pannier = pannier().await;
     let mut client = CacheServiceClient::new(stock(&pannier).await);
     put(&mut client, "large", 5 * MIB).await;
-    let get = cache::GetRequest { namespace: "n".into(), key: "large".into() };
-    let batch = cache::BatchGetRequest { namespace: "n".into(), keys: vec!["large".into()] };
+    let get = cache::GetRequest { namespace: "n".into(), key: "large".into(), ..Default::default() };
+    let batch =
+        cache::BatchGetRequest { namespace: "n".into(), keys: vec!["large".into()], ..Default::default() };
     let list = cache::ListRequest { namespace: "n".into(), include_values: true, ..Default::default() };
     let refused = [
         client.get(get.clone()).await.unwrap_err(),
@@ -85,7 +86,7 @@ async fn the_callers_limit_is_a_number_within_the_settings() {
     .await;
     let mut client = CacheServiceClient::new(stock(&pannier).await).max_decoding_message_size(usize::MAX);
     put(&mut client, "k", 10).await;
-    let get = cache::GetRequest { namespace: "n".into(), key: "k".into() };
+    let get = cache::GetRequest { namespace: "n".into(), key: "k".into(), ..Default::default() };
     for wrong in ["", "many", "-1", "0", "4095", "4194304 "] {
         let status = client.get(allowing(get.clone(), wrong)).await.unwrap_err();
         assert_status(&status, Code::InvalidArgument, ErrorReason::InvalidArgument);
@@ -106,7 +107,8 @@ async fn batches_of_values_end_below_4_mib() {
     }
     let mut left = keys;
     while !left.is_empty() {
-        let request = cache::BatchGetRequest { namespace: "n".into(), keys: left.clone() };
+        let request =
+            cache::BatchGetRequest { namespace: "n".into(), keys: left.clone(), ..Default::default() };
         let results = client.batch_get(request).await.unwrap().into_inner().results;
         let count = left.len();
         left = results.into_iter().filter(|result| result.deferred).map(|result| result.key).collect();

@@ -197,7 +197,7 @@ impl Side {
                 let asked = request.items[0].if_etag.is_some();
                 let answer = cache.delete(request).await.map_err(|status| refused(&status))?.into_inner();
                 // What is told of an item by its own call fails a commit.
-                match answer.outcomes().next().unwrap() {
+                match answer.results[0].outcome() {
                     cache::DeleteOutcome::EtagMismatch => {
                         return Err((Code::Aborted, "ETAG_MISMATCH".into()));
                     }

@@ -118,7 +118,7 @@ async fn a_session_is_checked_where_it_stands() {
 async fn what_is_wrong_or_contradicts_is_told_with_its_place() {
     let pannier = pannier().await;
     let wrong = uploads::RegisterFileRequest {
-        session_id: "x".into(),
+        session_id: "\0".into(),
         file: Some(uploads::NewFile { sha256: "y".into(), size_bytes: -1, ..file(1) }),
         request_id: "6f1b3c52-8a0e-4f4e-9c2d-0f6a7b8c9d0e".into(),
         ..Default::default()
@@ -129,7 +129,7 @@ async fn what_is_wrong_or_contradicts_is_told_with_its_place() {
         violated_fields(&refused),
         [at("file.sha256"), at("file.size_bytes"), at("request_id"), at("session_id")]
     );
-    let delete = uploads::DeleteSessionRequest { session_id: ID.to_uppercase(), ..Default::default() };
+    let delete = uploads::DeleteSessionRequest { session_id: ID.into(), ..Default::default() };
     let refused = pannier
         .try_commit(vec![begin(), What::UploadsDeleteSession(delete), register(ID, 1)])
         .await

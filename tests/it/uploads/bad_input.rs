@@ -1,11 +1,12 @@
-//! Bad input of every call: refused whole, all violations at once, nothing stored.
+//! Bad input of every call: all violations at once, nothing stored. An item of a batch is refused alone.
 
 use pannier_proto::errors::v1::ErrorReason;
 use pannier_proto::uploads::v1 as pb;
 use prost_types::{Duration, Timestamp};
 use tonic::{Code, Status};
 
-use super::calls::{counts, file, files, hash, hashes};
+use super::calls::{counts, file, files, hash, hashes, token};
+use crate::cache::items::wrong_fields;
 use crate::harness::{Pannier, assert_status, pannier, pannier_with, violated_fields};
 
 fn bad_hashes() -> Vec<String> {
@@ -31,10 +32,23 @@ fn bad_hashes() -> Vec<String> {
 async fn file_refused(pannier: &Pannier, id: &str, file: pb::NewFile) -> Vec<String> {
     let status = pannier.try_register(id, file.clone()).await.expect_err("a bad file was registered");
     let fields = violated_fields(&status);
-    let status = pannier.try_register_all(id, vec![super::calls::file(90), file]).await.unwrap_err();
+    let batch = vec![super::calls::file(90), file];
+    let request = pb::BatchRegisterFilesRequest {
+        session_id: id.into(),
+        files: batch.clone(),
+        atomic: true,
+        ..Default::default()
+    };
+    let status = pannier.uploads().batch_register_files(request).await.unwrap_err();
     let of_batch = fields.iter().map(|field| field.replace("file.", "files[1]."));
     assert_eq!(violated_fields(&status), of_batch.collect::<Vec<_>>());
     assert_eq!(pannier.get_session(id).await.processed_count, 0);
+    // The wrong file of a batch that is not all or none fails alone.
+    let answer = pannier.try_register_all("", batch).await.unwrap();
+    assert!(answer.results[0].error.is_none());
+    let of_item = fields.iter().map(|field| field.replace("file.", ""));
+    assert_eq!(wrong_fields(answer.results[1].error.as_ref()), of_item.collect::<Vec<_>>());
+    assert_eq!(pannier.forget(vec![hash(90)]).await, 1);
     fields
 }
 
@@ -47,28 +61,63 @@ async fn hashes_that_are_short_long_or_no_hexadecimal_are_refused_by_every_call(
         let service = || "photos".to_owned();
         let mut uploads = pannier.uploads();
         let check = pb::CheckFilesRequest { service: service(), sha256: sha256.clone(), states_only: true };
-        let status = uploads.check_files(check).await.unwrap_err();
-        assert_eq!(violated_fields(&status), ["sha256[1]"], "{bad}");
-        assert!(status.message().contains("64 hexadecimal digits"), "{status:?}");
+        let results = uploads.check_files(check).await.unwrap().into_inner().results;
+        assert!(results[0].error.is_none() && results[0].state() == pb::FileState::Unknown);
+        assert_eq!(wrong_fields(results[1].error.as_ref()), [""], "{bad}");
+        let message = &results[1].error.as_ref().unwrap().message;
+        assert!(message.starts_with("must be 64 hexadecimal digits"), "{message}");
         let reserve =
             pb::ReserveFileRequest { service: service(), sha256: bad.clone(), ..Default::default() };
         assert_eq!(violated_fields(&uploads.reserve_file(reserve).await.unwrap_err()), ["sha256"]);
-        let reserve =
-            pb::BatchReserveFilesRequest { service: service(), sha256: sha256.clone(), ..Default::default() };
-        assert_eq!(violated_fields(&uploads.batch_reserve_files(reserve).await.unwrap_err()), ["sha256[1]"]);
-        let forget = pb::ForgetRequest { service: service(), sha256, ..Default::default() };
-        assert_eq!(violated_fields(&uploads.forget(forget).await.unwrap_err()), ["sha256[1]"]);
-        let held = vec![pb::HeldReservation { sha256: bad.clone(), token: "x".into() }];
-        let extend = pb::ExtendReservationsRequest {
+        let mut reserve = pb::BatchReserveFilesRequest {
             service: service(),
-            reservations: held.clone(),
+            sha256: sha256.clone(),
+            atomic: true,
             ..Default::default()
         };
-        let expected = ["reservations[0].sha256", "reservations[0].token"];
-        assert_eq!(violated_fields(&uploads.extend_reservations(extend).await.unwrap_err()), expected);
-        let release =
-            pb::ReleaseReservationsRequest { service: service(), reservations: held, ..Default::default() };
-        assert_eq!(violated_fields(&uploads.release_reservations(release).await.unwrap_err()), expected);
+        let status = uploads.batch_reserve_files(reserve.clone()).await.unwrap_err();
+        assert_eq!(violated_fields(&status), ["sha256[1]"]);
+        assert_eq!(pannier.row_count("upload_reservations").await, 0, "all or none");
+        reserve.atomic = false;
+        let results = uploads.batch_reserve_files(reserve).await.unwrap().into_inner().results;
+        let Some(pb::reserve_file_result::Outcome::Error(error)) = &results[1].outcome else {
+            panic!("{bad}")
+        };
+        assert_eq!(wrong_fields(Some(error)), [""]);
+        let own = pb::HeldReservation { sha256: hash(1), token: token(&results[0]) };
+        let held = vec![own, pb::HeldReservation { sha256: bad.clone(), token: "x".into() }];
+        let mut extend = pb::ExtendReservationsRequest {
+            service: service(),
+            reservations: held.clone(),
+            atomic: true,
+            ..Default::default()
+        };
+        let status = uploads.extend_reservations(extend.clone()).await.unwrap_err();
+        assert_eq!(violated_fields(&status), ["reservations[1].sha256", "reservations[1].token"]);
+        extend.atomic = false;
+        let results = uploads.extend_reservations(extend).await.unwrap().into_inner().results;
+        let Some(pb::extend_reservation_result::Outcome::Error(error)) = &results[1].outcome else {
+            panic!("{bad}")
+        };
+        assert_eq!(wrong_fields(Some(error)), ["sha256", "token"]);
+        let mut release = pb::ReleaseReservationsRequest {
+            service: service(),
+            reservations: held,
+            atomic: true,
+            ..Default::default()
+        };
+        let status = uploads.release_reservations(release.clone()).await.unwrap_err();
+        assert_eq!(violated_fields(&status), ["reservations[1].sha256", "reservations[1].token"]);
+        release.atomic = false;
+        let results = uploads.release_reservations(release).await.unwrap().into_inner().results;
+        assert!(results[0].released && results[0].error.is_none());
+        assert_eq!(wrong_fields(results[1].error.as_ref()), ["sha256", "token"]);
+        let mut forget = pb::ForgetRequest { service: service(), sha256, atomic: true, ..Default::default() };
+        assert_eq!(violated_fields(&uploads.forget(forget.clone()).await.unwrap_err()), ["sha256[1]"]);
+        forget.atomic = false;
+        let answer = uploads.forget(forget).await.unwrap().into_inner();
+        assert!(answer.forgotten_count == 0 && !answer.results[0].forgotten);
+        assert_eq!(wrong_fields(answer.results[1].error.as_ref()), [""]);
         let new = pb::NewFile { sha256: bad, ..file(1) };
         assert_eq!(file_refused(&pannier, &id, new).await, ["file.sha256"]);
     }
@@ -99,7 +148,6 @@ async fn services_that_are_none_are_refused_by_every_call_which_names_the_known(
             pb::ReleaseReservationsRequest { service: service(), reservations: held(), ..Default::default() };
         let forget = pb::ForgetRequest { service: service(), sha256, ..Default::default() };
         let mut refused = vec![
-            uploads.check_files(check).await.unwrap_err(),
             uploads.reserve_file(reserve).await.unwrap_err(),
             uploads.batch_reserve_files(batch).await.unwrap_err(),
             uploads.extend_reservations(extend).await.unwrap_err(),
@@ -107,11 +155,12 @@ async fn services_that_are_none_are_refused_by_every_call_which_names_the_known(
             uploads.forget(forget).await.unwrap_err(),
         ];
         if !bad.is_empty() {
-            // In lists and exports an empty service is all of them.
+            // In checks, lists and exports an empty service is all of them.
             let list = pb::ListFilesRequest { service: service(), ..Default::default() };
             refused.push(uploads.list_files(list).await.unwrap_err());
             let export = pb::ExportIndexRequest { service: service() };
             refused.push(uploads.export_index(export).await.unwrap_err());
+            refused.push(uploads.check_files(check).await.unwrap_err());
         }
         for status in refused {
             assert_eq!(violated_fields(&status), ["service"], "{bad:?}");
@@ -131,9 +180,9 @@ async fn each_thing_wrong_with_a_file_is_named() {
     let base = || file(1);
     let cases = [
         (pb::NewFile { path: String::new(), ..base() }, "path"),
-        (pb::NewFile { path: "p".repeat(1_025), ..base() }, "path"),
+        (pb::NewFile { path: "p".repeat(4_097), ..base() }, "path"),
         (pb::NewFile { path: "p\0".into(), ..base() }, "path"),
-        (pb::NewFile { name: "n".repeat(1_025), ..base() }, "name"),
+        (pb::NewFile { name: "n".repeat(4_097), ..base() }, "name"),
         (pb::NewFile { size_bytes: -1, ..base() }, "size_bytes"),
         (pb::NewFile { size_bytes: i64::MIN, ..base() }, "size_bytes"),
         (pb::NewFile { size_bytes: (1 << 43) + 1, ..base() }, "size_bytes"),
@@ -156,8 +205,8 @@ async fn each_thing_wrong_with_a_file_is_named() {
     let status = pannier.uploads().register_file(absent).await.unwrap_err();
     assert_eq!(violated_fields(&status), ["file.path", "file.service", "file.sha256"]);
     let largest = pb::NewFile {
-        path: "p".repeat(1_024),
-        name: "n".repeat(1_024),
+        path: "p".repeat(4_096),
+        name: "n".repeat(4_096),
         size_bytes: 0,
         mime_type: "m".repeat(255),
         service_file_id: "i".repeat(1_024),
@@ -171,24 +220,33 @@ async fn each_thing_wrong_with_a_file_is_named() {
 async fn all_that_is_wrong_with_a_session_is_told_at_once() {
     let pannier = pannier().await;
     let request = pb::CreateSessionRequest {
-        session_id: "no uuid".into(),
+        session_id: "i".repeat(257),
         source_id: String::new(),
         name: "n".repeat(1_025),
         total_count: Some(-1),
         metadata_json: "[]".into(),
         durability: 7,
         request_id: "no uuid".into(),
+        start_time: Some(Timestamp { seconds: i64::MAX, nanos: 0 }),
     };
     let status = pannier.try_create_session(request).await.unwrap_err();
-    let expected =
-        ["durability", "metadata_json", "name", "request_id", "session_id", "source_id", "total_count"];
+    let expected = [
+        "durability",
+        "metadata_json",
+        "name",
+        "request_id",
+        "session_id",
+        "source_id",
+        "start_time",
+        "total_count",
+    ];
     assert_eq!(violated_fields(&status), expected);
     let update = pb::UpdateSessionRequest {
-        session_id: "no uuid".into(),
+        session_id: String::new(),
         name: Some("\0".into()),
         metadata_json: Some("{".into()),
         total_count: Some((1 << 40) + 1),
-        last_processed_file: Some("p".repeat(1_025)),
+        last_processed_file: Some("p".repeat(4_097)),
         durability: -1,
         request_id: "x".into(),
     };
@@ -222,9 +280,9 @@ async fn metadata_that_is_no_json_object_is_refused() {
 }
 
 #[tokio::test]
-async fn ids_of_sessions_that_are_no_uuids_are_refused_by_every_call() {
+async fn ids_of_sessions_that_are_too_long_or_cannot_be_stored_are_refused_by_every_call() {
     let pannier = pannier().await;
-    for id in ["x", "6f1b3c52-8a0e-4f4e-9c2d", "6f1b3c52-8a0e-4f4e-9c2d-0f6a7b8c9d0g", "\0"] {
+    for id in ["i".repeat(257).as_str(), "a\0b"] {
         let session_id = || id.to_owned();
         let mut uploads = pannier.uploads();
         let mut refused: Vec<Status> = vec![
@@ -330,6 +388,7 @@ async fn errors_and_policies_that_make_no_sense_are_refused() {
         last_processed_file: Some("\0".into()),
         durability: 9,
         request_id: String::new(),
+        log_only: true,
     };
     let status = pannier.uploads().record_error(record).await.unwrap_err();
     assert_eq!(violated_fields(&status), ["durability", "last_processed_file", "message", "path", "type"]);
@@ -374,7 +433,7 @@ async fn lists_with_bad_filters_are_refused() {
     let status = pannier.uploads().list_sessions(request).await.unwrap_err();
     assert_eq!(violated_fields(&status), ["page_size", "source_id", "status"]);
     let request = pb::ListFilesRequest {
-        session_id: "x".into(),
+        session_id: "\0".into(),
         source_id: "\0".into(),
         service: "none".into(),
         page_size: -1,

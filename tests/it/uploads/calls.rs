@@ -213,7 +213,15 @@ impl Pannier {
     pub async fn release_files(&self, reservations: Vec<pb::HeldReservation>) -> Vec<bool> {
         let request =
             pb::ReleaseReservationsRequest { service: "photos".into(), reservations, ..Default::default() };
-        self.uploads().release_reservations(request).await.unwrap().into_inner().released
+        self.uploads()
+            .release_reservations(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .results
+            .into_iter()
+            .map(|result| result.released)
+            .collect()
     }
 
     /// All pages of a list of files, by hash.
@@ -294,8 +302,17 @@ impl Pannier {
         (text, count)
     }
 
+    /// An import of messages that are all or none.
     pub async fn try_import(&self, messages: Vec<String>) -> Result<pb::ImportIndexResponse, Status> {
-        let messages = messages.into_iter().map(|ndjson| pb::ImportIndexRequest { ndjson });
+        self.try_import_each(messages, true).await
+    }
+
+    pub async fn try_import_each(
+        &self,
+        messages: Vec<String>,
+        atomic: bool,
+    ) -> Result<pb::ImportIndexResponse, Status> {
+        let messages = messages.into_iter().map(|ndjson| pb::ImportIndexRequest { ndjson, atomic });
         let stream = tokio_stream::iter(messages.collect::<Vec<_>>());
         Ok(self.uploads().import_index(stream).await?.into_inner())
     }

@@ -18,7 +18,7 @@ async fn each_hash_is_answered_at_its_place_whatever_its_case() {
     let states: Vec<pb::FileState> = results.iter().map(pb::CheckFilesResult::state).collect();
     assert_eq!(states, [Unknown, Uploaded, Reserved, Uploaded, Uploaded, Unknown]);
     assert_eq!(results[1], results[3]);
-    assert_eq!(results[1].file.as_ref().unwrap().sha256, hash(3));
+    assert_eq!(results[1].files[0].sha256, hash(3));
     let ttl_us = 5 * 60 * 1_000_000;
     assert_eq!(us(results[2].reserved_until_time.as_ref()), Some(pannier.now_us() + ttl_us));
     assert_eq!(results[0], pb::CheckFilesResult { state: Unknown.into(), ..Default::default() });
@@ -33,8 +33,8 @@ async fn states_alone_tell_the_same_without_the_files() {
     let request =
         pb::CheckFilesRequest { service: "photos".into(), sha256: hashes(0..500), states_only: true };
     let short = pannier.try_check(request).await.unwrap();
-    assert!(short.iter().all(|result| result.file.is_none()));
-    let without_files = full.into_iter().map(|result| pb::CheckFilesResult { file: None, ..result });
+    assert!(short.iter().all(|result| result.files.is_empty()));
+    let without_files = full.into_iter().map(|result| pb::CheckFilesResult { files: Vec::new(), ..result });
     assert_eq!(short, without_files.collect::<Vec<_>>());
 }
 
@@ -49,7 +49,7 @@ async fn ten_thousand_hashes_go_into_one_call() {
     for (number, result) in results.iter().enumerate() {
         let is_known = number % 5_000 < 2_500;
         assert_eq!(result.state(), if is_known { Uploaded } else { Unknown }, "{number}");
-        let path = result.file.as_ref().map(|file| file.path.clone());
+        let path = result.files.first().map(|file| file.path.clone());
         assert_eq!(path, is_known.then(|| format!("media/{number}.jpg")));
     }
 }
@@ -63,11 +63,11 @@ async fn files_that_do_not_fit_are_left_out_and_their_states_are_not() {
     }
     let results = pannier.check(hashes(0..100)).await;
     assert!(results.iter().all(|result| result.state() == Uploaded));
-    let told = results.iter().take_while(|result| result.file.is_some()).count();
+    let told = results.iter().take_while(|result| !result.files.is_empty()).count();
     assert!((20..60).contains(&told), "{told}");
-    assert!(results[told..].iter().all(|result| result.file.is_none()));
+    assert!(results[told..].iter().all(|result| result.files.is_empty()));
     let rest = pannier.check(hashes(told as u64..told as u64 + 10)).await;
-    assert!(rest.iter().all(|result| result.file.is_some()), "asked again");
+    assert!(rest.iter().all(|result| !result.files.is_empty()), "asked again");
     // So it is where they come as duplicates.
     let again = pannier.try_register_all("", (0..50).map(long).collect()).await.unwrap();
     assert!(again.results[0].known.is_some() && again.results[49].known.is_none());

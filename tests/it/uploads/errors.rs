@@ -112,7 +112,7 @@ async fn a_refused_file_resolves_nothing() {
 }
 
 #[tokio::test]
-async fn errors_are_listed_by_path_type_and_page() {
+async fn errors_are_listed_by_type_and_page() {
     let pannier = pannier().await;
     let id = pannier.session().await;
     for number in 0..150 {

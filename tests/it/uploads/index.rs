@@ -44,7 +44,7 @@ async fn an_index_goes_out_and_comes_back_the_same() {
     assert_eq!(other.export("").await.0, index);
     // Known elsewhere as here, but for the session, which is only here.
     let strip = |results: Vec<pb::CheckFilesResult>| -> Vec<pb::UploadedFile> {
-        let file = |result: pb::CheckFilesResult| result.file.unwrap();
+        let file = |mut result: pb::CheckFilesResult| result.files.remove(0);
         results
             .into_iter()
             .map(file)
@@ -119,7 +119,7 @@ async fn an_index_may_be_cut_anywhere_between_lines() {
         vec![lines[..20].join("\r\n"), String::new(), lines[20..21].join("\n"), lines[21..].join("\n\n")];
     let answer = pannier.try_import(pieces).await.unwrap();
     assert_eq!((answer.line_count, answer.added_count), (50, 50));
-    let known = pannier.check(vec![hash(3)]).await.remove(0).file.unwrap();
+    let known = pannier.check(vec![hash(3)]).await.remove(0).files.remove(0);
     assert_eq!((known.path.as_str(), known.name.as_str(), known.size_bytes), ("p/3", "3", 0));
     // A file that comes twice in one import is known the second time.
     let twice = pannier.try_import(vec![[line(90), line(90), line(1)].join("\n")]).await.unwrap();
@@ -160,6 +160,26 @@ async fn a_wrong_line_is_named_and_nothing_of_its_message_is_taken() {
             [pb::FileState::Uploaded, pb::FileState::Unknown, pb::FileState::Unknown]
         );
     }
+}
+
+#[tokio::test]
+async fn a_wrong_line_is_refused_alone() {
+    let pannier = pannier_with(|settings| settings.uploads.import_errors_max = 3).await;
+    let nul = line(1).replace("p/1", "p\\u0000");
+    let first = [line(0), nul.clone(), String::new(), "nonsense".to_owned(), line(2)].join("\n");
+    let second = [nul.clone(), line(0), nul, line(3)].join("\n");
+    let answer = pannier.try_import_each(vec![first, second], false).await.unwrap();
+    assert_eq!((answer.line_count, answer.added_count, answer.duplicate_count), (8, 3, 1));
+    assert_eq!(answer.refused_count, 4);
+    let told: Vec<(i64, ErrorReason)> =
+        answer.errors.iter().map(|told| (told.line, told.error.as_ref().unwrap().reason())).collect();
+    assert_eq!(told, [2, 4, 6].map(|line| (line, ErrorReason::IndexLineInvalid)), "the first three");
+    let message = &answer.errors[0].error.as_ref().unwrap().message;
+    assert!(message.contains("line 2 of the index") && message.contains("U+0000"), "{message}");
+    assert_eq!(
+        pannier.states(hashes(0..4)).await.iter().filter(|state| **state == pb::FileState::Uploaded).count(),
+        3
+    );
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ pub(crate) mod calls;
 mod check;
 mod contest;
 mod errors;
+mod free_text;
 mod index;
 mod list_files;
 mod register;

@@ -47,7 +47,7 @@ async fn a_registered_file_is_known_with_all_that_was_said_of_it() {
         session_id: id,
         upload_time: new.upload_time,
     };
-    assert_eq!(known.file, Some(expected));
+    assert_eq!(known.files, [expected]);
     assert_eq!(pannier.states(vec![hash(1)]).await, [pb::FileState::Unknown], "another service");
 }
 
@@ -56,7 +56,7 @@ async fn what_is_not_said_of_a_file_comes_from_its_path_its_session_and_the_cloc
     let pannier = pannier().await;
     let id = pannier.session_of("chat-3").await;
     pannier.register(&id, pb::NewFile { path: r"C:\media\a.png".into(), ..file(1) }).await;
-    let known = pannier.check(vec![hash(1)]).await.remove(0).file.unwrap();
+    let known = pannier.check(vec![hash(1)]).await.remove(0).files.remove(0);
     assert_eq!((known.name.as_str(), known.source_id.as_str()), ("a.png", "chat-3"));
     assert_eq!((known.mime_type.as_str(), known.service_file_id.as_str()), ("", ""));
     assert_eq!(us(known.upload_time.as_ref()), Some(pannier.now_us()));
@@ -64,7 +64,7 @@ async fn what_is_not_said_of_a_file_comes_from_its_path_its_session_and_the_cloc
     // Without a session there is neither a source nor a count.
     let answer = pannier.try_register("", file(2)).await.unwrap();
     assert_eq!((answer.outcome(), answer.session), (Registered, None));
-    let known = pannier.check(vec![hash(2)]).await.remove(0).file.unwrap();
+    let known = pannier.check(vec![hash(2)]).await.remove(0).files.remove(0);
     assert_eq!((known.session_id.as_str(), known.source_id.as_str()), ("", ""));
 }
 
@@ -77,7 +77,7 @@ async fn a_known_file_is_a_duplicate_and_stays_as_it_was_known() {
     for (session, times) in [(&first, 1), (&second, 1), (&second, 2)] {
         let again = pb::NewFile { path: "elsewhere/x.jpg".into(), size_bytes: 7, ..file(1) };
         let answer = pannier.try_register(session, again).await.unwrap();
-        assert_eq!((answer.outcome(), answer.known), (Duplicate, before[0].file.clone()));
+        assert_eq!((answer.outcome(), answer.known), (Duplicate, before[0].files.first().cloned()));
         assert_eq!(answer.session.as_ref().unwrap().duplicate_count, times);
         assert_eq!(answer.session.unwrap().last_processed_file, "elsewhere/x.jpg");
     }

@@ -60,7 +60,7 @@ async fn a_repeated_reservation_has_the_same_token() {
     };
     for _ in 0..2 {
         let answer = pannier.uploads().release_reservations(request.clone()).await.unwrap().into_inner();
-        assert_eq!(answer.released, [true]);
+        assert_eq!(answer.results.iter().map(|result| result.released).collect::<Vec<_>>(), [true]);
     }
 }
 

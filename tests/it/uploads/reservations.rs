@@ -140,6 +140,7 @@ async fn a_batch_reserves_what_is_free_and_tells_of_the_others() {
             Some(Outcome::Reserved(_)) => "reserved",
             Some(Outcome::Uploaded(_)) => "uploaded",
             Some(Outcome::HeldUntilTime(_)) => "held",
+            Some(Outcome::Error(_)) => "error",
             None => "nothing",
         })
         .collect();

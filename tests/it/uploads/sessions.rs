@@ -3,6 +3,7 @@
 use pannier_proto::errors::v1::ErrorReason;
 use pannier_proto::uploads::v1 as pb;
 use pannier_proto::uploads::v1::UploadSessionStatus as S;
+use prost_types::Timestamp;
 use tonic::Code;
 
 use super::calls::{counts, file, files, us};
@@ -13,8 +14,10 @@ const ALL: [S; 4] = [S::Running, S::Paused, S::Completed, S::Failed];
 #[tokio::test]
 async fn a_new_session_runs_and_has_what_it_was_made_with() {
     let pannier = pannier().await;
+    let start_time = Some(Timestamp { seconds: 1_700_000_000, nanos: 5_000 });
     let request = pb::CreateSessionRequest {
-        session_id: "6F1B3C52-8a0e-4f4e-9c2d-0f6a7b8c9d0e".into(),
+        start_time,
+        session_id: "6f1b3c52-8a0e-4f4e-9c2d-0f6a7b8c9d0e".into(),
         source_id: "chat-7".into(),
         name: "Family".into(),
         total_count: Some(12),
@@ -28,7 +31,7 @@ async fn a_new_session_runs_and_has_what_it_was_made_with() {
     assert_eq!(counts(&session), (Some(12), 0, 0, 0, 0));
     assert_eq!(session.metadata_json, request.metadata_json);
     assert_eq!((session.last_processed_file.as_str(), session.error.as_str()), ("", ""));
-    assert_eq!(us(session.create_time.as_ref()), Some(START_US));
+    assert_eq!((us(session.create_time.as_ref()), session.start_time), (Some(START_US), start_time));
     assert_eq!(session.update_time, session.create_time);
     assert_eq!(session.end_time, None);
     assert_eq!(pannier.get_session(&session.id).await, session);
@@ -76,7 +79,8 @@ async fn every_transition_is_legal_or_refused_with_nothing_changed() {
             let before = pannier.get_session(&id).await;
             pannier.advance_s(1);
             let moved = pannier.move_session(&id, to).await;
-            let is_legal = matches!(from, S::Running | S::Paused) && from != to;
+            let is_resumed = (from, to) == (S::Failed, S::Running);
+            let is_legal = is_resumed || matches!(from, S::Running | S::Paused) && from != to;
             assert_eq!(moved.is_ok(), is_legal, "{from:?} to {to:?}");
             match moved {
                 Ok(session) => {
@@ -229,7 +233,7 @@ async fn a_deleted_session_takes_its_errors_along_and_leaves_its_files() {
     let status = pannier.try_get_session(&id).await.unwrap_err();
     assert_status(&status, Code::NotFound, ErrorReason::UploadSessionNotFound);
 
-    let known = pannier.check(vec![super::calls::hash(1)]).await.remove(0).file.unwrap();
+    let known = pannier.check(vec![super::calls::hash(1)]).await.remove(0).files.remove(0);
     assert_eq!((known.session_id.as_str(), known.source_id.as_str()), ("", "chat-1"));
     for _ in 0..200 {
         pannier.advance_s(10);

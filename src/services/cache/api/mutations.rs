@@ -9,10 +9,11 @@ use pannier_proto::transaction::v1::{CacheCheck, CheckResult, cache_check::Expec
 
 use super::super::Cache;
 use super::super::convert::{self, Parser};
-use super::super::domain::{Condition, Namespace, Put, PutItem, revision_of};
+use super::super::domain::{Condition, Namespace, Origin, Put, PutItem, revision_of};
 use super::super::store::{self, Deleted, Deletion};
-use crate::batch::{Failing, only};
+use crate::batch::{Batch, Failing, only};
 use crate::error::{Error, Result};
+use crate::status::ItemErrors;
 use crate::storage::{Operation, Tx};
 
 /// Rows that a put evicts beyond the ones that it brings, where limits were lowered; the rest is left to the upkeep.
@@ -22,10 +23,9 @@ const EVICT_EXTRA_MAX: usize = 64;
 struct Write {
     cache: Arc<Cache>,
     namespace: String,
-    items: Vec<PutItem>,
+    items: Batch<PutItem>,
     now_us: i64,
     first_revision: i64,
-    failing: Failing,
 }
 
 impl Cache {
@@ -36,8 +36,9 @@ impl Cache {
     ) -> Operation<pb::PutResponse> {
         parser.name("namespace", &request.namespace);
         let durability = parser.durability("durability", request.durability);
-        let item = parser.put_item(&|| "item".to_owned(), request.item.unwrap_or_default());
-        let write = self.write(parser, request.namespace, vec![item], Failing::Single);
+        let item = request.item.unwrap_or_default();
+        let item = parser.item("item", item, |parser, item| parser.put_item(item));
+        let write = self.write(parser, request.namespace, item);
         let operation = self.doubting(write.namespace.clone(), write, |tx, write| {
             Box::pin(async move {
                 match only(write.store(tx).await?.results)?.outcome {
@@ -58,9 +59,10 @@ impl Cache {
     ) -> Operation<pb::BatchPutResponse> {
         parser.name("namespace", &request.namespace);
         let durability = parser.durability("durability", request.durability);
-        let items = parser.put_items("items", request.items);
-        let count = items.len();
-        let write = self.write(parser, request.namespace, items, Failing::of_batch(parser.is_part()));
+        let failing = parser.failing(request.atomic);
+        let items = parser.put_items(request.items, failing);
+        let count = items.count();
+        let write = self.write(parser, request.namespace, items);
         let operation = self.doubting(write.namespace.clone(), write, |tx, write| Box::pin(write.store(tx)));
         operation.surviving(durability).of_items(count)
     }
@@ -72,20 +74,16 @@ impl Cache {
     ) -> Operation<pb::DeleteResponse> {
         parser.name("namespace", &request.namespace);
         let durability = parser.durability("durability", request.durability);
-        let items = parser.delete_items(request.items);
-        let (count, now_us) = (items.len(), self.clock.now_us());
-        let failing = Failing::of_batch(parser.is_part());
+        let failing = parser.failing(request.atomic);
+        let items = parser.delete_items(request.items, failing);
+        let (count, now_us) = (items.count(), self.clock.now_us());
         let operation = self.prepare_change(request.namespace, items, move |tx, cache, namespace, items| {
             Box::pin(async move {
+                let (batch, items) = (items, &items.items);
                 let deletions = match &namespace {
                     Some(namespace) => store::delete_entries(tx, namespace.id, items, now_us).await?,
                     None => vec![Deletion { outcome: Deleted::NotFound, ends_lease: false }; items.len()],
                 };
-                if failing == Failing::All {
-                    let asked = items.iter().map(|(_, etag)| etag.is_some());
-                    let results = asked.zip(&deletions).map(|(is_asked, deletion)| held(is_asked, deletion));
-                    failing.results(results.collect(), "items")?;
-                }
                 if let Some(namespace) = namespace {
                     let ended = items.iter().zip(&deletions).filter(|(_, deletion)| deletion.ends_lease);
                     for ((key, _), _) in ended {
@@ -93,12 +91,17 @@ impl Cache {
                     }
                     cache.forget_after_commit(tx, namespace.id, items.iter().map(|(key, _)| key.clone()));
                 }
-                let outcomes = deletions.into_iter().map(|deletion| match deletion.outcome {
-                    Deleted::Gone => pb::DeleteOutcome::Deleted.into(),
-                    Deleted::NotFound => pb::DeleteOutcome::NotFound.into(),
-                    Deleted::Other => pb::DeleteOutcome::EtagMismatch.into(),
-                });
-                Ok(pb::DeleteResponse { outcomes: outcomes.collect() })
+                let result = |((_, etag), deletion): (&(_, Option<_>), Deletion)| {
+                    // What is an outcome where each item is by itself fails the call where it is all or none.
+                    if failing == Failing::All {
+                        held(etag.is_some(), &deletion)?
+                    }
+                    Ok(deletion)
+                };
+                let results = batch.results(items.iter().zip(deletions).map(result).collect())?;
+                let mut errors = ItemErrors::default();
+                let results = results.into_iter().map(|result| delete_result(result, &mut errors));
+                Ok(pb::DeleteResponse { results: results.collect() })
             })
         });
         operation.surviving(durability).of_items(count)
@@ -110,20 +113,31 @@ impl Cache {
         request: pb::TouchRequest,
     ) -> Operation<pb::TouchResponse> {
         parser.name("namespace", &request.namespace);
-        let items = parser.touch_items(request.items);
-        let (count, now_us) = (items.len(), self.clock.now_us());
+        let failing = parser.failing(request.atomic);
+        let items = parser.touch_items(request.items, failing);
+        let (count, now_us) = (items.count(), self.clock.now_us());
         let operation = self.prepare_change(request.namespace, items, move |tx, cache, namespace, items| {
             Box::pin(async move {
-                let Some(namespace) = namespace else {
-                    return Ok(pb::TouchResponse { results: vec![pb::TouchResult::default(); items.len()] });
+                let touched = match namespace {
+                    Some(namespace) => {
+                        let touched = store::touch(tx, namespace.id, &items.items, now_us).await?;
+                        let keys = items.items.iter().map(|(key, _)| key.clone());
+                        cache.forget_after_commit(tx, namespace.id, keys);
+                        touched
+                    }
+                    None => vec![None; items.items.len()],
                 };
-                let touched = store::touch(tx, namespace.id, items, now_us).await?;
-                cache.forget_after_commit(tx, namespace.id, items.iter().map(|(key, _)| key.clone()));
-                let results = touched.into_iter().map(|touched| pb::TouchResult {
-                    found: touched.is_some(),
-                    expire_time: touched.flatten().map(|us| convert::timestamp(&cache.clock, us)),
-                });
-                Ok(pb::TouchResponse { results: results.collect() })
+                let mut errors = ItemErrors::default();
+                let result = |touched: Result<Option<Option<i64>>>| match touched {
+                    Ok(touched) => pb::TouchResult {
+                        found: touched.is_some(),
+                        expire_time: touched.flatten().map(|us| convert::timestamp(&cache.clock, us)),
+                        error: None,
+                    },
+                    Err(error) => pb::TouchResult { error: Some(errors.of(&error)), ..Default::default() },
+                };
+                let touched = items.results(touched.into_iter().map(Ok).collect())?;
+                Ok(pb::TouchResponse { results: touched.into_iter().map(result).collect() })
             })
         });
         operation.of_items(count)
@@ -192,36 +206,40 @@ impl Cache {
     }
 
     /// A put of `items`, which are compressed unless something is wrong with the request.
-    fn write(
-        self: &Arc<Self>,
-        parser: &Parser<'_>,
-        namespace: String,
-        mut items: Vec<PutItem>,
-        failing: Failing,
-    ) -> Write {
+    fn write(self: &Arc<Self>, parser: &Parser<'_>, namespace: String, mut items: Batch<PutItem>) -> Write {
         if parser.violations.is_empty() {
-            self.compress(&mut items);
+            self.compress(&mut items.items);
         }
         Write {
             cache: self.clone(),
             namespace,
             now_us: self.clock.now_us(),
-            first_revision: self.clock.revisions(items.len()),
+            first_revision: self.clock.revisions(items.items.len()),
             items,
-            failing,
         }
     }
 }
 
 impl Write {
     async fn store(&self, tx: &Tx<'_>) -> Result<pb::BatchPutResponse> {
-        let (namespace, before) = self.cache.ensure_namespace(tx, &self.namespace, self.now_us).await?;
+        let mut errors = ItemErrors::default();
+        if self.items.items.is_empty() {
+            let refused = self.items.results(Vec::new())?;
+            let results = refused
+                .iter()
+                .map(|result| convert::batch_put_result(result, &self.cache.clock, &mut errors));
+            return Ok(pb::BatchPutResponse { results: results.collect() });
+        }
+        let (namespace, before) =
+            self.cache.ensure_namespace(tx, &self.namespace, Origin::Implicit, self.now_us).await?;
         let (results, added) =
-            store::put(tx, &namespace, &self.items, self.now_us, self.first_revision).await?;
-        let results = self.failing.results(results, "items")?;
+            store::put(tx, &namespace, &self.items.items, self.now_us, self.first_revision).await?;
+        let results = self.items.results(results)?;
         let over = before.with(added).over(&namespace.limits);
-        let answer =
-            results.iter().map(|result| convert::batch_put_result(result, &self.cache.clock)).collect();
+        let answer = results
+            .iter()
+            .map(|result| convert::batch_put_result(result, &self.cache.clock, &mut errors))
+            .collect();
         let puts: Vec<Put> = results.into_iter().flatten().collect();
         self.cache.keep_after_commit(tx, namespace.id, puts, self.now_us);
         if !over.is_zero() {
@@ -229,7 +247,7 @@ impl Write {
             let was_within = before.over(&namespace.limits).is_zero();
             let room = store::Room {
                 over,
-                rows_max: if was_within { u64::MAX } else { (self.items.len() + EVICT_EXTRA_MAX) as u64 },
+                rows_max: if was_within { u64::MAX } else { (self.items.count() + EVICT_EXTRA_MAX) as u64 },
                 recency: &self.cache.accesses,
                 new_from: Some(self.first_revision),
                 now_us: self.now_us,
@@ -239,6 +257,19 @@ impl Write {
         }
         Ok(pb::BatchPutResponse { results: answer })
     }
+}
+
+/// What became of an item of a Delete, as the wire has it.
+fn delete_result(result: Result<Deletion>, errors: &mut ItemErrors) -> pb::DeleteResult {
+    let outcome = match result.map(|deletion| deletion.outcome) {
+        Ok(Deleted::Gone) => pb::DeleteOutcome::Deleted,
+        Ok(Deleted::NotFound) => pb::DeleteOutcome::NotFound,
+        Ok(Deleted::Other) => pb::DeleteOutcome::EtagMismatch,
+        Err(error) => {
+            return pb::DeleteResult { error: Some(errors.of(&error)), ..Default::default() };
+        }
+    };
+    pb::DeleteResult { outcome: outcome.into(), error: None }
 }
 
 /// Whether the etag of a deletion held, if one was asked for.

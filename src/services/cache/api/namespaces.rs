@@ -6,9 +6,11 @@ use pannier_proto::cache::v1 as pb;
 
 use super::super::Cache;
 use super::super::convert::{self, Parser};
-use super::super::store;
+use super::super::domain::{Namespace, Origin, Usage};
+use super::super::store::{self, Making};
 use crate::error::{Error, Result};
 use crate::page::Query;
+use crate::storage::Tx;
 
 impl Cache {
     pub(super) async fn stats(&self, request: pb::StatsRequest) -> Result<pb::StatsResponse> {
@@ -47,11 +49,8 @@ impl Cache {
         self.change(durability, asked.name, key, move |tx, cache, namespace| {
             let name = name.clone();
             Box::pin(async move {
-                let created = namespace.is_none();
-                let namespace = match namespace {
-                    Some(namespace) => namespace,
-                    None => cache.ensure_namespace(tx, &name, now_us).await?.0,
-                };
+                let created = namespace.is_none_or(|namespace| namespace.origin == Origin::Provisional);
+                let (namespace, _) = cache.ensure_namespace(tx, &name, Origin::Configured, now_us).await?;
                 let limits = patch.apply(namespace.limits);
                 let namespace = store::update(tx, namespace, limits, now_us).await?;
                 let shown = Some(convert::namespace(&namespace, &cache.clock));
@@ -116,11 +115,61 @@ impl Cache {
             Box::pin(async move {
                 let Some(namespace) = namespace else { return Ok(pb::DeleteNamespaceResponse::default()) };
                 store::delete(tx, &namespace).await?;
-                let cache = cache.clone();
+                tx.wake(Cache::namespace_topic(namespace.id));
+                let (cache, deleted) = (cache.clone(), namespace.origin != Origin::Provisional);
                 tx.after_commit(move || cache.registry.forget(&namespace.name));
-                Ok(pb::DeleteNamespaceResponse { deleted: true })
+                Ok(pb::DeleteNamespaceResponse { deleted })
             })
         })
         .await
+    }
+    /// The namespace of that name in this transaction, and what it holds; made by a write of `origin` if no caller sees it yet.
+    ///
+    /// Error: TooManyNamespaces.
+    pub(super) async fn ensure_namespace(
+        self: &Arc<Self>,
+        tx: &Tx<'_>,
+        name: &str,
+        origin: Origin,
+        now_us: i64,
+    ) -> Result<(Namespace, Usage)> {
+        let found = store::find_with_usage(tx, name).await?;
+        let making = self.making(origin, now_us);
+        let made = match found {
+            Some((namespace, usage)) if namespace.origin != Origin::Provisional => {
+                return Ok((namespace, usage));
+            }
+            Some((namespace, _)) => store::promote(tx, namespace, making).await,
+            None => store::create(tx, name, making).await,
+        };
+        let (made, removed) = match made {
+            // Another transaction made the last namespace that fits in, and perhaps it is this one.
+            Err(full @ Error::TooManyNamespaces { .. }) => {
+                let found = store::find_with_usage(tx, name).await?;
+                return found.filter(|(found, _)| found.origin != Origin::Provisional).ok_or(full);
+            }
+            made => made?,
+        };
+        let (cache, written) = (self.clone(), made.clone());
+        tx.after_commit(move || {
+            removed.iter().for_each(|name| cache.registry.forget(name));
+            cache.registry.set_written(written, now_us);
+        });
+        Ok((made, Usage::default()))
+    }
+
+    /// The namespace of that name in this transaction, for a lease: provisional if it is made here.
+    ///
+    /// Error: TooManyNamespaces.
+    pub(super) async fn namespace_of_lease(&self, tx: &Tx<'_>, name: &str, now_us: i64) -> Result<Namespace> {
+        if let Some((namespace, _)) = store::find_with_usage(tx, name).await? {
+            return Ok(namespace);
+        }
+        Ok(store::create(tx, name, self.making(Origin::Provisional, now_us)).await?.0)
+    }
+
+    fn making(&self, origin: Origin, now_us: i64) -> Making {
+        let namespaces_max = i64::try_from(self.settings.cache.namespaces_max).unwrap_or(i64::MAX);
+        Making { limits: self.default_limits(), origin, namespaces_max, now_us }
     }
 }

@@ -1,6 +1,6 @@
 //! Get, BatchGet, Exists, List.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pannier_proto::cache::v1 as pb;
@@ -14,6 +14,7 @@ use super::super::store;
 use crate::answer::Budget;
 use crate::error::Result;
 use crate::page::Query;
+use crate::status::ItemErrors;
 
 /// Reads are repeated so often at most for the sake of their counts.
 const READS_AGAIN_MAX: u32 = 5;
@@ -28,54 +29,71 @@ impl Cache {
         let Some(live) = self.live(&request.namespace).await? else { return Ok(pb::GetResponse::default()) };
         let held = self.lookup(live.namespace.id, &request.key).await?;
         fits(&request.key, held.as_deref())?;
-        Ok(pb::GetResponse { entry: self.hit_or_miss(&live, held.as_deref()) })
+        let entry = self.read(&live, held.as_deref(), request.allow_stale);
+        Ok(pb::GetResponse { entry })
     }
 
     pub(super) async fn batch_get(&self, request: pb::BatchGetRequest) -> Result<pb::BatchGetResponse> {
         let mut parser = Parser::new(&self.settings.cache);
         parser.name("namespace", &request.namespace);
-        parser.keys("keys", &request.keys);
+        let keys = parser.keys(request.keys);
         parser.violations.check()?;
 
+        let asked = keys.items.iter();
         let mut results: Vec<pb::BatchGetResult> =
-            request.keys.into_iter().map(|key| pb::BatchGetResult { key, ..Default::default() }).collect();
-        let Some(live) = self.live(&request.namespace).await? else {
-            return Ok(pb::BatchGetResponse { results });
+            asked.map(|key| pb::BatchGetResult { key: key.clone(), ..Default::default() }).collect();
+        if let Some(live) = self.live(&request.namespace).await? {
+            self.fill(&live, &mut results, request.allow_stale).await?;
+        }
+        let mut errors = ItemErrors::default();
+        let result = |result: Result<_>| match result {
+            Ok(result) => result,
+            Err(error) => pb::BatchGetResult { error: Some(errors.of(&error)), ..Default::default() },
         };
-        let (found, unread) = self.lookup_many(live.namespace.id, &results).await?;
+        let results = keys.results(results.into_iter().map(Ok).collect())?;
+        Ok(pb::BatchGetResponse { results: results.into_iter().map(result).collect() })
+    }
+
+    /// Reads the entries of the keys, as far as the answer has room for them.
+    async fn fill(&self, live: &Live, results: &mut [pb::BatchGetResult], allow_stale: bool) -> Result<()> {
+        let (found, unread) = self.lookup_many(live.namespace.id, results).await?;
         let mut budget = Budget::of_call();
-        for result in &mut results {
+        for result in results {
             let held = found.get(&result.key);
             let bytes = held.map_or(0, |held| held.entry.answer_bytes());
             if unread.contains(&result.key) || !budget.take(bytes, || result.key.clone())? {
                 result.deferred = true;
                 continue;
             }
-            result.entry = self.hit_or_miss(&live, held.map(Arc::as_ref));
+            result.entry = self.read(live, held.map(Arc::as_ref), allow_stale);
         }
-        Ok(pb::BatchGetResponse { results })
+        Ok(())
     }
 
     pub(super) async fn exists(&self, request: pb::ExistsRequest) -> Result<pb::ExistsResponse> {
         let mut parser = Parser::new(&self.settings.cache);
         parser.name("namespace", &request.namespace);
-        parser.keys("keys", &request.keys);
+        let keys = Arc::new(parser.keys(request.keys));
         parser.violations.check()?;
 
-        let Some(live) = self.live(&request.namespace).await? else {
-            return Ok(pb::ExistsResponse { exists: vec![false; request.keys.len()] });
+        let existing: HashSet<String> = match self.live(&request.namespace).await? {
+            Some(live) => {
+                let now_us = self.clock.now_us();
+                let read =
+                    self.storage.read((live.namespace.id, keys.clone()), move |db, (namespace_id, keys)| {
+                        Box::pin(store::existing(db, *namespace_id, &keys.items, now_us))
+                    });
+                read.await?.into_iter().collect()
+            }
+            None => HashSet::new(),
         };
-        let now_us = self.clock.now_us();
-        let input = (live.namespace.id, Arc::new(request.keys));
-        let keys = input.1.clone();
-        let existing = self
-            .storage
-            .read(input, move |db, (namespace_id, keys)| {
-                Box::pin(async move { store::existing(db, *namespace_id, keys, now_us).await })
-            })
-            .await?;
-        let existing: std::collections::HashSet<String> = existing.into_iter().collect();
-        Ok(pb::ExistsResponse { exists: keys.iter().map(|key| existing.contains(key)).collect() })
+        let exists = keys.results(keys.items.iter().map(|key| Ok(existing.contains(key))).collect())?;
+        let mut errors = ItemErrors::default();
+        let result = |exists: Result<bool>| match exists {
+            Ok(exists) => pb::ExistsResult { exists, error: None },
+            Err(error) => pb::ExistsResult { exists: false, error: Some(errors.of(&error)) },
+        };
+        Ok(pb::ExistsResponse { results: exists.into_iter().map(result).collect() })
     }
 
     pub(super) async fn list(&self, request: pb::ListRequest) -> Result<pb::ListResponse> {
@@ -234,6 +252,18 @@ impl Cache {
             found.insert(key, held);
         }
         Ok((found, unread))
+    }
+
+    /// Counts a read and answers with what it found, if that is live or, where the caller allows it, stale.
+    fn read(&self, live: &Live, held: Option<&Held>, allow_stale: bool) -> Option<pb::Entry> {
+        let now_us = self.clock.now_us();
+        match held.filter(|held| allow_stale && held.entry.is_stale(now_us)) {
+            Some(held) => {
+                live.counted.stale();
+                Some(self.accessed(live.namespace.id, held, now_us))
+            }
+            None => self.hit_or_miss(live, held),
+        }
     }
 
     /// Counts a read and answers with what it found, if that is live.

@@ -7,11 +7,11 @@ use pannier_proto::cache::v1 as pb;
 
 use super::super::Cache;
 use super::super::convert::Parser;
-use super::super::domain::{Content, Namespace, Put, PutItem, Usage};
+use super::super::domain::{Content, Namespace, Put, PutItem};
 use super::super::memory::{Held, detached};
 use super::super::store::{self, Doomed};
 use crate::convert::prepared;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::storage::idempotency::RequestKey;
 use crate::storage::{Durability, Operation, Tx};
 
@@ -144,7 +144,7 @@ impl Cache {
             let tag = request.tag.clone();
             Box::pin(async move {
                 let Some(namespace) = namespace else { return Ok(pb::DeleteByTagResponse::default()) };
-                let (gone, more) = store::delete_by_tag(tx, namespace.id, &tag, rows_max).await?;
+                let (gone, more) = store::delete_by_tag(tx, &namespace, &tag, rows_max).await?;
                 let deleted_count = cache.forget_doomed(tx, namespace.id, gone);
                 Ok(pb::DeleteByTagResponse { deleted_count, more })
             })
@@ -197,13 +197,14 @@ impl Cache {
         self.storage.write_once(durability, request, operation).await
     }
 
+    /// Has memory forget rows, and wakes callers that wait for their keys. Returns how many of the rows were entries.
     pub(in super::super) fn forget_doomed(
         self: &Arc<Self>,
         tx: &Tx<'_>,
         namespace_id: i64,
         gone: Vec<Doomed>,
     ) -> i64 {
-        let count = i64::try_from(gone.len()).unwrap_or(i64::MAX);
+        let count = i64::try_from(gone.iter().filter(|row| row.is_entry()).count()).unwrap_or(i64::MAX);
         for row in gone.iter().filter(|row| row.ends_lease()) {
             tx.wake(Self::wake_topic(namespace_id, &row.key));
         }
@@ -255,7 +256,7 @@ impl Cache {
                 if put.created {
                     cache.accesses.forget(put.entry.id);
                 }
-                if cache.storage.is_shared() {
+                if put.invalidated || cache.storage.is_shared() {
                     cache.memory.forget(namespace_id, &put.entry.key);
                     continue;
                 }
@@ -264,29 +265,6 @@ impl Cache {
                 cache.memory.keep_put(namespace_id, Arc::new(held));
             }
         });
-    }
-
-    /// The namespace of that name in this transaction, and what it holds; made if it is not there.
-    pub(super) async fn ensure_namespace(
-        self: &Arc<Self>,
-        tx: &Tx<'_>,
-        name: &str,
-        now_us: i64,
-    ) -> Result<(Namespace, Usage)> {
-        if let Some(found) = store::find_with_usage(tx, name).await? {
-            return Ok(found);
-        }
-        let max = i64::try_from(self.settings.cache.namespaces_max).unwrap_or(i64::MAX);
-        let made = match store::create(tx, name, self.default_limits(), max, now_us).await {
-            // The last one that may be was made just now, and perhaps it is this one.
-            Err(full @ Error::TooManyNamespaces { .. }) => {
-                return store::find_with_usage(tx, name).await?.ok_or(full);
-            }
-            made => made?,
-        };
-        let (cache, written) = (self.clone(), made.clone());
-        tx.after_commit(move || cache.registry.set_written(written, now_us));
-        Ok((made, Usage::default()))
     }
 }
 

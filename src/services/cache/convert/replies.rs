@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::convert::{self, duration};
 use crate::error::Error;
 use crate::settings::{Durability, Eviction};
-use crate::status;
+use crate::status::ItemErrors;
 
 /// A time of the cache's clock, which is shown as the wall clock has it.
 pub(in super::super) fn timestamp(clock: &Clock, us: i64) -> prost_types::Timestamp {
@@ -54,14 +54,19 @@ pub(in super::super) fn put_result(put: &Put, clock: &Clock) -> pb::PutResult {
         etag: etag(put.entry.revision),
         created: put.created,
         expire_time: put.entry.expire_us.map(|us| timestamp(clock, us)),
+        invalidated: put.invalidated,
     }
 }
 
 /// The result of one item of a batch.
-pub(in super::super) fn batch_put_result(result: &Result<Put, Error>, clock: &Clock) -> pb::BatchPutResult {
+pub(in super::super) fn batch_put_result(
+    result: &Result<Put, Error>,
+    clock: &Clock,
+    errors: &mut ItemErrors,
+) -> pb::BatchPutResult {
     let outcome = match result {
         Ok(put) => pb::batch_put_result::Outcome::Put(put_result(put, clock)),
-        Err(error) => pb::batch_put_result::Outcome::Error(status::item(error)),
+        Err(error) => pb::batch_put_result::Outcome::Error(errors.of(error)),
     };
     pb::BatchPutResult { outcome: Some(outcome) }
 }

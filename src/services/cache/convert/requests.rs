@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::super::domain::{Condition, Content, Expiry, Fill, LimitsPatch, PutItem, revision_of};
 use super::super::store::NewExpiry;
+use crate::batch::{Batch, Failing};
 use crate::convert::{ERROR_CODE_BYTES_MAX, ERROR_MESSAGE_BYTES_MAX};
 use crate::settings::{CacheSettings, Durability, Eviction};
 
@@ -23,24 +24,24 @@ impl Parser<'_> {
         self.text(field, key, 1, self.settings.key_bytes_max, "cache.key_bytes_max");
     }
 
-    pub(in super::super) fn keys(&mut self, field: &str, keys: &[String]) {
-        if self.count(field, keys.len()) {
-            for (index, key) in keys.iter().enumerate() {
-                // The name of the field is made only where something is wrong: a batch has thousands of keys.
-                if !self.is_key(key) {
-                    self.key(&format!("{field}[{index}]"), key);
-                }
+    /// The keys of a read. A key that is wrong names no field: the item itself is wrong.
+    pub(in super::super) fn keys(&mut self, keys: Vec<String>) -> Batch<String> {
+        let limit = self.limit_of_batches();
+        self.items("keys", keys, limit, Failing::Item, |parser, key| {
+            // The texts of a violation are made only where something is wrong: a batch has thousands of keys.
+            if !parser.is_key(&key) {
+                parser.key("", &key);
             }
-        }
+            key
+        })
+    }
+
+    fn limit_of_batches(&self) -> (u64, &'static str) {
+        (self.settings.batch_items_max, "cache.batch_items_max")
     }
 
     fn is_key(&self, key: &str) -> bool {
         !key.is_empty() && key.len() as u64 <= self.settings.key_bytes_max && !key.contains('\0')
-    }
-
-    /// Whether a batch has a size that is allowed.
-    pub(in super::super) fn count(&mut self, field: &str, count: usize) -> bool {
-        self.batch(field, count, self.settings.batch_items_max, "cache.batch_items_max")
     }
 
     pub(in super::super) fn tag(&mut self, field: &str, tag: &str) {
@@ -50,17 +51,17 @@ impl Parser<'_> {
         }
     }
 
-    pub(in super::super) fn put_items(&mut self, field: &str, items: Vec<pb::PutItem>) -> Vec<PutItem> {
-        if !self.count(field, items.len()) {
-            return Vec::new();
-        }
-        let items = items.into_iter().enumerate();
-        items.map(|(index, item)| self.put_item(&|| format!("{field}[{index}]"), item)).collect()
+    pub(in super::super) fn put_items(
+        &mut self,
+        items: Vec<pb::PutItem>,
+        failing: Failing,
+    ) -> Batch<PutItem> {
+        self.items("items", items, self.limit_of_batches(), failing, Self::put_item)
     }
 
-    /// `path` is where the item stands; it is asked for only when something is wrong.
-    pub(in super::super) fn put_item(&mut self, path: &dyn Fn() -> String, item: pb::PutItem) -> PutItem {
-        let at = |name: &str| format!("{}.{name}", path());
+    /// An entry to store. Fields are named relative to it.
+    pub(in super::super) fn put_item(&mut self, item: pb::PutItem) -> PutItem {
+        let at = |name: &str| name.to_owned();
         if !self.is_key(&item.key) {
             self.key(&at("key"), &item.key);
         }
@@ -164,42 +165,36 @@ impl Parser<'_> {
         }
     }
 
-    pub(in super::super) fn touch_items(&mut self, items: Vec<pb::TouchItem>) -> Vec<(String, NewExpiry)> {
-        if !self.count("items", items.len()) {
-            return Vec::new();
-        }
-        let mut parsed = Vec::with_capacity(items.len());
-        for (index, item) in items.into_iter().enumerate() {
-            let at = |name: &str| format!("items[{index}].{name}");
-            self.key(&at("key"), &item.key);
+    pub(in super::super) fn touch_items(
+        &mut self,
+        items: Vec<pb::TouchItem>,
+        failing: Failing,
+    ) -> Batch<(String, NewExpiry)> {
+        self.items("items", items, self.limit_of_batches(), failing, |parser, item| {
+            parser.key("key", &item.key);
             let expiry = match item.expiry {
                 None => NewExpiry::Keep,
                 Some(pb::touch_item::Expiry::Ttl(ttl)) => {
-                    NewExpiry::After(self.duration_us(&at("ttl"), &ttl, 1, TTL_US_MAX))
+                    NewExpiry::After(parser.duration_us("ttl", &ttl, 1, TTL_US_MAX))
                 }
                 Some(pb::touch_item::Expiry::NeverExpires(said)) => {
-                    self.said(&at, "never_expires", said);
+                    parser.said(&str::to_owned, "never_expires", said);
                     NewExpiry::Never
                 }
             };
-            parsed.push((item.key, expiry));
-        }
-        parsed
+            (item.key, expiry)
+        })
     }
 
     pub(in super::super) fn delete_items(
         &mut self,
         items: Vec<pb::DeleteItem>,
-    ) -> Vec<(String, Option<Option<i64>>)> {
-        if !self.count("items", items.len()) {
-            return Vec::new();
-        }
-        let mut parsed = Vec::with_capacity(items.len());
-        for (index, item) in items.into_iter().enumerate() {
-            self.key(&format!("items[{index}].key"), &item.key);
-            parsed.push((item.key, item.if_etag.map(|etag| revision_of(&etag))));
-        }
-        parsed
+        failing: Failing,
+    ) -> Batch<(String, Option<Option<i64>>)> {
+        self.items("items", items, self.limit_of_batches(), failing, |parser, item| {
+            parser.key("key", &item.key);
+            (item.key, item.if_etag.map(|etag| revision_of(&etag)))
+        })
     }
 
     /// What an update writes.

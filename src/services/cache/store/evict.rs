@@ -95,7 +95,7 @@ pub async fn sweep(tx: &Tx<'_>, namespace_id: i64, rows_max: u64, now_us: i64) -
         .all(&**tx)
         .await?;
     remove(tx, namespace_id, &expired).await?;
-    let entries = expired.iter().filter(|row| row.kind != KIND_PLACE).count();
+    let entries = expired.iter().filter(|row| row.is_entry()).count();
     count(tx, namespace_id, 0, i64::try_from(entries).unwrap_or(i64::MAX)).await?;
     Ok(expired)
 }
@@ -217,13 +217,18 @@ fn candidates(
 }
 
 fn select(namespace_id: i64, choice: &Choice<'_>) -> Select<entries::Entity> {
+    use entries::Column as C;
+    // A row whose lease is held stays: its holder is about to replace the entry.
+    let is_free =
+        Condition::any().add(C::LeaseExpireTime.is_null()).add(C::LeaseExpireTime.lte(choice.now_us));
     let query = entries::Entity::find()
         .select_only()
         .columns(Doomed::columns())
-        .filter(entries::Column::NamespaceId.eq(namespace_id))
-        .filter(entries::Column::Kind.ne(KIND_PLACE));
+        .filter(C::NamespaceId.eq(namespace_id))
+        .filter(C::Kind.ne(KIND_PLACE))
+        .filter(is_free);
     match choice.older_than {
-        Some(revision) => query.filter(entries::Column::Revision.lt(revision)),
+        Some(revision) => query.filter(C::Revision.lt(revision)),
         None => query,
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{KIND_PLACE, get, rows};
 use crate::error::Result;
-use crate::services::cache::domain::Entry;
+use crate::services::cache::domain::{Entry, Namespace};
 use crate::services::cache::entity::entries;
 use crate::storage::Tx;
 
@@ -36,12 +36,13 @@ pub enum Claim {
 /// Reads a key, or gives the lease `token` on it if nobody has it.
 pub async fn claim(
     tx: &Tx<'_>,
-    namespace_id: i64,
+    namespace: &Namespace,
     key: &str,
     token: Uuid,
     ttl_us: i64,
     now_us: i64,
 ) -> Result<Claim> {
+    let namespace_id = namespace.id;
     let current = rows::current(tx, namespace_id, key).await?;
     let entry = get(tx, namespace_id, key).await?;
     let stale = match entry {
@@ -65,6 +66,7 @@ pub async fn claim(
             let change = entries::ActiveModel {
                 lease_token: Set(Some(token)),
                 lease_expire_time: Set(Some(until_us)),
+                lease_tag_deletions: Set(Some(namespace.tag_deletions)),
                 remove_time: Set(remove_time),
                 ..Default::default()
             };
@@ -75,7 +77,7 @@ pub async fn claim(
                 .await?;
         }
         None => {
-            let place = place(namespace_id, key, token, until_us, now_us);
+            let place = place(namespace, key, token, until_us, now_us);
             entries::Entity::insert(place).exec_without_returning(&**tx).await?;
         }
     }
@@ -93,6 +95,7 @@ pub async fn release(tx: &Tx<'_>, namespace_id: i64, key: &str, token: Uuid, now
     let change = entries::ActiveModel {
         lease_token: Set(None),
         lease_expire_time: Set(None),
+        lease_tag_deletions: Set(None),
         remove_time: Set(rows::remove_time(row.expire_time, row.stale_until_time, None)),
         ..Default::default()
     };
@@ -100,9 +103,9 @@ pub async fn release(tx: &Tx<'_>, namespace_id: i64, key: &str, token: Uuid, now
     Ok(true)
 }
 
-fn place(namespace_id: i64, key: &str, token: Uuid, until_us: i64, now_us: i64) -> entries::ActiveModel {
+fn place(namespace: &Namespace, key: &str, token: Uuid, until_us: i64, now_us: i64) -> entries::ActiveModel {
     entries::ActiveModel {
-        namespace_id: Set(namespace_id),
+        namespace_id: Set(namespace.id),
         key: Set(key.to_owned()),
         kind: Set(KIND_PLACE),
         is_compressed: Set(false),
@@ -114,11 +117,13 @@ fn place(namespace_id: i64, key: &str, token: Uuid, until_us: i64, now_us: i64) 
         revision: Set(0),
         create_time: Set(now_us),
         update_time: Set(now_us),
+        stale_window_us: Set(0),
         remove_time: Set(Some(until_us)),
         access_time: Set(now_us),
         access_count: Set(0),
         lease_token: Set(Some(token)),
         lease_expire_time: Set(Some(until_us)),
+        lease_tag_deletions: Set(Some(namespace.tag_deletions)),
         ..Default::default()
     }
 }

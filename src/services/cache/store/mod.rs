@@ -4,17 +4,21 @@ mod evict;
 mod leases;
 mod list;
 mod namespaces;
+mod origins;
 mod put;
+mod removal;
 mod rows;
+mod tag_deletions;
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, Func};
+use sea_orm::sea_query::{Expr, ExprTrait as _, Func, SimpleExpr};
 use sea_orm::{
-    ColumnTrait as _, Condition, EntityTrait as _, FromQueryResult, QueryFilter as _, QuerySelect as _, Set,
+    ColumnTrait as _, Condition, EntityTrait as _, FromQueryResult, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _, Set,
 };
 
 use uuid::Uuid;
 
-use super::domain::{Entry, Usage};
+use super::domain::{Entry, Namespace, Usage, stale_until};
 use super::entity::entries;
 use crate::answer::Budget;
 use crate::error::Result;
@@ -23,10 +27,10 @@ use crate::storage::{Db, Tx, chunks};
 pub use evict::{Recency, Room, evict, make_room, sweep};
 pub use leases::{Claim, claim, release};
 pub use list::{Filter, add_values, list};
-pub use namespaces::{
-    add_reads, create, delete, due, find, find_all, find_with_usage, finish_deletions, lock_of, stats, update,
-};
+pub use namespaces::{add_reads, find, find_all, find_with_usage, lock_of, stats, update};
+pub use origins::{Making, create, promote};
 pub use put::{check, put};
+pub use removal::{delete, due, finish_deletions, remove_provisional};
 
 /// What a place, a value and a cached failure are stored as.
 const KIND_PLACE: i64 = 0;
@@ -51,13 +55,18 @@ impl Doomed {
         [C::Id, C::Key, C::Kind, C::StoredBytes, C::LeaseToken]
     }
 
+    /// Whether it is an entry, not only a place that a lease holds.
+    pub fn is_entry(&self) -> bool {
+        self.kind != KIND_PLACE
+    }
+
     /// Whether somebody may wait for the key to be filled.
     pub fn ends_lease(&self) -> bool {
         self.lease_token.is_some()
     }
 
     fn usage(&self) -> Usage {
-        if self.kind == KIND_PLACE {
+        if !self.is_entry() {
             return Usage::default();
         }
         Usage { entry_count: 1, stored_bytes: self.stored_bytes }
@@ -207,52 +216,56 @@ pub async fn delete_entries(
     Ok(deletions)
 }
 
-/// Deletes at most `rows_max` entries whose key begins with `prefix`; answers with them, and whether there are more.
+/// Deletes at most `rows_max` entries whose key begins with `prefix`, and after the last of them at most `rows_max` leases on such
+/// keys; answers with them, and whether there are more.
 pub async fn delete_by_prefix(
     tx: &Tx<'_>,
     namespace_id: i64,
     prefix: &str,
     rows_max: u64,
 ) -> Result<(Vec<Doomed>, bool)> {
-    let with_prefix =
-        Condition::all().add(entries::Column::NamespaceId.eq(namespace_id)).add(list::has_prefix(prefix));
-    let found = entries::Entity::find()
-        .select_only()
-        .columns(Doomed::columns())
-        .filter(with_prefix.clone())
-        .filter(entries::Column::Kind.ne(KIND_PLACE))
-        .limit(rows_max.saturating_add(1))
-        .into_model::<Doomed>()
-        .all(&**tx)
-        .await?;
-    let (gone, more) = delete_found(tx, namespace_id, found, rows_max).await?;
-    if !more {
-        // What is being filled is deleted as well: the leases on these keys end.
-        entries::Entity::delete_many()
-            .filter(with_prefix)
-            .filter(entries::Column::Kind.eq(KIND_PLACE))
-            .exec(&**tx)
-            .await?;
+    let found = |of_kind: SimpleExpr| {
+        entries::Entity::find()
+            .select_only()
+            .columns(Doomed::columns())
+            .filter(entries::Column::NamespaceId.eq(namespace_id))
+            .filter(list::has_prefix(prefix))
+            .filter(of_kind)
+            .order_by_asc(entries::Column::Key)
+            .limit(rows_max.saturating_add(1))
+            .into_model::<Doomed>()
+            .all(&**tx)
+    };
+    let entries = found(entries::Column::Kind.ne(KIND_PLACE)).await?;
+    let (mut gone, more) = delete_found(tx, namespace_id, entries, rows_max).await?;
+    if more {
+        return Ok((gone, more));
     }
+    // The leases on such keys end as well: what is being filled is deleted.
+    let places = found(entries::Column::Kind.eq(KIND_PLACE)).await?;
+    let (ended, more) = delete_found(tx, namespace_id, places, rows_max).await?;
+    gone.extend(ended);
     Ok((gone, more))
 }
 
-/// Deletes at most `rows_max` entries that carry `tag`; answers with them, and whether there are more.
+/// Deletes at most `rows_max` entries that carry `tag`; answers with them, and whether there are more. A fill that began before
+/// stores no entry with the tag any more.
 pub async fn delete_by_tag(
     tx: &Tx<'_>,
-    namespace_id: i64,
+    namespace: &Namespace,
     tag: &str,
     rows_max: u64,
 ) -> Result<(Vec<Doomed>, bool)> {
+    tag_deletions::note(tx, namespace, tag).await?;
     let found = entries::Entity::find()
         .select_only()
         .columns(Doomed::columns())
-        .filter(entries::Column::Id.in_subquery(list::tagged(namespace_id, tag)))
+        .filter(entries::Column::Id.in_subquery(list::tagged(namespace.id, tag)))
         .limit(rows_max.saturating_add(1))
         .into_model::<Doomed>()
         .all(&**tx)
         .await?;
-    delete_found(tx, namespace_id, found, rows_max).await
+    delete_found(tx, namespace.id, found, rows_max).await
 }
 
 async fn delete_found(
@@ -300,9 +313,7 @@ pub async fn touch(
             NewExpiry::Never => None,
         };
         if *expiry != NewExpiry::Keep {
-            let window_us = row.stale_until_time.zip(row.expire_time).map(|(until, expire)| until - expire);
-            let stale_until_us =
-                expire_us.zip(window_us).map(|(expire, window)| expire.saturating_add(window));
+            let stale_until_us = stale_until(expire_us, row.stale_window_us);
             change.expire_time = Set(expire_us);
             change.stale_until_time = Set(stale_until_us);
             change.remove_time = Set(rows::remove_time(expire_us, stale_until_us, row.lease_expire_time));

@@ -1,31 +1,36 @@
-//! Namespaces: finding, creating, changing, deleting them, and their numbers.
+//! Namespaces: finding and changing them, and their numbers.
 
-use sea_orm::sea_query::{Expr, ExprTrait as _, LockType};
+use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, FromQueryResult, PaginatorTrait as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Set,
+    ColumnTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    Select, Set,
 };
 
-use super::Doomed;
 use crate::error::{Error, Result};
-use crate::services::cache::domain::{Limits, Namespace, Reads, Stats, Usage};
+use crate::services::cache::domain::{Limits, Namespace, Origin, Reads, Stats, Usage};
 use crate::services::cache::entity::{entries, namespaces};
 use crate::settings::{Durability, Eviction};
 use crate::storage::{Db, Rank, RowLock, Tx, row};
 
 /// What the name of a namespace that is being deleted begins with; no caller can name it.
-const DELETED: &str = "#";
+pub(super) const DELETED: &str = "#";
 
-/// The namespace of that name.
+/// Namespaces that callers see.
+fn seen() -> Select<namespaces::Entity> {
+    let provisional = origin_number(Origin::Provisional);
+    namespaces::Entity::find().filter(namespaces::Column::Origin.ne(provisional))
+}
+
+/// The namespace of that name, unless it is provisional.
 pub async fn find(db: &Db<'_>, name: &str) -> Result<Option<Namespace>> {
-    let row = namespaces::Entity::find().filter(namespaces::Column::Name.eq(name)).one(db).await?;
+    let row = seen().filter(namespaces::Column::Name.eq(name)).one(db).await?;
     row.map(namespace).transpose()
 }
 
 /// At most `rows_max` namespaces by name, those after `after`.
 pub async fn find_all(db: &Db<'_>, after: Option<&str>, rows_max: u64) -> Result<Vec<Namespace>> {
     // Names of deleted ones sort before all others: '#' is below every letter that a name may have.
-    let rows = namespaces::Entity::find()
+    let rows = seen()
         .filter(namespaces::Column::Name.gt(after.unwrap_or("$")))
         .order_by_asc(namespaces::Column::Name)
         .limit(rows_max)
@@ -34,54 +39,19 @@ pub async fn find_all(db: &Db<'_>, after: Option<&str>, rows_max: u64) -> Result
     rows.into_iter().map(namespace).collect()
 }
 
-/// What the upkeep has to do.
-#[derive(Debug, Default)]
-pub struct Due {
-    /// Namespaces with rows whose time is over.
-    pub expired: Vec<i64>,
-    /// Namespaces beyond their limits.
-    pub over_limits: Vec<String>,
-    /// Whether deleted namespaces have rows left.
-    pub has_deleted: bool,
-}
-
-/// What there is to do at `now_us`.
-pub async fn due(db: &Db<'_>, now_us: i64) -> Result<Due> {
-    let mut due = Due::default();
-    for row in namespaces::Entity::find().all(db).await? {
-        let is_deleted = row.name.starts_with(DELETED);
-        due.has_deleted |= is_deleted;
-        let (id, usage) = (row.id, usage(&row));
-        let namespace = namespace(row)?;
-        if !usage.over(&namespace.limits).is_zero() && !is_deleted {
-            due.over_limits.push(namespace.name);
-        }
-        let expired = entries::Entity::find()
-            .filter(entries::Column::NamespaceId.eq(id))
-            .filter(entries::Column::RemoveTime.lte(now_us))
-            .limit(1)
-            .count(db)
-            .await?;
-        if expired > 0 && !is_deleted {
-            due.expired.push(id);
-        }
-    }
-    Ok(due)
-}
-
 /// Written out, because it is run for every put: building it would cost more than running it.
 const BY_NAME: &str = r#"SELECT "id", "name", "entries_max", "bytes_max", "ttl_us", "stale_window_us", "eviction",
-    "durability", "entry_count", "stored_bytes", "hit_count", "miss_count", "stale_count", "evicted_count",
+    "durability", "origin", "tag_deletions", "entry_count", "stored_bytes", "hit_count", "miss_count", "stale_count", "evicted_count",
     "expired_count", "create_time", "update_time" FROM "cache_namespaces" WHERE "name" = $1"#;
 
 row! {
     impl namespaces::Model {
-        id, name, entries_max, bytes_max, ttl_us, stale_window_us, eviction, durability, entry_count, stored_bytes, hit_count, miss_count,
+        id, name, entries_max, bytes_max, ttl_us, stale_window_us, eviction, durability, origin, tag_deletions, entry_count, stored_bytes, hit_count, miss_count,
         stale_count, evicted_count, expired_count, create_time, update_time,
     }
 }
 
-/// The namespace of that name and what it holds, locked as [`lock`](super::lock) does.
+/// The namespace of that name, also a provisional one, and what it holds, locked as [`lock`](super::lock) does.
 pub async fn find_with_usage(tx: &Tx<'_>, name: &str) -> Result<Option<(Namespace, Usage)>> {
     let Some(row) = tx.row::<namespaces::Model>(&tx.locking(BY_NAME), vec![name.into()]).await? else {
         return Ok(None);
@@ -96,83 +66,17 @@ pub fn lock_of(name: &str) -> RowLock {
     RowLock::new(Rank::Namespaces, name, select, vec![name.into()])
 }
 
-/// Makes a namespace. Errors: TooManyNamespaces.
-pub async fn create(
-    tx: &Tx<'_>,
-    name: &str,
-    limits: Limits,
-    namespaces_max: i64,
-    now_us: i64,
-) -> Result<Namespace> {
-    // Those that are being deleted, whose names sort before '$', take no place.
-    let count = namespaces::Entity::find().filter(namespaces::Column::Name.gt("$")).count(&**tx).await?;
-    if i64::try_from(count).unwrap_or(i64::MAX) >= namespaces_max {
-        return Err(Error::TooManyNamespaces { namespaces_max });
-    }
-    let mut row = limits_row(&limits);
-    row.name = Set(name.to_owned());
-    for counter in [
-        &mut row.entry_count,
-        &mut row.stored_bytes,
-        &mut row.hit_count,
-        &mut row.miss_count,
-        &mut row.stale_count,
-        &mut row.evicted_count,
-        &mut row.expired_count,
-    ] {
-        *counter = Set(0);
-    }
-    row.create_time = Set(now_us);
-    row.update_time = Set(now_us);
-    let id = tx.insert(row).await?;
-    Ok(Namespace { id, name: name.to_owned(), limits, create_us: now_us, update_us: now_us })
-}
-
-/// Writes a namespace's limits.
+/// Writes a namespace's limits, after which its caller has made it.
 pub async fn update(tx: &Tx<'_>, namespace: Namespace, limits: Limits, now_us: i64) -> Result<Namespace> {
     let mut row = limits_row(&limits);
+    row.origin = Set(origin_number(Origin::Configured));
     row.update_time = Set(now_us);
     namespaces::Entity::update_many()
         .set(row)
         .filter(namespaces::Column::Id.eq(namespace.id))
         .exec(&**tx)
         .await?;
-    Ok(Namespace { limits, update_us: now_us, ..namespace })
-}
-
-/// Takes the name from a namespace, so that it is gone; [`finish_deletions`] removes its rows.
-pub async fn delete(tx: &Tx<'_>, namespace: &Namespace) -> Result<()> {
-    namespaces::Entity::update_many()
-        .col_expr(namespaces::Column::Name, format!("{DELETED}{}", namespace.id).into())
-        .filter(namespaces::Column::Id.eq(namespace.id))
-        .exec(&**tx)
-        .await?;
-    Ok(())
-}
-
-/// Removes at most `rows_max` rows of deleted namespaces, and those of them that are empty; tells whether there is more.
-pub async fn finish_deletions(tx: &Tx<'_>, rows_max: u64) -> Result<bool> {
-    let deleted = namespaces::Entity::find()
-        .filter(namespaces::Column::Name.starts_with(DELETED))
-        .order_by_asc(namespaces::Column::Id)
-        .lock(LockType::NoKeyUpdate)
-        .one(&**tx)
-        .await?;
-    let Some(deleted) = deleted else { return Ok(false) };
-    let rows = entries::Entity::find()
-        .select_only()
-        .columns(Doomed::columns())
-        .filter(entries::Column::NamespaceId.eq(deleted.id))
-        .limit(rows_max)
-        .into_model::<Doomed>()
-        .all(&**tx)
-        .await?;
-    if rows.is_empty() {
-        namespaces::Entity::delete_by_id(deleted.id).exec(&**tx).await?;
-    } else {
-        super::remove(tx, deleted.id, &rows).await?;
-    }
-    Ok(true)
+    Ok(Namespace { limits, origin: Origin::Configured, update_us: now_us, ..namespace })
 }
 
 /// A namespace's numbers.
@@ -181,7 +85,7 @@ pub async fn stats(db: &Db<'_>, name: &str) -> Result<Stats> {
     struct Created {
         create_time: i64,
     }
-    let row = namespaces::Entity::find().filter(namespaces::Column::Name.eq(name)).one(db).await?;
+    let row = seen().filter(namespaces::Column::Name.eq(name)).one(db).await?;
     let row = row.ok_or(Error::NamespaceNotFound)?;
     let created = || {
         entries::Entity::find()
@@ -216,11 +120,11 @@ pub async fn add_reads(tx: &Tx<'_>, namespace_id: i64, reads: Reads) -> Result<(
     Ok(())
 }
 
-fn usage(row: &namespaces::Model) -> Usage {
+pub(super) fn usage(row: &namespaces::Model) -> Usage {
     Usage { entry_count: row.entry_count, stored_bytes: row.stored_bytes }
 }
 
-fn limits_row(limits: &Limits) -> namespaces::ActiveModel {
+pub(super) fn limits_row(limits: &Limits) -> namespaces::ActiveModel {
     namespaces::ActiveModel {
         entries_max: Set(limits.entries_max),
         bytes_max: Set(limits.bytes_max),
@@ -238,7 +142,16 @@ fn limits_row(limits: &Limits) -> namespaces::ActiveModel {
     }
 }
 
-fn namespace(row: namespaces::Model) -> Result<Namespace> {
+/// An origin as it is stored.
+pub(super) fn origin_number(origin: Origin) -> i64 {
+    match origin {
+        Origin::Configured => 1,
+        Origin::Implicit => 2,
+        Origin::Provisional => 3,
+    }
+}
+
+pub(super) fn namespace(row: namespaces::Model) -> Result<Namespace> {
     let corrupt = |column, value: i64| Error::CorruptRow {
         table: "cache_namespaces",
         column,
@@ -261,10 +174,18 @@ fn namespace(row: namespaces::Model) -> Result<Namespace> {
             other => return Err(corrupt("durability", other)),
         },
     };
+    let origin = match row.origin {
+        1 => Origin::Configured,
+        2 => Origin::Implicit,
+        3 => Origin::Provisional,
+        other => return Err(corrupt("origin", other)),
+    };
     Ok(Namespace {
         id: row.id,
         name: row.name,
         limits,
+        origin,
+        tag_deletions: row.tag_deletions,
         create_us: row.create_time,
         update_us: row.update_time,
     })

@@ -3,11 +3,11 @@
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, Set, Value};
 
 use super::rows::{self, Current};
-use super::{KIND_NEGATIVE, KIND_VALUE};
+use super::{KIND_NEGATIVE, KIND_VALUE, tag_deletions};
 use crate::clock::REVISION_STEP;
 use crate::error::{Error, Result};
 use crate::services::cache::domain::{Condition, Content, Entry, Fill, Namespace, Put, PutItem, Usage};
-use crate::services::cache::entity::tags;
+use crate::services::cache::entity::{entries, tags};
 use crate::storage::Tx;
 
 /// What both updates write.
@@ -16,7 +16,8 @@ macro_rules! update {
         r#"UPDATE "cache_entries" SET "kind" = $1, "value" = $2, "is_compressed" = $3, "content_type" = $4,
         "metadata_json" = $5, "tags" = $6, "error_code" = $7, "error_message" = $8, "size_bytes" = $9, "stored_bytes" = $10,
         "revision" = $11, "update_time" = $12, "expire_time" = $13, "stale_until_time" = $14,
-        "remove_time" = $15, "access_time" = $16, "access_count" = $17, "lease_token" = NULL, "lease_expire_time" = NULL"#
+        "remove_time" = $15, "access_time" = $16, "access_count" = $17, "stale_window_us" = $18,
+        "lease_token" = NULL, "lease_expire_time" = NULL, "lease_tag_deletions" = NULL"#
     };
 }
 
@@ -39,9 +40,13 @@ pub async fn put(
         }
         let former = current.as_ref().map(Current::usage).unwrap_or_default();
         let put = store(tx, namespace, current.as_ref(), item, now_us, revision).await?;
+        let added = match put.invalidated {
+            true => Usage::default(),
+            false => Usage { entry_count: 1, stored_bytes: put.entry.stored_bytes },
+        };
         change = change.with(Usage {
-            entry_count: 1 - former.entry_count,
-            stored_bytes: put.entry.stored_bytes - former.stored_bytes,
+            entry_count: added.entry_count - former.entry_count,
+            stored_bytes: added.stored_bytes - former.stored_bytes,
         });
         results.push(Ok(put));
     }
@@ -91,6 +96,16 @@ fn may_put(namespace: &Namespace, current: Option<&Current>, item: &PutItem, now
     Ok(())
 }
 
+/// Whether one of the item's tags was deleted since the lease was granted that it fills.
+async fn is_overtaken(tx: &Tx<'_>, namespace: &Namespace, current: &Current, item: &PutItem) -> Result<bool> {
+    match (item.fill, current.lease_tag_deletions) {
+        (Fill::Leased(_), Some(number)) if number < namespace.tag_deletions => {
+            tag_deletions::since(tx, namespace.id, &item.tags, number).await
+        }
+        _ => Ok(false),
+    }
+}
+
 async fn store(
     tx: &Tx<'_>,
     namespace: &Namespace,
@@ -118,7 +133,13 @@ async fn store(
         access_us: now_us,
         access_count: live.map_or(1, |row| row.access_count),
     };
-    let mut values = values_of(&entry, item);
+    if let Some(current) = current
+        && is_overtaken(tx, namespace, current, item).await?
+    {
+        entries::Entity::delete_by_id(current.id).exec(&**tx).await?;
+        return Ok(Put { entry, created: live.is_none(), ends_lease: true, invalidated: true });
+    }
+    let mut values = values_of(&entry, item, item.window_us(&namespace.limits));
     match current {
         Some(current) if live.is_some() => {
             values.push(current.id.into());
@@ -141,6 +162,7 @@ async fn store(
         entry,
         created: live.is_none(),
         ends_lease: current.is_some_and(|row| row.lease_token.is_some()),
+        invalidated: false,
     })
 }
 
@@ -148,17 +170,18 @@ async fn store(
 /// A put ends any lease on its key. Namespace and key of a row that is there are its identity and stay as they are: writing
 /// them would have the database check its foreign keys again. Nor is the time of creation written where it stays, as SQLite would
 /// write its index anew.
-const UPDATE: &str = concat!(update!(), r#" WHERE "id" = $18"#);
+const UPDATE: &str = concat!(update!(), r#" WHERE "id" = $19"#);
 /// An entry in the place of one that has expired. Its placeholders stand in the order of their numbers, as SQLite counts them by their
 /// appearance.
-const REPLACE: &str = concat!(update!(), r#", "create_time" = $18 WHERE "id" = $19"#);
+const REPLACE: &str = concat!(update!(), r#", "create_time" = $19 WHERE "id" = $20"#);
 const INSERT: &str = r#"INSERT INTO "cache_entries" ("kind", "value", "is_compressed", "content_type", "metadata_json",
     "tags", "error_code", "error_message", "size_bytes", "stored_bytes", "revision", "update_time",
-    "expire_time", "stale_until_time", "remove_time", "access_time", "access_count", "create_time", "namespace_id", "key")
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"#;
+    "expire_time", "stale_until_time", "remove_time", "access_time", "access_count", "stale_window_us", "create_time",
+    "namespace_id", "key")
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)"#;
 
 /// The values that all of them have in common, in their order.
-fn values_of(entry: &Entry, item: &PutItem) -> Vec<Value> {
+fn values_of(entry: &Entry, item: &PutItem, window_us: i64) -> Vec<Value> {
     let (kind, value, code, message) = match &entry.content {
         Content::Value(value) => {
             let stored = item.compressed.clone().unwrap_or_else(|| value.to_vec());
@@ -169,7 +192,7 @@ fn values_of(entry: &Entry, item: &PutItem) -> Vec<Value> {
         }
     };
     let remove_us = rows::remove_time(entry.expire_us, entry.stale_until_us, None);
-    let mut values = Vec::with_capacity(20);
+    let mut values = Vec::with_capacity(21);
     values.extend([
         kind.into(),
         value.into(),
@@ -188,6 +211,7 @@ fn values_of(entry: &Entry, item: &PutItem) -> Vec<Value> {
         remove_us.into(),
         entry.access_us.into(),
         entry.access_count.into(),
+        window_us.into(),
     ]);
     values
 }

@@ -14,7 +14,7 @@ const TAG_SEPARATOR: char = '\u{1F}';
 
 /// Written out, because it is run for every item of every write: building it would cost more than running it.
 const CURRENT: &str = r#"SELECT "id", "kind", "tags", "stored_bytes", "revision", "create_time", "expire_time",
-    "stale_until_time", "access_count", "lease_token", "lease_expire_time"
+    "stale_until_time", "stale_window_us", "access_count", "lease_token", "lease_expire_time", "lease_tag_deletions"
     FROM "cache_entries" WHERE "namespace_id" = $1 AND "key" = $2"#;
 
 row! {
@@ -29,9 +29,11 @@ row! {
         pub(super) create_time: i64,
         pub(super) expire_time: Option<i64>,
         pub(super) stale_until_time: Option<i64>,
+        pub(super) stale_window_us: i64,
         pub(super) access_count: i64,
         pub(super) lease_token: Option<Uuid>,
         pub(super) lease_expire_time: Option<i64>,
+        pub(super) lease_tag_deletions: Option<i64>,
     }
 }
 

@@ -1,47 +1,57 @@
 //! CheckFiles, ListFiles, Stats.
 
+use std::sync::Arc;
+
 use pannier_proto::uploads::v1 as pb;
 
 use super::super::Uploads;
 use super::super::convert::{self, Parser};
 use super::super::store::{self, FileFilter};
 use crate::answer::Budget;
+use crate::batch::Failing;
 use crate::error::Result;
 use crate::page::Query;
+use crate::status::ItemErrors;
 
 impl Uploads {
     pub(super) async fn check_files(&self, request: pb::CheckFilesRequest) -> Result<pb::CheckFilesResponse> {
         let mut parser = Parser::new(&self.settings.uploads);
-        parser.service(&|| "service".to_owned(), &request.service);
-        let max = self.settings.uploads.check_hashes_max;
-        let hashes = parser.hashes(&request.sha256, max, "uploads.check_hashes_max");
+        if !request.service.is_empty() {
+            parser.service(&|| "service".to_owned(), &request.service);
+        }
+        let limit = (self.settings.uploads.check_hashes_max, "uploads.check_hashes_max");
+        let hashes = parser.hashes(request.sha256, limit, Failing::Item);
         parser.violations.check()?;
+        let hashes = Arc::new(hashes);
 
         let (states_only, now_us) = (request.states_only, self.clock.steady_us());
-        let input = (self.names.reading(), request.service, hashes);
+        let input = (self.names.reading(), request.service, hashes.clone());
         let states = self
             .storage
             .read(input, move |db, (names, service, hashes)| {
-                Box::pin(store::check(db, names, service, hashes, states_only, now_us))
+                Box::pin(store::check(db, names, service, &hashes.items, states_only, now_us))
             })
             .await?;
         let mut budget = Budget::of_call();
-        let steady = self.clock.steady();
-        let result = |state| convert::check_result(state, &steady, &mut budget);
-        let results = states.into_iter().map(result).collect();
-        Ok(pb::CheckFilesResponse { results })
+        let (steady, mut errors) = (self.clock.steady(), ItemErrors::default());
+        let result = |state: Result<_>| match state {
+            Ok(state) => convert::check_result(state, &steady, &mut budget),
+            Err(error) => pb::CheckFilesResult { error: Some(errors.of(&error)), ..Default::default() },
+        };
+        let states = hashes.results(states.into_iter().map(Ok).collect())?;
+        Ok(pb::CheckFilesResponse { results: states.into_iter().map(result).collect() })
     }
 
     pub(super) async fn list_files(&self, request: pb::ListFilesRequest) -> Result<pb::ListFilesResponse> {
         let mut parser = Parser::new(&self.settings.uploads);
-        let session_id = parser.optional_uuid("session_id", &request.session_id);
+        let session_id = parser.optional_session_id(request.session_id);
         parser.source(&|| "source_id".to_owned(), &request.source_id, 0);
         if !request.service.is_empty() {
             parser.service(&|| "service".to_owned(), &request.service);
         }
         let rows_max = parser.page_rows(&self.settings.server, request.page_size);
         parser.violations.check()?;
-        let session = session_id.map(|id| id.to_string()).unwrap_or_default();
+        let session = session_id.clone().unwrap_or_default();
         let order = if request.oldest_first { "oldest" } else { "newest" };
         let parts = [session.as_str(), &request.source_id, &request.service, order];
         let query = Query::of("uploads.ListFiles", &parts);

@@ -11,14 +11,14 @@ use tokio::sync::OwnedSemaphorePermit;
 use tonic::{Status, Streaming};
 
 use super::super::Uploads;
-use super::super::convert::{self, Parser};
+use super::super::convert::{self, Lines, Parser};
 use super::super::file::{File, NewFile, Outcome, Sha256};
 use super::super::store::{self, Page};
 use crate::answer::{self, Budget};
 use crate::clock;
 use crate::deadline;
 use crate::error::{Error, Result};
-use crate::status;
+use crate::status::{self, ItemErrors};
 use crate::storage::Durability;
 
 /// The messages of an export.
@@ -78,28 +78,53 @@ impl Uploads {
         mut messages: Streaming<pb::ImportIndexRequest>,
     ) -> std::result::Result<pb::ImportIndexResponse, Status> {
         let mut answer = pb::ImportIndexResponse::default();
+        let mut errors = ItemErrors::default();
         let mut line = 1;
         while let Some(message) = messages.message().await? {
-            let files = self.lines(&message.ndjson, line).map_err(|error| match error {
-                Error::IndexLineInvalid { line, problem, .. } => {
-                    Error::IndexLineInvalid { line, problem, taken: answer.line_count }
-                }
-                other => other,
-            });
-            let files = files.map_err(status::of)?;
+            let lines = self.lines(&message.ndjson, line);
+            let taken = answer.added_count + answer.duplicate_count;
+            self.refuse(lines.refused, message.atomic, taken, &mut answer, &mut errors)
+                .map_err(status::of)?;
             line += i64::try_from(message.ndjson.lines().count()).unwrap_or(i64::MAX);
             let lines_max = usize::try_from(self.settings.uploads.import_lines_max).unwrap_or(usize::MAX);
-            for batch in files.chunks(lines_max) {
+            for batch in lines.files.chunks(lines_max) {
                 let (added, known) = self.import(batch.to_vec()).await.map_err(status::of)?;
-                answer.line_count += added + known;
                 answer.added_count += added;
                 answer.duplicate_count += known;
             }
         }
+        answer.line_count = answer.added_count + answer.duplicate_count + answer.refused_count;
         Ok(answer)
     }
 
-    fn lines(&self, text: &str, first: i64) -> Result<Vec<NewFile>> {
+    /// Notes lines that are refused. Error: that of the first one, where the message is all or none.
+    fn refuse(
+        &self,
+        refused: Vec<(i64, Error)>,
+        is_atomic: bool,
+        taken: i64,
+        answer: &mut pb::ImportIndexResponse,
+        errors: &mut ItemErrors,
+    ) -> Result<()> {
+        let told_max = usize::try_from(self.settings.uploads.import_errors_max).unwrap_or(usize::MAX);
+        for (line, error) in refused {
+            if is_atomic {
+                return Err(match error {
+                    Error::IndexLineInvalid { line, problem, .. } => {
+                        Error::IndexLineInvalid { line, problem, taken: Some(taken) }
+                    }
+                    other => other,
+                });
+            }
+            answer.refused_count += 1;
+            if answer.errors.len() < told_max {
+                answer.errors.push(pb::ImportIndexError { line, error: Some(errors.of(&error)) });
+            }
+        }
+        Ok(())
+    }
+
+    fn lines(&self, text: &str, first: i64) -> Lines {
         let parser = || Parser::new(&self.settings.uploads);
         convert::lines(parser, text, first, self.clock.now_us())
     }

@@ -2,7 +2,6 @@
 
 use pannier_proto::transaction::v1::{CheckResult, UploadsCheck};
 use pannier_proto::uploads::v1 as pb;
-use uuid::Uuid;
 
 use super::super::Uploads;
 use super::super::convert::{self, Parser};
@@ -10,16 +9,16 @@ use super::super::domain::{Change, NewSession, Status, Update};
 use super::super::file::NewFile;
 use super::super::store::{self, NewError};
 use crate::answer::Budget;
-use crate::batch::Failing;
+use crate::batch::{Batch, only};
 use crate::convert::ERROR_MESSAGE_BYTES_MAX;
-use crate::error::Error;
-use crate::status;
+use crate::error::{Error, Result};
+use crate::status::ItemErrors;
 use crate::storage::Operation;
 
 /// Files to register.
 struct Registering {
-    session_id: Option<Uuid>,
-    files: Vec<NewFile>,
+    session_id: Option<String>,
+    files: Batch<NewFile>,
     resume_at: Option<String>,
 }
 
@@ -29,17 +28,18 @@ impl Uploads {
         parser: &mut Parser<'_>,
         request: pb::CreateSessionRequest,
     ) -> Operation<pb::CreateSessionResponse> {
-        let id = parser.optional_uuid("session_id", &request.session_id);
+        let id = parser.optional_session_id(request.session_id);
         parser.source(&|| "source_id".to_owned(), &request.source_id, 1);
         parser.session_name(&request.name);
         parser.metadata(&request.metadata_json);
         let durability = parser.durability("durability", request.durability);
         let new = NewSession {
-            id: id.unwrap_or_else(|| self.clock.uuid_v7()),
+            id: id.unwrap_or_else(|| self.clock.uuid_v7().to_string()),
             source_id: request.source_id,
             name: request.name,
             total: parser.total(request.total_count),
             metadata_json: request.metadata_json,
+            start_us: request.start_time.map(|time| parser.time_us("start_time", &time)),
         };
         let now_us = self.clock.now_us();
         let operation = Operation::new((self.names.clone(), new), move |tx, (names, new)| {
@@ -56,7 +56,7 @@ impl Uploads {
         parser: &mut Parser<'_>,
         request: pb::UpdateSessionRequest,
     ) -> Operation<pb::UpdateSessionResponse> {
-        let id = parser.uuid("session_id", &request.session_id);
+        let id = parser.session_id(request.session_id);
         parser.session_name(request.name.as_deref().unwrap_or_default());
         parser.metadata(request.metadata_json.as_deref().unwrap_or_default());
         parser.resume_at(request.last_processed_file.as_deref());
@@ -76,7 +76,7 @@ impl Uploads {
         parser: &mut Parser<'_>,
         request: pb::PauseSessionRequest,
     ) -> Operation<pb::PauseSessionResponse> {
-        let id = parser.uuid("session_id", &request.session_id);
+        let id = parser.session_id(request.session_id);
         let durability = parser.durability("durability", request.durability);
         let changed = self.prepare_change(id, become_status(Status::Paused)).surviving(durability);
         changed.map(|session| pb::PauseSessionResponse { session: Some(session) })
@@ -87,7 +87,7 @@ impl Uploads {
         parser: &mut Parser<'_>,
         request: pb::ResumeSessionRequest,
     ) -> Operation<pb::ResumeSessionResponse> {
-        let id = parser.uuid("session_id", &request.session_id);
+        let id = parser.session_id(request.session_id);
         let durability = parser.durability("durability", request.durability);
         let changed = self.prepare_change(id, become_status(Status::Running)).surviving(durability);
         changed.map(|session| pb::ResumeSessionResponse { session: Some(session) })
@@ -98,7 +98,7 @@ impl Uploads {
         parser: &mut Parser<'_>,
         request: pb::CompleteSessionRequest,
     ) -> Operation<pb::CompleteSessionResponse> {
-        let id = parser.uuid("session_id", &request.session_id);
+        let id = parser.session_id(request.session_id);
         let durability = parser.durability("durability", request.durability);
         let changed = self.prepare_change(id, become_status(Status::Completed)).surviving(durability);
         changed.map(|session| pb::CompleteSessionResponse { session: Some(session) })
@@ -109,7 +109,7 @@ impl Uploads {
         parser: &mut Parser<'_>,
         request: pb::FailSessionRequest,
     ) -> Operation<pb::FailSessionResponse> {
-        let id = parser.uuid("session_id", &request.session_id);
+        let id = parser.session_id(request.session_id);
         parser.text("error", &request.error, 0, ERROR_MESSAGE_BYTES_MAX, "");
         let durability = parser.durability("durability", request.durability);
         let change = Change::Become(Status::Failed, request.error);
@@ -118,12 +118,14 @@ impl Uploads {
     }
 
     /// A change of a session, which answers with what became of it.
-    fn prepare_change(&self, id: Uuid, change: Change) -> Operation<pb::UploadSession> {
+    fn prepare_change(&self, id: String, change: Change) -> Operation<pb::UploadSession> {
         let now_us = self.clock.now_us();
-        let operation = Operation::new((self.names.clone(), change), move |tx, (names, change)| {
+        let lock = store::lock_of(&id);
+        let input = (self.names.clone(), id, change);
+        let operation = Operation::new(input, move |tx, (names, id, change)| {
             Box::pin(async move { Ok(convert::session(store::change(tx, names, id, change, now_us).await?)) })
         });
-        operation.locking([store::lock_of(id)])
+        operation.locking([lock])
     }
 
     pub(in crate::services) fn prepare_delete_session(
@@ -131,15 +133,16 @@ impl Uploads {
         parser: &mut Parser<'_>,
         request: pb::DeleteSessionRequest,
     ) -> Operation<pb::DeleteSessionResponse> {
-        let id = parser.uuid("session_id", &request.session_id);
+        let id = parser.session_id(request.session_id);
         let durability = parser.durability("durability", request.durability);
-        let operation = Operation::new(self.names.clone(), move |tx, names| {
+        let lock = store::lock_of(&id);
+        let operation = Operation::new((self.names.clone(), id), move |tx, (names, id)| {
             Box::pin(async move {
                 let deleted = store::delete_session(tx, names, id).await?;
                 Ok(pb::DeleteSessionResponse { deleted })
             })
         });
-        operation.surviving(durability).locking([store::lock_of(id)])
+        operation.surviving(durability).locking([lock])
     }
 
     pub(in crate::services) fn prepare_register_file(
@@ -147,18 +150,17 @@ impl Uploads {
         parser: &mut Parser<'_>,
         request: pb::RegisterFileRequest,
     ) -> Operation<pb::RegisterFileResponse> {
-        let session_id = parser.optional_uuid("session_id", &request.session_id);
+        let session_id = parser.optional_session_id(request.session_id);
         parser.resume_at(request.last_processed_file.as_deref());
-        let at = |name: &str| format!("file.{name}");
-        let file = parser.new_file(&at, request.file.unwrap_or_default(), self.clock.now_us());
+        let (file, now_us) = (request.file.unwrap_or_default(), self.clock.now_us());
+        let files = parser.item("file", file, |parser, file| parser.new_file(file, now_us));
         let durability = parser.durability("durability", request.durability);
-        let registering =
-            Registering { session_id, files: vec![file], resume_at: request.last_processed_file };
-        let registered = self.prepare_registering(registering, Failing::Single).surviving(durability);
-        registered.map(|mut registered| {
-            let first = registered.results.pop().unwrap_or_default();
-            let (outcome, known, session) = (first.outcome, first.known, registered.session);
-            pb::RegisterFileResponse { outcome, known, session }
+        let registering = Registering { session_id, files, resume_at: request.last_processed_file };
+        let registered = self.prepare_registering(registering).surviving(durability);
+        registered.try_map(|registered| {
+            let file = only(registered.results)?;
+            let (outcome, known, session) = (file.outcome, file.known, registered.session);
+            Ok(pb::RegisterFileResponse { outcome, known, session })
         })
     }
 
@@ -167,54 +169,47 @@ impl Uploads {
         parser: &mut Parser<'_>,
         request: pb::BatchRegisterFilesRequest,
     ) -> Operation<pb::BatchRegisterFilesResponse> {
-        let session_id = parser.optional_uuid("session_id", &request.session_id);
+        let session_id = parser.optional_session_id(request.session_id);
         parser.resume_at(request.last_processed_file.as_deref());
-        let (max, now_us) = (parser.settings.batch_files_max, self.clock.now_us());
-        let mut files = Vec::new();
-        if parser.batch("files", request.files.len(), max, "uploads.batch_files_max") {
-            for (index, file) in request.files.into_iter().enumerate() {
-                files.push(parser.new_file(&|name| format!("files[{index}].{name}"), file, now_us));
-            }
-        }
+        let limit = (parser.settings.batch_files_max, "uploads.batch_files_max");
+        let (failing, now_us) = (parser.failing(request.atomic), self.clock.now_us());
+        let files = parser
+            .items("files", request.files, limit, failing, |parser, file| parser.new_file(file, now_us));
         let durability = parser.durability("durability", request.durability);
-        let failing = Failing::of_batch(parser.is_part());
         let registering = Registering { session_id, files, resume_at: request.last_processed_file };
-        self.prepare_registering(registering, failing).surviving(durability)
+        self.prepare_registering(registering).surviving(durability)
     }
 
     /// The one way to register files: hashes, counts and place of the session in one step.
-    fn prepare_registering(
-        &self,
-        registering: Registering,
-        failing: Failing,
-    ) -> Operation<pb::BatchRegisterFilesResponse> {
+    fn prepare_registering(&self, registering: Registering) -> Operation<pb::BatchRegisterFilesResponse> {
         let now = (self.clock.now_us(), self.clock.steady_us());
-        let (items, session_id) = (registering.files.len(), registering.session_id);
-        let (input, budget) = ((self.names.clone(), registering), Budget::of_call());
+        let (items, budget) = (registering.files.count(), Budget::of_call());
+        let lock = registering.session_id.as_deref().map(store::lock_of);
+        let input = (self.names.clone(), registering);
         let operation = Operation::new(input, move |tx, (names, registering)| {
             Box::pin(async move {
                 let Registering { session_id, files, resume_at } = registering;
-                let resume_at = resume_at.as_deref();
-                let registered = store::register(tx, names, *session_id, files, resume_at, now).await?;
-                let mut budget = budget;
-                let result = |outcome| match outcome {
+                let (session_id, resume_at) = (session_id.as_deref(), resume_at.as_deref());
+                let registered = store::register(tx, names, session_id, &files.items, resume_at, now).await?;
+                let (mut budget, mut errors) = (budget, ItemErrors::default());
+                let result = |outcome: Result<_>| match outcome {
                     Ok(outcome) => {
                         let (outcome, known) = convert::outcome(outcome, &mut budget);
                         pb::BatchRegisterFilesResult { outcome: outcome.into(), known, error: None }
                     }
                     Err(error) => {
-                        let error = Some(status::item(&error));
+                        let error = Some(errors.of(&error));
                         pb::BatchRegisterFilesResult { error, ..Default::default() }
                     }
                 };
-                let outcomes = failing.results(registered.outcomes, "files")?;
+                let outcomes = files.results(registered.outcomes)?;
                 Ok(pb::BatchRegisterFilesResponse {
                     results: outcomes.into_iter().map(result).collect(),
                     session: registered.session.map(convert::session),
                 })
             })
         });
-        operation.of_items(items).locking(session_id.map(store::lock_of))
+        operation.of_items(items).locking(lock)
     }
 
     pub(in crate::services) fn prepare_forget(
@@ -223,15 +218,25 @@ impl Uploads {
         request: pb::ForgetRequest,
     ) -> Operation<pb::ForgetResponse> {
         parser.service(&|| "service".to_owned(), &request.service);
-        let max = parser.settings.batch_files_max;
-        let hashes = parser.hashes(&request.sha256, max, "uploads.batch_files_max");
+        let failing = parser.failing(request.atomic);
+        let hashes = parser.changed_hashes(request.sha256, failing);
         let durability = parser.durability("durability", request.durability);
-        let items = hashes.len();
+        let items = hashes.count();
         let input = (self.names.clone(), request.service, hashes);
         let operation = Operation::new(input, |tx, (names, service, hashes)| {
             Box::pin(async move {
-                let forgotten_count = store::forget(tx, names, service, hashes).await?;
-                Ok(pb::ForgetResponse { forgotten_count })
+                let forgotten = store::forget(tx, names, service, &hashes.items).await?;
+                let count = forgotten.iter().filter(|forgotten| **forgotten).count();
+                let mut errors = ItemErrors::default();
+                let result = |forgotten: Result<bool>| match forgotten {
+                    Ok(forgotten) => pb::ForgetResult { forgotten, error: None },
+                    Err(error) => pb::ForgetResult { forgotten: false, error: Some(errors.of(&error)) },
+                };
+                let forgotten = hashes.results(forgotten.into_iter().map(Ok).collect())?;
+                Ok(pb::ForgetResponse {
+                    forgotten_count: i64::try_from(count).unwrap_or(i64::MAX),
+                    results: forgotten.into_iter().map(result).collect(),
+                })
             })
         });
         operation.surviving(durability).of_items(items)
@@ -242,16 +247,21 @@ impl Uploads {
         parser: &mut Parser<'_>,
         request: pb::RecordErrorRequest,
     ) -> Operation<pb::RecordErrorResponse> {
-        let id = parser.uuid("session_id", &request.session_id);
+        let id = parser.session_id(request.session_id);
         parser.path(&|| "path".to_owned(), &request.path, 1);
         parser.error_type(&|| "type".to_owned(), &request.r#type, 1);
         parser.text("message", &request.message, 0, ERROR_MESSAGE_BYTES_MAX, "");
         parser.resume_at(request.last_processed_file.as_deref());
         let durability = parser.durability("durability", request.durability);
-        let new = NewError { path: request.path, error_type: request.r#type, message: request.message };
-        let now_us = self.clock.now_us();
-        let input = (self.names.clone(), new, request.last_processed_file);
-        let operation = Operation::new(input, move |tx, (names, new, resume_at)| {
+        let log_only = request.log_only;
+        if log_only && request.last_processed_file.is_some() {
+            parser.violations.add("last_processed_file", "must be left out with log_only");
+        }
+        let (path, error_type, message) = (request.path, request.r#type, request.message);
+        let new = NewError { path, error_type, message, log_only };
+        let (now_us, lock) = (self.clock.now_us(), store::lock_of(&id));
+        let input = (self.names.clone(), id, new, request.last_processed_file);
+        let operation = Operation::new(input, move |tx, (names, id, new, resume_at)| {
             Box::pin(async move {
                 let resume_at = resume_at.as_deref();
                 let (error, session) = store::record_error(tx, names, id, new, resume_at, now_us).await?;
@@ -259,7 +269,7 @@ impl Uploads {
                 Ok(pb::RecordErrorResponse { error, session })
             })
         });
-        operation.surviving(durability).locking([store::lock_of(id)])
+        operation.surviving(durability).locking([lock])
     }
 
     pub(in crate::services) fn prepare_check(
@@ -267,7 +277,7 @@ impl Uploads {
         parser: &mut Parser<'_>,
         check: UploadsCheck,
     ) -> Operation<CheckResult> {
-        let id = parser.uuid("session_id", &check.session_id);
+        let id = parser.session_id(check.session_id);
         if check.statuses.is_empty() {
             parser.violations.add("statuses", "is empty: give at least one UploadSessionStatus");
         }
@@ -280,7 +290,9 @@ impl Uploads {
                 None => {}
             }
         }
-        let operation = Operation::new((self.names.clone(), statuses), move |tx, (names, statuses)| {
+        let lock = store::lock_of(&id);
+        let input = (self.names.clone(), id, statuses);
+        let operation = Operation::new(input, move |tx, (names, id, statuses)| {
             Box::pin(async move {
                 let status = store::locked_status(tx, names, id).await?;
                 if !statuses.contains(&status) {
@@ -289,7 +301,7 @@ impl Uploads {
                 Ok(CheckResult {})
             })
         });
-        operation.locking([store::lock_of(id)])
+        operation.locking([lock])
     }
 }
 

@@ -8,15 +8,16 @@ use super::super::convert::{self, Parser};
 use super::super::file::Sha256;
 use super::super::store;
 use crate::answer::Budget;
+use crate::batch::{Batch, only};
 use crate::convert::timestamp;
-use crate::error::Error;
-use crate::status;
+use crate::error::{Error, Result};
+use crate::status::ItemErrors;
 use crate::storage::Operation;
 
 /// Files to reserve, each with the token that it would get.
 struct Reserving {
     service: String,
-    hashes: Vec<(Sha256, Uuid)>,
+    hashes: Batch<(Sha256, Uuid)>,
     ttl_us: i64,
 }
 
@@ -27,15 +28,15 @@ impl Uploads {
         request: pb::ReserveFileRequest,
     ) -> Operation<pb::ReserveFileResponse> {
         parser.service(&|| "service".to_owned(), &request.service);
-        let hash = parser.sha256(&|| "sha256".to_owned(), &request.sha256);
+        let hash = parser.item("sha256", request.sha256, |parser, text| parser.sha256(&String::new, &text));
         let durability = parser.durability("durability", request.durability);
         let reserving = Reserving {
             ttl_us: parser.ttl_us(request.ttl.as_ref()),
             service: request.service,
-            hashes: vec![(hash, self.clock.token())],
+            hashes: hash.map(|hash| (hash, self.clock.token())),
         };
         let reserved = self.prepare_reserving(reserving).surviving(durability);
-        reserved.map(|mut results| pb::ReserveFileResponse { result: results.pop() })
+        reserved.try_map(|results| Ok(pb::ReserveFileResponse { result: Some(only(results)?) }))
     }
 
     pub(super) fn prepare_batch_reserve_files(
@@ -44,13 +45,13 @@ impl Uploads {
         request: pb::BatchReserveFilesRequest,
     ) -> Operation<pb::BatchReserveFilesResponse> {
         parser.service(&|| "service".to_owned(), &request.service);
-        let max = parser.settings.batch_files_max;
-        let hashes = parser.hashes(&request.sha256, max, "uploads.batch_files_max");
+        let failing = parser.failing(request.atomic);
+        let hashes = parser.changed_hashes(request.sha256, failing);
         let durability = parser.durability("durability", request.durability);
         let reserving = Reserving {
             ttl_us: parser.ttl_us(request.ttl.as_ref()),
             service: request.service,
-            hashes: hashes.into_iter().map(|hash| (hash, self.clock.token())).collect(),
+            hashes: hashes.map(|hash| (hash, self.clock.token())),
         };
         let reserved = self.prepare_reserving(reserving).surviving(durability);
         reserved.map(|results| pb::BatchReserveFilesResponse { results })
@@ -59,17 +60,26 @@ impl Uploads {
     fn prepare_reserving(&self, reserving: Reserving) -> Operation<Vec<pb::ReserveFileResult>> {
         let steady = self.clock.steady();
         let (now_us, budget) = (steady.now_us(), Budget::of_call());
+        let items = reserving.hashes.count();
         let input = (self.names.clone(), reserving, steady);
-        Operation::new(input, move |tx, (names, reserving, steady)| {
+        let operation = Operation::new(input, move |tx, (names, reserving, steady)| {
             Box::pin(async move {
                 let Reserving { service, hashes, ttl_us } = reserving;
                 let until_us = now_us.saturating_add(*ttl_us);
-                let wishes = store::reserve(tx, names, service, hashes, until_us, now_us).await?;
-                let mut budget = budget;
-                let result = |wish| convert::reservation_result(wish, until_us, steady, &mut budget);
+                let wishes = store::reserve(tx, names, service, &hashes.items, until_us, now_us).await?;
+                let (mut budget, mut errors) = (budget, ItemErrors::default());
+                let result = |wish: Result<_>| match wish {
+                    Ok(wish) => convert::reservation_result(wish, until_us, steady, &mut budget),
+                    Err(error) => {
+                        let error = pb::reserve_file_result::Outcome::Error(errors.of(&error));
+                        pb::ReserveFileResult { outcome: Some(error) }
+                    }
+                };
+                let wishes = hashes.results(wishes.into_iter().map(Ok).collect())?;
                 Ok(wishes.into_iter().map(result).collect())
             })
-        })
+        });
+        operation.of_items(items)
     }
 
     pub(super) fn prepare_extend_reservations(
@@ -79,7 +89,9 @@ impl Uploads {
     ) -> Operation<pb::ExtendReservationsResponse> {
         use pb::extend_reservation_result::Outcome;
         parser.service(&|| "service".to_owned(), &request.service);
-        let reservations = parser.reservations(&request.reservations);
+        let failing = parser.failing(request.atomic);
+        let reservations = parser.reservations(request.reservations, failing);
+        let items = reservations.count();
         let now_us = self.clock.steady_us();
         let until_us = now_us.saturating_add(parser.ttl_us(request.ttl.as_ref()));
         let shown_us = self.clock.steady().wall_of(until_us);
@@ -87,16 +99,22 @@ impl Uploads {
         let input = (self.names.clone(), request.service, reservations);
         let operation = Operation::new(input, move |tx, (names, service, reservations)| {
             Box::pin(async move {
-                let held = store::extend(tx, names, service, reservations, until_us, now_us).await?;
-                let outcome = |is_held: bool| match is_held {
-                    true => Outcome::ExpireTime(timestamp(shown_us)),
-                    false => Outcome::Error(status::item(&Error::UploadReservationLost)),
+                let held = store::extend(tx, names, service, &reservations.items, until_us, now_us).await?;
+                let extended = |is_held: bool| match is_held {
+                    true => Ok(()),
+                    false => Err(Error::UploadReservationLost),
                 };
-                let result = |is_held| pb::ExtendReservationResult { outcome: Some(outcome(is_held)) };
-                Ok(pb::ExtendReservationsResponse { results: held.into_iter().map(result).collect() })
+                let mut errors = ItemErrors::default();
+                let mut outcome = |extended: Result<()>| match extended {
+                    Ok(()) => Outcome::ExpireTime(timestamp(shown_us)),
+                    Err(error) => Outcome::Error(errors.of(&error)),
+                };
+                let extended = reservations.results(held.into_iter().map(extended).collect())?;
+                let result = |extended| pb::ExtendReservationResult { outcome: Some(outcome(extended)) };
+                Ok(pb::ExtendReservationsResponse { results: extended.into_iter().map(result).collect() })
             })
         });
-        operation.surviving(durability)
+        operation.surviving(durability).of_items(items)
     }
 
     pub(super) fn prepare_release_reservations(
@@ -105,16 +123,26 @@ impl Uploads {
         request: pb::ReleaseReservationsRequest,
     ) -> Operation<pb::ReleaseReservationsResponse> {
         parser.service(&|| "service".to_owned(), &request.service);
-        let reservations = parser.reservations(&request.reservations);
+        let failing = parser.failing(request.atomic);
+        let reservations = parser.reservations(request.reservations, failing);
+        let items = reservations.count();
         let durability = parser.durability("durability", request.durability);
         let now_us = self.clock.steady_us();
         let input = (self.names.clone(), request.service, reservations);
         let operation = Operation::new(input, move |tx, (names, service, reservations)| {
             Box::pin(async move {
-                let released = store::release(tx, names, service, reservations, now_us).await?;
-                Ok(pb::ReleaseReservationsResponse { released })
+                let released = store::release(tx, names, service, &reservations.items, now_us).await?;
+                let mut errors = ItemErrors::default();
+                let result = |released: Result<bool>| match released {
+                    Ok(released) => pb::ReleaseReservationResult { released, error: None },
+                    Err(error) => {
+                        pb::ReleaseReservationResult { released: false, error: Some(errors.of(&error)) }
+                    }
+                };
+                let released = reservations.results(released.into_iter().map(Ok).collect())?;
+                Ok(pb::ReleaseReservationsResponse { results: released.into_iter().map(result).collect() })
             })
         });
-        operation.surviving(durability)
+        operation.surviving(durability).of_items(items)
     }
 }

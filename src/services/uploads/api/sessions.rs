@@ -1,7 +1,6 @@
 //! GetSession, ListSessions.
 
 use pannier_proto::uploads::v1 as pb;
-use uuid::Uuid;
 
 use super::super::Uploads;
 use super::super::convert::{self, Parser};
@@ -13,16 +12,16 @@ use crate::page::Query;
 impl Uploads {
     pub(super) async fn get_session(&self, request: pb::GetSessionRequest) -> Result<pb::GetSessionResponse> {
         let mut parser = Parser::new(&self.settings.uploads);
-        let id = parser.uuid("session_id", &request.session_id);
+        let id = parser.session_id(request.session_id);
         parser.violations.check()?;
         let session = self.session(id).await?;
         Ok(pb::GetSessionResponse { session: Some(convert::session(session)) })
     }
 
-    async fn session(&self, id: Uuid) -> Result<Session> {
+    async fn session(&self, id: String) -> Result<Session> {
         let input = (self.names.reading(), id);
         let read =
-            self.storage.read(input, |db, (names, id)| Box::pin(store::find(db, names, *id, Metadata::Read)));
+            self.storage.read(input, |db, (names, id)| Box::pin(store::find(db, names, id, Metadata::Read)));
         read.await
     }
 

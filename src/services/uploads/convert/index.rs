@@ -50,25 +50,31 @@ pub(in super::super) fn line(out: &mut String, file: File) -> Result<()> {
     Ok(())
 }
 
-/// The files of a message's lines, of which the first has the number `first`. Error: IndexLineInvalid, with nothing taken.
+/// The files of a message's lines, and what is wrong with the others.
+#[derive(Debug, Default)]
+pub(in super::super) struct Lines {
+    pub(in super::super) files: Vec<NewFile>,
+    /// Numbers of lines, with IndexLineInvalid of nothing taken.
+    pub(in super::super) refused: Vec<(i64, Error)>,
+}
+
+/// The lines of a message, of which the first has the number `first`.
 pub(in super::super) fn lines<'s>(
     parser: impl Fn() -> Parser<'s>,
     text: &str,
     first: i64,
     now_us: i64,
-) -> Result<Vec<NewFile>> {
-    let mut files = Vec::new();
-    for (number, text) in (first..).zip(text.lines()) {
-        if !text.trim().is_empty() {
-            let file = file(parser(), text, now_us);
-            files.push(file.map_err(|problem| Error::IndexLineInvalid {
-                line: number,
-                problem,
-                taken: 0,
-            })?);
+) -> Lines {
+    let mut lines = Lines::default();
+    for (line, text) in (first..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
+        match file(parser(), text, now_us) {
+            Ok(file) => lines.files.push(file),
+            Err(problem) => {
+                lines.refused.push((line, Error::IndexLineInvalid { line, problem, taken: None }))
+            }
         }
     }
-    Ok(files)
+    lines
 }
 
 /// The file of a line; or what is wrong with it.
@@ -103,7 +109,7 @@ fn file(mut parser: Parser<'_>, text: &str, now_us: i64) -> Result<NewFile, Stri
         upload_time,
         reservation_token: String::new(),
     };
-    let new = parser.new_file(&str::to_owned, new, now_us);
+    let new = parser.new_file(new, now_us);
     match parser.violations.check() {
         Ok(()) => Ok(NewFile { sent: Sent::Elsewhere, ..new }),
         Err(Error::Invalid(violations)) => {

@@ -4,6 +4,6 @@ mod index;
 mod replies;
 mod requests;
 
-pub(super) use index::{line, lines};
+pub(super) use index::{Lines, line, lines};
 pub(super) use replies::{check_result, error, outcome, reservation_result, session, stats, uploaded_file};
 pub use requests::Parser;

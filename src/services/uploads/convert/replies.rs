@@ -23,7 +23,7 @@ fn fitting(file: File, budget: &mut Budget) -> Option<pb::UploadedFile> {
 /// A session as the wire has it.
 pub(in super::super) fn session(session: Session) -> pb::UploadSession {
     pb::UploadSession {
-        id: session.id.to_string(),
+        id: session.id,
         source_id: session.source_id,
         name: session.name,
         status: status(session.status).into(),
@@ -36,6 +36,7 @@ pub(in super::super) fn session(session: Session) -> pb::UploadSession {
         error: session.error,
         metadata_json: session.metadata_json,
         revision: session.revision,
+        start_time: Some(timestamp(session.start_us)),
         create_time: Some(timestamp(session.create_us)),
         update_time: Some(timestamp(session.update_us)),
         end_time: session.end_us.map(timestamp),
@@ -62,7 +63,7 @@ pub(in super::super) fn uploaded_file(file: File) -> pb::UploadedFile {
         mime_type: file.mime_type,
         service_file_id: file.service_file_id,
         source_id: file.source_id,
-        session_id: file.session_id.map(|id| id.to_string()).unwrap_or_default(),
+        session_id: file.session_id.unwrap_or_default(),
         upload_time: Some(timestamp(file.upload_us)),
     }
 }
@@ -80,8 +81,8 @@ pub(in super::super) fn check_result(
             reserved_until_time: Some(timestamp(steady.wall_of(until_us))),
             ..tell(pb::FileState::Reserved)
         },
-        FileState::Uploaded(file) => pb::CheckFilesResult {
-            file: file.and_then(|file| fitting(*file, budget)),
+        FileState::Uploaded(files) => pb::CheckFilesResult {
+            files: files.into_iter().filter_map(|file| fitting(file, budget)).collect(),
             ..tell(pb::FileState::Uploaded)
         },
     }
@@ -124,6 +125,7 @@ pub(in super::super) fn outcome(
 /// An error as the wire has it.
 pub(in super::super) fn error(error: UploadError) -> pb::UploadError {
     pb::UploadError {
+        session_id: error.session_id,
         path: error.path,
         r#type: error.error_type,
         message: error.message,
@@ -131,6 +133,7 @@ pub(in super::super) fn error(error: UploadError) -> pb::UploadError {
         create_time: Some(timestamp(error.create_us)),
         update_time: Some(timestamp(error.update_us)),
         resolve_time: error.resolve_us.map(timestamp),
+        counted: error.is_counted,
     }
 }
 

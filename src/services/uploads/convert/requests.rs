@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::super::domain::{COUNT_MAX, RetryPolicy, Status};
 use super::super::file::{File, NewFile, SIZE_BYTES_MAX, Sent, Sha256};
+use crate::batch::{Batch, Failing};
 use crate::clock::ms_to_us;
 use crate::settings::{TTL_MS_MAX, UploadsSettings};
 
@@ -44,13 +45,36 @@ impl Parser<'_> {
         })
     }
 
-    /// The hashes of a call; none if there are too few or too many.
-    pub(in super::super) fn hashes(&mut self, texts: &[String], max: u64, setting: &str) -> Vec<Sha256> {
-        if !self.batch("sha256", texts.len(), max, setting) {
-            return Vec::new();
-        }
-        let hash = |(index, text): (usize, &String)| self.sha256(&|| format!("sha256[{index}]"), text);
-        texts.iter().enumerate().map(hash).collect()
+    /// The hashes of a call. An item that is wrong names no field: the item itself is wrong.
+    pub(in super::super) fn hashes(
+        &mut self,
+        texts: Vec<String>,
+        limit: (u64, &str),
+        failing: Failing,
+    ) -> Batch<Sha256> {
+        self.items("sha256", texts, limit, failing, |parser, text| parser.sha256(&String::new, &text))
+    }
+
+    /// The hashes of a call that reserves or forgets.
+    pub(in super::super) fn changed_hashes(&mut self, texts: Vec<String>, failing: Failing) -> Batch<Sha256> {
+        let limit = (self.settings.batch_files_max, "uploads.batch_files_max");
+        self.hashes(texts, limit, failing)
+    }
+
+    /// The id of a session: the caller's own text.
+    pub(in super::super) fn session_id(&mut self, id: String) -> String {
+        self.a_session_id("session_id", &id, 1);
+        id
+    }
+
+    /// The same, or none for an empty text.
+    pub(in super::super) fn optional_session_id(&mut self, id: String) -> Option<String> {
+        self.a_session_id("session_id", &id, 0);
+        Some(id).filter(|id| !id.is_empty())
+    }
+
+    fn a_session_id(&mut self, field: &str, id: &str, min: u64) {
+        self.text(field, id, min, self.settings.session_id_bytes_max, "uploads.session_id_bytes_max");
     }
 
     /// A status that is none of the unknown, if one is given.
@@ -111,13 +135,9 @@ impl Parser<'_> {
         self.short(field, text, min, ERROR_TYPE_BYTES_MAX, "");
     }
 
-    /// A file to register; each field is named by `at`.
-    pub(in super::super) fn new_file(
-        &mut self,
-        at: &dyn Fn(&str) -> String,
-        new: pb::NewFile,
-        now_us: i64,
-    ) -> NewFile {
+    /// A file to register; its fields are named relative to it.
+    pub(in super::super) fn new_file(&mut self, new: pb::NewFile, now_us: i64) -> NewFile {
+        let at = &|name: &str| name.to_owned();
         self.service(&|| at("service"), &new.service);
         let hash = self.sha256(&|| at("sha256"), &new.sha256);
         self.path(&|| at("path"), &new.path, 1);
@@ -158,18 +178,16 @@ impl Parser<'_> {
     }
 
     /// Reservations as their holder names them.
-    pub(in super::super) fn reservations(&mut self, held: &[pb::HeldReservation]) -> Vec<(Sha256, Uuid)> {
-        let max = self.settings.batch_files_max;
-        if !self.batch("reservations", held.len(), max, "uploads.batch_files_max") {
-            return Vec::new();
-        }
-        let mut found = Vec::with_capacity(held.len());
-        for (index, held) in held.iter().enumerate() {
-            let hash = self.sha256(&|| format!("reservations[{index}].sha256"), &held.sha256);
-            let token = self.token(&|| format!("reservations[{index}].token"), &held.token);
-            found.push((hash, token));
-        }
-        found
+    pub(in super::super) fn reservations(
+        &mut self,
+        held: Vec<pb::HeldReservation>,
+        failing: Failing,
+    ) -> Batch<(Sha256, Uuid)> {
+        let limit = (self.settings.batch_files_max, "uploads.batch_files_max");
+        self.items("reservations", held, limit, failing, |parser, held| {
+            let hash = parser.sha256(&|| "sha256".to_owned(), &held.sha256);
+            (hash, parser.token(&|| "token".to_owned(), &held.token))
+        })
     }
 
     /// How long a reservation holds.

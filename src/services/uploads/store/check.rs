@@ -1,8 +1,8 @@
-//! What is known of hashes.
+//! What is known of hashes, of one service or of all.
 
 use std::collections::{HashMap, HashSet};
 
-use super::names::Names;
+use super::names::{Names, services as all_services};
 use super::rows::{self, FILE_COLUMNS, FileRow};
 use super::{reserve, sql};
 use crate::error::Result;
@@ -16,7 +16,8 @@ row! {
     }
 }
 
-/// What is known of each hash, in their order; of those that are there the file, unless only their state is asked for.
+/// What is known of each hash, in their order; of those that are there the files, unless only their state is asked for. An empty
+/// service stands for all that files were ever registered for, in the order of their names.
 pub async fn check(
     db: &Db<'_>,
     names: &Names,
@@ -25,27 +26,52 @@ pub async fn check(
     states_only: bool,
     now_us: i64,
 ) -> Result<Vec<FileState>> {
-    let Some(service_number) = names.number(db, NameKind::Service, service).await? else {
-        return Ok(vec![FileState::Unknown; hashes.len()]);
-    };
+    let services = if service.is_empty() { all_services(db).await? } else { vec![service.to_owned()] };
     let mut states: HashMap<Sha256, FileState> = HashMap::with_capacity(hashes.len());
-    if states_only {
-        for hash in known(db, service_number, hashes).await? {
-            states.insert(hash, FileState::Uploaded(None));
-        }
-    } else {
-        for (hash, row) in look(db, service_number, hashes).await? {
-            let file = row.file(db, names).await?;
-            states.insert(hash, FileState::Uploaded(Some(Box::new(file))));
-        }
-    }
-    let unknown: Vec<Sha256> = hashes.iter().filter(|hash| !states.contains_key(hash)).copied().collect();
-    for (hash, reservation) in reserve::held(db, service_number, &unknown).await? {
-        if reservation.expire_us > now_us {
-            states.insert(hash, FileState::Reserved(reservation.expire_us));
+    for service in &services {
+        let Some(number) = names.number(db, NameKind::Service, service).await? else { continue };
+        add_known(db, names, number, hashes, states_only, &mut states).await?;
+        let unknown: Vec<Sha256> = hashes
+            .iter()
+            .filter(|hash| !matches!(states.get(hash), Some(FileState::Uploaded(_))))
+            .copied()
+            .collect();
+        for (hash, reservation) in reserve::held(db, number, &unknown).await? {
+            if reservation.expire_us > now_us {
+                let longest_us = match states.get(&hash) {
+                    Some(FileState::Reserved(until_us)) => reservation.expire_us.max(*until_us),
+                    _ => reservation.expire_us,
+                };
+                states.insert(hash, FileState::Reserved(longest_us));
+            }
         }
     }
     Ok(hashes.iter().map(|hash| states.get(hash).cloned().unwrap_or(FileState::Unknown)).collect())
+}
+
+/// Adds what a service knows of hashes.
+async fn add_known(
+    db: &Db<'_>,
+    names: &Names,
+    service_number: i64,
+    hashes: &[Sha256],
+    states_only: bool,
+    states: &mut HashMap<Sha256, FileState>,
+) -> Result<()> {
+    if states_only {
+        for hash in known(db, service_number, hashes).await? {
+            states.insert(hash, FileState::Uploaded(Vec::new()));
+        }
+        return Ok(());
+    }
+    for (hash, row) in look(db, service_number, hashes).await? {
+        let file = row.file(db, names).await?;
+        match states.get_mut(&hash) {
+            Some(FileState::Uploaded(files)) => files.push(file),
+            _ => drop(states.insert(hash, FileState::Uploaded(vec![file]))),
+        }
+    }
+    Ok(())
 }
 
 /// The rows of those hashes that are known.
@@ -89,20 +115,24 @@ pub(super) fn known_query(hashes: usize) -> String {
     format!(r#"SELECT "hash" FROM "upload_files" WHERE "service_id" = $1 AND "hash" IN ({places})"#)
 }
 
-/// Deletes what is known of hashes; tells how many were known.
-pub async fn forget(tx: &Tx<'_>, names: &Names, service: &str, hashes: &[Sha256]) -> Result<i64> {
-    let Some(service_number) = names.number(tx, NameKind::Service, service).await? else { return Ok(0) };
+/// Deletes what is known of hashes; tells of each whether it was known.
+pub async fn forget(tx: &Tx<'_>, names: &Names, service: &str, hashes: &[Sha256]) -> Result<Vec<bool>> {
+    let Some(service_number) = names.number(tx, NameKind::Service, service).await? else {
+        return Ok(vec![false; hashes.len()]);
+    };
     let mut sorted = hashes.to_vec();
     sorted.sort_unstable();
     sorted.dedup();
-    let mut forgotten = 0;
+    let mut forgotten = HashSet::new();
     for chunk in chunks(&sorted) {
         let values = || sql::of_hashes(service_number, chunk);
         // Locked in their order: two that forget the same files do not wait for one another in a circle.
         tx.lock(&format!("{} ORDER BY \"hash\"", known_query(chunk.len())), values()).await?;
-        forgotten += tx.run(&forget_query(chunk.len()), values()).await?;
+        forgotten.extend(known(tx, service_number, chunk).await?);
+        tx.run(&forget_query(chunk.len()), values()).await?;
     }
-    Ok(i64::try_from(forgotten).unwrap_or(i64::MAX))
+    // Of a hash that comes twice the first one was known.
+    Ok(hashes.iter().map(|hash| forgotten.remove(hash)).collect())
 }
 
 pub(super) fn forget_query(hashes: usize) -> String {

@@ -17,8 +17,6 @@ use crate::services::uploads::entity::sessions;
 use crate::services::uploads::file::File;
 use crate::storage::Db;
 
-use uuid::Uuid;
-
 /// Rows of one piece.
 pub(super) const PIECE_ROWS: u64 = 64;
 
@@ -52,7 +50,7 @@ pub struct SessionFilter {
 #[derive(Clone, Debug)]
 pub struct FileFilter {
     /// Those that this session registered; none: all.
-    pub session_id: Option<Uuid>,
+    pub session_id: Option<String>,
     /// Those of this source; empty: of any.
     pub source_id: String,
     /// Those of this service; empty: of any.
@@ -141,7 +139,7 @@ pub async fn list_files(
             false => Ok::<_, crate::error::Error>(names.number(db, kind, &name).await?.map(Some)),
         }
     };
-    let session = match filter.session_id {
+    let session = match &filter.session_id {
         Some(id) => Some(find(db, names, id, Metadata::Left).await?.row_id),
         None => None,
     };

@@ -17,7 +17,7 @@ mod sql;
 mod stats;
 
 pub use check::{check, forget};
-pub use errors::{ErrorFilter, NewError, list_errors, record_error};
+pub use errors::{ErrorFilter, NewError, list_all_errors, list_errors, record_error};
 pub use index::index;
 pub use list::{FileFilter, Page, SessionFilter, list_files, list_sessions};
 pub use names::{Names, services};

@@ -92,14 +92,22 @@ async fn each_list_runs_on_the_index_of_its_filter_and_needs_no_sort() {
 }
 
 #[tokio::test]
-async fn errors_and_the_index_are_read_in_the_order_of_their_keys() {
+async fn errors_and_the_index_are_read_along_their_indexes() {
     let (storage, _directory) = storage().await;
-    let key = "SEARCH upload_errors USING INDEX sqlite_autoindex_upload_errors_1 (session_row_id=? AND path";
-    assert_runs(&storage, &text(&errors::errors_of(1, "a")), &[&format!("{key}>?)")]).await;
+    let of_session =
+        "SEARCH upload_errors USING INDEX upload_errors_by_session (session_row_id=? AND rowid>?)";
+    assert_runs(&storage, &text(&errors::errors_of(1, 7)), &[of_session]).await;
+    let of_path = "SEARCH upload_errors USING INDEX upload_errors_by_path (session_row_id=? AND path_hash=?)";
     for paths in [1, 256] {
-        assert_runs(&storage, &errors::open_query(paths), &[&format!("{key}=?)")]).await;
+        assert_runs(&storage, &errors::open_query(paths), &[of_path]).await;
     }
-    assert_runs(&storage, errors::RESOLVE, &[&format!("{key}=?)")]).await;
+    let by_number = "SEARCH upload_errors USING INTEGER PRIMARY KEY (rowid=?)";
+    assert_runs(&storage, errors::RESOLVE, &[by_number]).await;
+    let session = "SEARCH s USING INTEGER PRIMARY KEY (rowid=?)";
+    let by_time = "SCAN e USING INDEX upload_errors_by_update_time";
+    assert_runs(&storage, &errors::errors_by_time(false), &[by_time, session]).await;
+    let by_time = "SEARCH e USING INDEX upload_errors_by_update_time (update_time<?)";
+    assert_runs(&storage, &errors::errors_by_time(true), &[by_time, session]).await;
     let by_hash = "SEARCH f USING INDEX upload_files_by_hash (service_id=?";
     assert_runs(&storage, &index::files_after(false), &[&format!("{by_hash})"), OF_SESSION]).await;
     assert_runs(&storage, &index::files_after(true), &[&format!("{by_hash} AND hash>?)"), OF_SESSION]).await;

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sea_orm::Value;
-use uuid::Uuid;
 
 use super::names::Names;
 use super::reserve::Held;
@@ -38,7 +37,7 @@ struct Stored {
 pub async fn register(
     tx: &Tx<'_>,
     names: &Names,
-    session_id: Option<Uuid>,
+    session_id: Option<&str>,
     files: &[NewFile],
     resume_at: Option<&str>,
     (now_us, steady_us): (i64, i64),
@@ -50,6 +49,7 @@ pub async fn register(
     if let Some(session) = &session {
         session.refuse_if_finished().map_err(rows::refused)?;
     }
+    ensure_names(tx, names, session.as_ref(), files).await?;
     let mut hashes: BTreeMap<i64, BTreeSet<Sha256>> = BTreeMap::new();
     let mut services = HashMap::new();
     for new in files {
@@ -84,6 +84,26 @@ pub async fn register(
         other => other,
     };
     Ok(Registered { outcomes: plan.outcomes, session })
+}
+
+/// Gives numbers to all names that the files bring, in one order: two calls that bring the same ones do not wait in a circle.
+async fn ensure_names(
+    tx: &Tx<'_>,
+    names: &Names,
+    session: Option<&Session>,
+    files: &[NewFile],
+) -> Result<()> {
+    let known_source = session.map_or("", |session| session.source_id.as_str());
+    let named = files.iter().flat_map(|new| {
+        let File { service, source_id, mime_type, .. } = &new.file;
+        let source_id = if source_id == known_source { "" } else { source_id.as_str() };
+        [
+            (NameKind::Service, service.as_str()),
+            (NameKind::Source, source_id),
+            (NameKind::MimeType, mime_type),
+        ]
+    });
+    names.ensure_all(tx, named.filter(|(_, name)| !name.is_empty())).await
 }
 
 /// Locks the reservations first: after that nobody registers one of the files by its reservation before this step is over.
@@ -161,7 +181,8 @@ async fn advance(
     now_us: i64,
 ) -> Result<Session> {
     let resolved = errors::resolve(tx, &session, &plan.paths, now_us).await?;
-    let change = plan.counts().plus(Counts { error: -resolved, ..Counts::default() });
+    let change = plan.counts().plus(Counts { error: -resolved.counted, ..Counts::default() });
+    session.logged_errors -= resolved.logged;
     let resume_at = resume_at.or(plan.paths.last().copied()).unwrap_or_default();
     session.advance(change, resume_at).map_err(rows::refused)?;
     save_advanced(tx, session, now_us).await

@@ -1,23 +1,21 @@
 //! Removing what is over: a session goes at once, its errors in small steps behind it; reservations that ran out.
 
-use sea_orm::sea_query::{LockBehavior, LockType};
-use sea_orm::{
-    ColumnTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    Set, Value,
-};
-use uuid::Uuid;
-
 use super::names::Names;
 use super::sessions::{Metadata, lock};
 use crate::error::{Error, Result};
 use crate::services::uploads::entity::{errors, remains, sessions};
 use crate::storage::{Db, Tx, row};
+use sea_orm::sea_query::{LockBehavior, LockType};
+use sea_orm::{
+    ColumnTrait as _, EntityTrait as _, FromQueryResult, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+    Set, Value,
+};
 
 /// Rows that one step removes; few enough to be named one by one.
 pub(super) const ROWS_PER_STEP: u64 = 256;
 
 /// Deletes a session; tells whether there was one.
-pub async fn delete_session(tx: &Tx<'_>, names: &Names, id: Uuid) -> Result<bool> {
+pub async fn delete_session(tx: &Tx<'_>, names: &Names, id: &str) -> Result<bool> {
     let session = match lock(tx, names, id, Metadata::Left).await {
         Ok(session) => session,
         Err(Error::UploadSessionNotFound) => return Ok(false),
@@ -72,8 +70,8 @@ pub async fn remove_expired(tx: &Tx<'_>, now_us: i64) -> Result<bool> {
 }
 
 #[derive(FromQueryResult)]
-struct LeftPath {
-    path: String,
+struct LeftError {
+    id: i64,
 }
 
 /// Removes some errors of sessions that are gone; tells whether there may be more.
@@ -85,20 +83,20 @@ pub async fn remove_remains(tx: &Tx<'_>) -> Result<bool> {
         .one(&**tx)
         .await?;
     let Some(left) = left else { return Ok(false) };
-    let paths = errors::Entity::find()
+    let rows = errors::Entity::find()
         .select_only()
-        .column(errors::Column::Path)
+        .column(errors::Column::Id)
         .filter(errors::Column::SessionRowId.eq(left.session_row_id))
-        .order_by_asc(errors::Column::Path)
+        .order_by_asc(errors::Column::Id)
         .limit(ROWS_PER_STEP)
-        .into_model::<LeftPath>()
+        .into_model::<LeftError>()
         .all(&**tx)
         .await?;
-    match paths.last() {
+    match rows.last() {
         Some(last) => {
             errors::Entity::delete_many()
                 .filter(errors::Column::SessionRowId.eq(left.session_row_id))
-                .filter(errors::Column::Path.lte(last.path.as_str()))
+                .filter(errors::Column::Id.lte(last.id))
                 .exec(&**tx)
                 .await?;
         }

@@ -1,7 +1,6 @@
 //! Rows of the uploads' tables, and what they mean.
 
 use sea_orm::{NotSet, Set};
-use uuid::Uuid;
 
 use super::names::Names;
 use crate::error::{Error, Result};
@@ -43,10 +42,12 @@ pub(super) async fn session(db: &Db<'_>, names: &Names, row: sessions::Model) ->
         name: row.name,
         total: row.total_count,
         counts: Counts { success: row.success_count, error: row.error_count, duplicate: row.duplicate_count },
+        logged_errors: row.logged_error_count,
         last_processed_file: row.last_processed_file.unwrap_or_default(),
         error: row.error.unwrap_or_default(),
         metadata_json: row.metadata_json,
         revision: row.revision,
+        start_us: row.start_time,
         create_us: row.create_time,
         update_us: row.update_time,
         end_us: row.end_time,
@@ -57,14 +58,16 @@ pub(super) async fn session(db: &Db<'_>, names: &Names, row: sessions::Model) ->
 pub(super) fn inserted(session: &Session) -> sessions::ActiveModel {
     sessions::ActiveModel {
         row_id: NotSet,
-        id: Set(session.id),
+        id: Set(session.id.clone()),
         source_id: Set(session.source_number),
         status: Set(status_number(session.status)),
         total_count: Set(session.total),
         success_count: Set(session.counts.success),
         error_count: Set(session.counts.error),
         duplicate_count: Set(session.counts.duplicate),
+        logged_error_count: Set(session.logged_errors),
         revision: Set(session.revision),
+        start_time: Set(session.start_us),
         create_time: Set(session.create_us),
         update_time: Set(session.update_us),
         end_time: Set(session.end_us),
@@ -77,7 +80,13 @@ pub(super) fn inserted(session: &Session) -> sessions::ActiveModel {
 
 /// What is to be written of a session that was changed.
 pub(super) fn changed(session: &Session) -> sessions::ActiveModel {
-    sessions::ActiveModel { id: NotSet, source_id: NotSet, create_time: NotSet, ..inserted(session) }
+    sessions::ActiveModel {
+        id: NotSet,
+        source_id: NotSet,
+        start_time: NotSet,
+        create_time: NotSet,
+        ..inserted(session)
+    }
 }
 
 /// A text that is NULL when it is empty.
@@ -96,7 +105,7 @@ row! {
         pub(super) id: i64,
         pub(super) service_id: i64,
         pub(super) source_id: Option<i64>,
-        session_id: Option<Uuid>,
+        session_id: Option<String>,
         mime_type_id: Option<i64>,
         size_bytes: i64,
         upload_time: i64,
@@ -140,9 +149,11 @@ pub(super) fn hash(table: &'static str, row: i64, bytes: &[u8]) -> Result<Sha256
     })
 }
 
-/// The error that a row holds.
-pub(super) fn upload_error(row: errors::Model) -> UploadError {
+/// The error that a row of the session holds.
+pub(super) fn upload_error(row: errors::Model, session_id: String) -> UploadError {
     UploadError {
+        id: row.id,
+        session_id,
         path: row.path,
         error_type: row.error_type,
         message: row.message,
@@ -150,6 +161,7 @@ pub(super) fn upload_error(row: errors::Model) -> UploadError {
         create_us: row.create_time,
         update_us: row.update_time,
         resolve_us: row.resolve_time,
+        is_counted: row.is_counted,
     }
 }
 

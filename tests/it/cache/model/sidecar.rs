@@ -101,11 +101,11 @@ impl Sidecar {
         let mut cache = self.pannier().cache.clone();
         match read {
             Read::Get(key) => {
-                let request = pb::GetRequest { namespace, key: (*key).into() };
+                let request = pb::GetRequest { namespace, key: (*key).into(), ..Default::default() };
                 self.reply(cache.get(request).await, Reply::Get)
             }
             Read::BatchGet(keys) => {
-                let request = pb::BatchGetRequest { namespace, keys: strings(keys) };
+                let request = pb::BatchGetRequest { namespace, keys: strings(keys), ..Default::default() };
                 self.reply(cache.batch_get(request).await, Reply::BatchGet)
             }
             Read::Exists(keys) => {
@@ -164,7 +164,8 @@ impl Sidecar {
             Write::BatchPut(items, durability) => {
                 let items = items.iter().map(|item| wire::put_item(item, opaque)).collect();
                 let durability = wire::durability(*durability);
-                let request = pb::BatchPutRequest { namespace, items, durability, request_id };
+                let request =
+                    pb::BatchPutRequest { namespace, items, durability, request_id, ..Default::default() };
                 self.reply(cache.batch_put(request).await, Reply::BatchPut)
             }
             Write::Delete(items) => {
@@ -176,7 +177,7 @@ impl Sidecar {
             Write::DeleteByPrefix(_) | Write::DeleteByTag(_) => self.delete_rows(name, write, id).await,
             Write::Touch(items) => {
                 let items = items.iter().map(|(key, expiry)| wire::touch_item(key, *expiry)).collect();
-                let request = pb::TouchRequest { namespace, items, request_id };
+                let request = pb::TouchRequest { namespace, items, request_id, ..Default::default() };
                 self.reply(cache.touch(request).await, Reply::Touch)
             }
             Write::Evict(count) => {

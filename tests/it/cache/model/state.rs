@@ -17,6 +17,8 @@ pub struct Stored {
     pub update_us: i64,
     pub expire_us: Option<i64>,
     pub stale_until_us: Option<i64>,
+    /// Kept while the entry never expires.
+    pub stale_us: i64,
     pub access_us: i64,
     pub access_count: i64,
 }
@@ -68,6 +70,8 @@ pub struct Lease {
     /// The so-manieth token that was given.
     pub token: usize,
     pub until_us: i64,
+    /// Deletions by tag that the namespace had seen when the lease was granted.
+    pub deletions: usize,
 }
 
 /// What a key has.
@@ -133,6 +137,10 @@ pub struct Namespace {
     pub update_us: i64,
     pub rows: BTreeMap<&'static str, Row>,
     pub counts: Counts,
+    /// False: only leases have made it, and no caller sees it.
+    pub is_seen: bool,
+    /// The tags of all deletions by tag, in their order.
+    pub deleted_tags: Vec<&'static str>,
 }
 
 impl Namespace {
@@ -162,13 +170,14 @@ impl Namespace {
         over(self.entry_count(), self.limits.entries_max) || over(self.stored_bytes(), self.limits.bytes_max)
     }
 
-    /// The keys of all entries in the order in which they would be evicted, those with an etag from `new_from` on last.
+    /// The keys of all entries whose lease is not held, in the order in which they would be evicted, those with an etag from `new_from` on last.
     ///
     /// First what is over, that is past its stale window and lease as well. Then by the policy: LRU by the last use; TTL by
     /// the time when they would be over, those that never are last, by their last use.
     pub fn eviction_order(&self, new_from: usize, now_us: i64) -> Vec<&'static str> {
         let mut order: Vec<_> =
             self.rows.iter().filter_map(|(key, row)| Some((key, row, row.stored.as_ref()?))).collect();
+        order.retain(|(_, row, _)| row.held(now_us).is_none());
         order.sort_by_key(|(_, row, stored)| {
             let (is_over, remove_us) = (row.is_over(now_us), row.remove_us());
             let by_removal = is_over || self.limits.by_ttl && remove_us.is_some();

@@ -147,7 +147,8 @@ impl Reference {
                 answer
             }
             Operation::Namespaces(_) => {
-                let all = self.namespaces.iter().map(|(name, namespace)| pb_namespace(name, namespace));
+                let seen = self.namespaces.iter().filter(|(_, namespace)| namespace.is_seen);
+                let all = seen.map(|(name, namespace)| pb_namespace(name, namespace));
                 Ok(Reply::Namespaces(all.collect()))
             }
             Operation::Contend { namespace, key, lease_ms, ending } => {
@@ -187,8 +188,21 @@ impl Reference {
             update_us: self.now_us,
             rows: BTreeMap::new(),
             counts: Default::default(),
+            is_seen: true,
+            deleted_tags: Vec::new(),
         };
-        self.namespaces.get(name).cloned().unwrap_or_else(new)
+        match self.namespaces.get(name) {
+            Some(found) if found.is_seen => found.clone(),
+            Some(Namespace { rows, deleted_tags, .. }) => {
+                Namespace { rows: rows.clone(), deleted_tags: deleted_tags.clone(), ..new() }
+            }
+            None => new(),
+        }
+    }
+
+    /// The namespace, unless only leases have made it.
+    fn seen(&self, name: &str) -> Option<&Namespace> {
+        self.namespaces.get(name).filter(|found| found.is_seen)
     }
 
     fn next_row(&mut self) -> u64 {

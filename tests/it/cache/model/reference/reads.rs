@@ -18,24 +18,30 @@ impl Reference {
                 let results = keys.iter().map(|key| pb::BatchGetResult {
                     key: (*key).into(),
                     entry: self.get(name, key),
-                    deferred: false,
+                    ..Default::default()
                 });
                 Reply::BatchGet(pb::BatchGetResponse { results: results.collect() })
             }
             Read::Exists(keys) => {
                 let namespace = self.namespaces.get(name);
                 let exists = |key: &&str| namespace.is_some_and(|found| found.live(key, now_us).is_some());
-                Reply::Exists(pb::ExistsResponse { exists: keys.iter().map(exists).collect() })
+                Reply::Exists(pb::ExistsResponse {
+                    results: keys
+                        .iter()
+                        .map(exists)
+                        .map(|exists| pb::ExistsResult { exists, error: None })
+                        .collect(),
+                })
             }
             Read::List { prefix, tag, with_values, .. } => {
                 Reply::List(self.list(name, prefix, tag, *with_values))
             }
             Read::Stats => {
-                let found = self.namespaces.get(name).ok_or(ErrorReason::NamespaceNotFound)?;
+                let found = self.seen(name).ok_or(ErrorReason::NamespaceNotFound)?;
                 Reply::Stats(pb::StatsResponse { stats: Some(stats(found)) })
             }
             Read::GetNamespace => {
-                let found = self.namespaces.get(name).ok_or(ErrorReason::NamespaceNotFound)?;
+                let found = self.seen(name).ok_or(ErrorReason::NamespaceNotFound)?;
                 Reply::GetNamespace(pb::GetNamespaceResponse { namespace: Some(pb_namespace(name, found)) })
             }
             Read::GetOrLease { key, lease_ms } => Reply::GetOrLease(self.get_or_lease(name, key, *lease_ms)),
@@ -44,7 +50,7 @@ impl Reference {
 
     fn get(&mut self, name: &str, key: &str) -> Option<pb::Entry> {
         let now_us = self.now_us;
-        let namespace = self.namespaces.get_mut(name)?;
+        let namespace = self.namespaces.get_mut(name).filter(|found| found.is_seen)?;
         if namespace.live(key, now_us).is_none() {
             namespace.counts.misses += 1;
             return None;
@@ -70,7 +76,7 @@ impl Reference {
         entries.collect()
     }
 
-    /// A read that does not wait. The namespace is made for a lease.
+    /// A read that does not wait. A lease makes no namespace that callers see.
     fn get_or_lease(
         &mut self,
         name: &'static str,
@@ -78,7 +84,8 @@ impl Reference {
         lease_ms: u64,
     ) -> pb::GetOrLeaseResponse {
         let now_us = self.now_us;
-        let mut namespace = self.namespace(name);
+        let is_seen = self.seen(name).is_some();
+        let mut namespace = Namespace { is_seen, ..self.namespace(name) };
         let mut answer = pb::GetOrLeaseResponse::default();
         if namespace.live(key, now_us).is_some() {
             answer.entry = self.get(name, key);
@@ -95,7 +102,11 @@ impl Reference {
         if let Some(lease) = row.held(now_us) {
             answer.held_until_time = Some(timestamp(lease.until_us));
         } else {
-            let lease = Lease { token: self.tokens.len(), until_us: now_us + us(lease_ms) };
+            let lease = Lease {
+                token: self.tokens.len(),
+                until_us: now_us + us(lease_ms),
+                deletions: namespace.deleted_tags.len(),
+            };
             self.tokens.push((name, key));
             row.lease = Some(lease);
             let expire_time = Some(timestamp(lease.until_us));

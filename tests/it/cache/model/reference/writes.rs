@@ -22,7 +22,8 @@ impl Reference {
             }
             Write::Delete(items) => {
                 let outcomes = items.iter().map(|(key, mark)| self.delete(name, key, mark.as_ref()).into());
-                Reply::Delete(pb::DeleteResponse { outcomes: outcomes.collect() })
+                let results = outcomes.map(|outcome| pb::DeleteResult { outcome, error: None });
+                Reply::Delete(pb::DeleteResponse { results: results.collect() })
             }
             Write::DeleteByPrefix(prefix) => self.delete_by_prefix(name, prefix, id),
             Write::DeleteByTag(tag) => self.delete_by_tag(name, tag, id),
@@ -33,7 +34,7 @@ impl Reference {
             Write::Evict(count) => Reply::Evict(self.evict(name, *count)),
             Write::Update(change) => Reply::Update(self.update(name, change)),
             Write::DeleteNamespace => {
-                let deleted = self.namespaces.remove(name).is_some();
+                let deleted = self.namespaces.remove(name).is_some_and(|found| found.is_seen);
                 Reply::DeleteNamespace(pb::DeleteNamespaceResponse { deleted })
             }
             Write::Release(key, mark) => {
@@ -84,13 +85,20 @@ impl Reference {
             update_us: now_us,
             expire_us,
             stale_until_us,
+            stale_us,
             access_us: now_us,
             access_count: former.map_or(1, |former| former.access_count),
         };
         self.etags.push((name, item.key));
         let number = namespace.rows.get(item.key).map(|row| row.number);
         let number = number.unwrap_or_else(|| self.next_row());
-        let put = pb::PutResult { etag: etag(stored.etag), created, expire_time: expire_us.map(timestamp) };
+        let invalidated = is_overtaken(namespace, item);
+        let etag = etag(stored.etag);
+        let put = pb::PutResult { etag, created, expire_time: expire_us.map(timestamp), invalidated };
+        if invalidated {
+            namespace.rows.remove(item.key);
+            return Ok(put);
+        }
         namespace.rows.insert(item.key, Row { number, stored: Some(stored), lease: None });
         Ok(put)
     }
@@ -114,28 +122,30 @@ impl Reference {
 
     /// The leases on such keys end as well.
     fn delete_by_prefix(&mut self, name: &str, prefix: &str, id: Option<u32>) -> Reply {
-        let Some(namespace) = self.namespaces.get_mut(name) else { return self.deleted_rows(0, id) };
-        let before = namespace.entry_count();
+        let Some(namespace) = self.namespaces.get_mut(name) else { return self.deleted_rows(0, 0, id) };
+        let (before, rows) = (namespace.entry_count(), namespace.rows.len());
         namespace.rows.retain(|key, _| !key.starts_with(prefix));
         let deleted = before - namespace.entry_count();
-        self.deleted_rows(deleted, id)
+        let leases = i64::try_from(rows - namespace.rows.len()).unwrap() - deleted;
+        self.deleted_rows(deleted, leases, id)
     }
 
-    fn delete_by_tag(&mut self, name: &str, tag: &str, id: Option<u32>) -> Reply {
+    fn delete_by_tag(&mut self, name: &str, tag: &'static str, id: Option<u32>) -> Reply {
         let misses_some = self.fault == Some(Fault::DeletesByTagMissSome);
-        let Some(namespace) = self.namespaces.get_mut(name) else { return self.deleted_rows(0, id) };
+        let Some(namespace) = self.namespaces.get_mut(name) else { return self.deleted_rows(0, 0, id) };
+        namespace.deleted_tags.push(tag);
         let before = namespace.entry_count();
         namespace.rows.retain(|_, row| {
             let tags = row.stored.as_ref().map(|stored| stored.item.tags()).unwrap_or_default();
             !tags.iter().any(|own| own == tag) || misses_some && tags.len() > 1
         });
         let deleted = before - namespace.entry_count();
-        self.deleted_rows(deleted, id)
+        self.deleted_rows(deleted, 0, id)
     }
 
     /// Calls that delete at most `delete_rows_max` each until there is no more. Those that are expired and still there count.
-    /// Which go in the first of several calls is left open; only calls without a request id, which delete all, are made then.
-    fn deleted_rows(&self, deleted: i64, id: Option<u32>) -> Reply {
+    /// After the entries go the leases on missing keys, as many a call. Which go in the first of several calls is left open; only calls without a request id, which delete all, are made then.
+    fn deleted_rows(&self, deleted: i64, leases: i64, id: Option<u32>) -> Reply {
         let most = i64::try_from(self.terms.delete_rows_max).unwrap();
         let mut calls = Vec::new();
         let mut left = deleted;
@@ -143,12 +153,17 @@ impl Reference {
             calls.push((most, true));
             left -= most;
         }
-        calls.push((left, false));
+        calls.push((left, leases > most));
+        let mut leases = leases - most;
+        while leases > 0 {
+            calls.push((0, leases > most));
+            leases -= most;
+        }
         assert!(id.is_none() || calls.len() == 1, "a repeated call cannot delete the rest");
         Reply::DeleteRows(calls)
     }
 
-    /// Only a live entry is touched. A new expiry takes the stale window along; an entry that never expires has none.
+    /// Only a live entry is touched. A new expiry takes the stale window along, also from an entry that never expired.
     fn touch(&mut self, name: &str, key: &str, expiry: Expiry) -> pb::TouchResult {
         let (now_us, is_no_use) = (self.now_us, self.fault == Some(Fault::TouchesAreNoUse));
         let row = self.namespaces.get_mut(name).and_then(|namespace| namespace.rows.get_mut(key));
@@ -157,17 +172,16 @@ impl Reference {
         if !is_no_use {
             stored.access_us = now_us;
         }
-        let window_us =
-            stored.stale_until_us.zip(stored.expire_us).map(|(until_us, from_us)| until_us - from_us);
         match expiry {
             Expiry::Unsaid => {}
             Expiry::AfterMs(ms) => {
                 stored.expire_us = Some(now_us + us(ms));
-                stored.stale_until_us = window_us.map(|window_us| now_us + us(ms) + window_us);
+                let until_us = now_us + us(ms) + stored.stale_us;
+                stored.stale_until_us = Some(until_us).filter(|_| stored.stale_us > 0);
             }
             Expiry::Never => (stored.expire_us, stored.stale_until_us) = (None, None),
         }
-        pb::TouchResult { found: true, expire_time: stored.expire_us.map(timestamp) }
+        pb::TouchResult { found: true, expire_time: stored.expire_us.map(timestamp), error: None }
     }
 
     fn evict(&mut self, name: &str, count: usize) -> pb::EvictResponse {
@@ -183,7 +197,7 @@ impl Reference {
 
     /// Lowered limits are reached at the next put or upkeep.
     fn update(&mut self, name: &'static str, change: &Change) -> pb::UpdateNamespaceResponse {
-        let created = !self.namespaces.contains_key(name);
+        let created = self.seen(name).is_none();
         let mut namespace = self.namespace(name);
         let limits = &mut namespace.limits;
         limits.entries_max = change.entries_max.unwrap_or(limits.entries_max);
@@ -243,6 +257,13 @@ fn check(namespace: &Namespace, item: &Item, now_us: i64) -> Result<(), ErrorRea
         return Err(ErrorReason::EntryTooLarge);
     }
     Ok(())
+}
+
+/// Whether a tag of the item was deleted since the lease was granted that it fills.
+fn is_overtaken(namespace: &Namespace, item: &Item) -> bool {
+    let lease = namespace.rows.get(item.key).and_then(|row| row.lease).filter(|_| item.lease.is_some());
+    let since = lease.and_then(|lease| namespace.deleted_tags.get(lease.deletions..)).unwrap_or_default();
+    since.iter().any(|tag| item.tags.contains(tag))
 }
 
 fn is_etag(mark: &Mark, etag: usize) -> bool {
