@@ -83,6 +83,8 @@ impl QueueService for Queue {
     }
 
     unmeasured! {
+        recount(RecountRequest) -> RecountResponse;
+        delete_queue(DeleteQueueRequest) -> DeleteQueueResponse;
         settle(SettleRequest) -> SettleResponse;
         start(StartRequest) -> StartResponse;
         extend(ExtendRequest) -> ExtendResponse;

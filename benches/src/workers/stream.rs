@@ -56,7 +56,7 @@ impl Stream {
     pub(crate) async fn report(&mut self, tasks: &[Task], credit: usize) -> Fallible<()> {
         let held: Vec<Held> = tasks.iter().map(|task| Held { id: task.id, token: task.token }).collect();
         let outcomes = outcomes(&held);
-        let request = WorkRequest { open: None, credit: credit as i32, outcomes };
+        let request = WorkRequest { credit: credit as i32, outcomes, ..WorkRequest::default() };
         Ok(self.requests.send(request).await?)
     }
 
