@@ -13,7 +13,7 @@ use tonic::{Code, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::answer;
-use crate::error::{Error, RecordsError, Result};
+use crate::error::{Error, RecordsError, Result, Violation};
 
 pub use details::ItemErrors;
 use details::{cut, details};
@@ -449,7 +449,6 @@ fn log(error: &Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Violation;
 
     #[test]
     fn every_violation_is_told_and_no_cause_is() {

@@ -130,7 +130,7 @@ impl Caller {
             namespace: NAMESPACE.to_owned(),
             items,
             durability: Durability::Full.into(),
-            request_id: String::new(),
+            ..BatchPutRequest::default()
         };
         let answer = self.client.batch_put(request).await.map_err(refused)?.into_inner();
         let stored = answer
