@@ -20,7 +20,7 @@ from sidecar import Sidecar, binary
 ENTRIES = 60
 BREAKER_FAILURES = 5
 # Text that a model writes: longer than a name, nearly every one different.
-ROLE = "a senior prompt engineer who specialises in technical documentation for embedded systems, number {}, " * 2
+ROLE = "a senior prompt engineer who specialises in technical documentation for embedded systems, number {0}, " * 2
 
 
 @dataclass
@@ -253,7 +253,7 @@ async def typed(report, repository, entries):
         expect([one.id for one in await repository.search("TAKE 17")], [entries[17].id], "one entry")
         expect(len(await repository.search("50% of readers know C++", limit=100)), ENTRIES, "all entries")
         expect([one.id for one in await repository.search("path", limit=1, offset=3)], [entries[-4].id], "the fourth")
-        expect(await repository.search("%"* 3), [], "none")
+        expect(await repository.search("%%%"), [], "none")
 
 
 async def counted(report, repository, entries):
