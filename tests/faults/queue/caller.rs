@@ -253,6 +253,7 @@ impl Caller {
             let (request_id, what) = (request_id.clone(), what.clone());
             async move {
                 let settled = match what {
+                    What::Report(_) => panic!("these callers report no progress"),
                     What::Start(_) => {
                         client
                             .start(pb::StartRequest { task_id, token, request_id, ..Default::default() })
