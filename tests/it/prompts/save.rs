@@ -175,6 +175,7 @@ async fn an_answer_that_would_be_too_large_says_which_are_missing() {
     let pannier = pannier_with(|settings| {
         settings.prompts.body_bytes_max = settings.server.message_bytes_max / 4;
         settings.prompts.text_bytes_max = settings.prompts.body_bytes_max;
+        settings.server.response_bytes_max = 18 << 20;
     })
     .await;
     let large = "x".repeat(7 << 20);

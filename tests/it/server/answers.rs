@@ -243,7 +243,8 @@ async fn pages_of_results_end_below_4_mib() {
     let request = jobs::UpdateStatusRequest { job_id: job_id.clone(), status, ..Default::default() };
     client.update_status(request).await.unwrap();
     for index in 0..ROWS {
-        let (item_key, data_json) = (format!("k{index}"), format!("\"{}\"", noise(1_000_000, index)));
+        let (item_key, data_json) =
+            (format!("k{index}"), format!(r#"{{"a":"{}"}}"#, noise(1_000_000, index)));
         let results =
             vec![jobs::NewResult { item_key, data_json, success: Some(true), ..Default::default() }];
         let request = jobs::AddResultsRequest { job_id: job_id.clone(), results, ..Default::default() };
@@ -272,7 +273,8 @@ async fn errors_fit_into_8_kib_of_metadata_however_much_is_wrong() {
     put(&mut client, "k", 1).await;
     for _ in 0..200 {
         let items = vec![cache::DeleteItem::default(); 100];
-        let request = cache::DeleteRequest { namespace: "n".into(), items, ..Default::default() };
+        let request =
+            cache::DeleteRequest { namespace: "n".into(), items, atomic: true, ..Default::default() };
         let status = client.delete(request).await.unwrap_err();
         assert_status(&status, Code::InvalidArgument, ErrorReason::InvalidArgument);
         assert!(status.message().len() + status.details().len() * 4 / 3 <= 4 * 1024, "{status:?}");
