@@ -60,23 +60,60 @@ pub async fn score(tx: &Tx<'_>, id: i64, scoring: &Scoring, scores_max: i64) -> 
 }
 
 /// The same for many prompts, each with a result in its order: how many scores it has then, or its error. All are locked first, in the order
-/// of their numbers.
+/// of their numbers, and read and written together.
 pub async fn score_all(tx: &Tx<'_>, items: &[(i64, Scoring)], scores_max: i64) -> Result<Vec<Result<usize>>> {
-    let ids: BTreeSet<i64> = items.iter().map(|(id, _)| *id).collect();
-    let ids: Vec<i64> = ids.into_iter().collect();
-    for ids in ids.chunks(sql::IDS_MAX) {
-        let values = sql::padded(ids);
-        tx.lock(&prompts_query(values.len()), values).await?;
-    }
+    let mut there = locked_scores(tx, items).await?;
+    let mut changes: BTreeMap<(i64, &str), Option<&Score>> = BTreeMap::new();
     let mut results = Vec::with_capacity(items.len());
     for (id, scoring) in items {
-        results.push(match score(tx, *id, scoring, scores_max).await {
-            Ok(scores) => Ok(scores.len()),
-            Err(error @ (Error::PromptNotFound | Error::TooManyPromptMarks { .. })) => Err(error),
-            Err(error) => return Err(error),
-        });
+        let Some(scores) = there.get_mut(id) else {
+            results.push(Err(Error::PromptNotFound));
+            continue;
+        };
+        let mut after = scores.clone();
+        after.retain(|name| !scoring.remove.contains(name));
+        after.extend(scoring.set.iter().map(|score| score.name.clone()));
+        let within = refuse_too_many(after.len(), scores.len(), "scores", scores_max, "prompts.scores_max");
+        if within.is_ok() {
+            changes.extend(scoring.remove.iter().map(|name| ((*id, name.as_str()), None)));
+            changes.extend(scoring.set.iter().map(|score| ((*id, score.name.as_str()), Some(score))));
+            *scores = after;
+        }
+        results.push(within.map(|()| scores.len()));
     }
+    for (id, name) in changes.iter().filter(|(_, score)| score.is_none()).map(|(key, _)| *key) {
+        tx.run(REMOVE_SCORE, vec![id.into(), name.into()]).await?;
+    }
+    let set: Vec<(i64, &Score)> =
+        changes.iter().filter_map(|((id, _), score)| score.map(|score| (*id, score))).collect();
+    insert_scores(tx, &set).await?;
     Ok(results)
+}
+
+row! {
+    struct Id {
+        id: i64,
+    }
+}
+
+/// Locks the prompts of some items; the names of the scores that each has.
+async fn locked_scores(tx: &Tx<'_>, items: &[(i64, Scoring)]) -> Result<BTreeMap<i64, BTreeSet<String>>> {
+    let ids: BTreeSet<i64> = items.iter().map(|(id, _)| *id).collect();
+    let ids: Vec<i64> = ids.into_iter().collect();
+    let mut there: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
+    for ids in ids.chunks(sql::IDS_MAX) {
+        let values = sql::padded(ids);
+        let query = prompts_query(values.len());
+        let rows: Vec<Id> = tx.rows(&tx.locking(&query), values).await?;
+        there.extend(rows.into_iter().map(|row| (row.id, BTreeSet::new())));
+    }
+    let known: Vec<i64> = there.keys().copied().collect();
+    for row in scores(tx, &known).await? {
+        let id = row.prompt_id;
+        let name = row.score()?.name;
+        there.entry(id).or_default().insert(name);
+    }
+    Ok(there)
 }
 
 /// Adds and removes tags of a prompt, and answers with all that it has then, in order.
@@ -135,7 +172,7 @@ async fn insert_tag_rows(tx: &Tx<'_>, rows: &[(i64, i64, &str)]) -> Result<()> {
     Ok(())
 }
 
-/// Stores scores that are not there.
+/// Stores scores, each in place of the one of its name.
 pub(super) async fn insert_scores(tx: &Tx<'_>, scores: &[(i64, &Score)]) -> Result<()> {
     for chunk in chunks(scores) {
         let mut values: Vec<Value> = Vec::with_capacity(chunk.len() * 6);
@@ -150,7 +187,9 @@ pub(super) async fn insert_scores(tx: &Tx<'_>, scores: &[(i64, &Score)]) -> Resu
         }
         let places = rows_of_places(chunk.len(), 6);
         let insert = format!(
-            r#"INSERT INTO "prompt_scores" ("prompt_id", "name", "number", "boolean", "category", "update_time") VALUES {places}"#
+            r#"INSERT INTO "prompt_scores" ("prompt_id", "name", "number", "boolean", "category", "update_time") VALUES {places}
+            ON CONFLICT ("prompt_id", "name") DO UPDATE SET "number" = excluded."number", "boolean" = excluded."boolean",
+            "category" = excluded."category", "update_time" = excluded."update_time""#
         );
         tx.run(&insert, values).await?;
     }

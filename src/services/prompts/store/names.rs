@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::sql;
 use crate::error::{Error, Result};
 use crate::services::prompts::domain::{NameKind, Names, OTHER_NAME};
-use crate::storage::{Db, Tx, chunks, places, row};
+use crate::storage::{Db, Tx, chunks, places, row, rows_of_places};
 
 /// The number of every name beyond the limit of its kind.
 pub(super) const OTHER: i64 = -1;
@@ -129,26 +129,30 @@ pub(super) async fn ensure<'n>(
     }
     let mut numbers = HashMap::with_capacity(names.len());
     let mut counts = HashMap::new();
-    // In the order of kinds and names: two savers insert the same names in one order.
+    let mut missing: Vec<(Name<'n>, String)> = Vec::new();
     for (name, key) in keyed {
-        let number = match known.get(&key) {
-            Some(number) => *number,
-            None => insert(tx, limits, &mut counts, name, key).await?,
-        };
-        numbers.insert(name, number);
+        if let Some(number) = known.get(&key) {
+            numbers.insert(name, *number);
+        } else if admits(tx, limits, &mut counts, name.0).await? {
+            missing.push((name, key));
+        } else {
+            numbers.insert(name, OTHER);
+        }
     }
+    let inserted = insert(tx, &missing).await?;
+    numbers.extend(missing.iter().map(|(name, _)| *name).zip(inserted));
     Ok(numbers)
 }
 
-async fn insert(
+/// Whether a kind may have one more name, which is counted then.
+async fn admits(
     tx: &Tx<'_>,
     limits: &NameLimits,
     counts: &mut HashMap<NameKind, i64>,
-    (kind, name): Name<'_>,
-    key: String,
-) -> Result<i64> {
+    kind: NameKind,
+) -> Result<bool> {
     if limits.of(kind).load(Ordering::Relaxed) {
-        return Ok(OTHER);
+        return Ok(false);
     }
     let count = match counts.get(&kind) {
         Some(count) => *count,
@@ -159,10 +163,39 @@ async fn insert(
     };
     if count >= limits.names_max {
         limits.of(kind).store(true, Ordering::Relaxed);
-        return Ok(OTHER);
+        return Ok(false);
     }
     counts.insert(kind, count + 1);
-    tx.insert_written_out(INSERT, vec![kind_number(kind).into(), key.into(), name.into()]).await
+    Ok(true)
+}
+
+/// Inserts names in the order of kinds and names, in which every save inserts them; their numbers.
+async fn insert(tx: &Tx<'_>, names: &[(Name<'_>, String)]) -> Result<Vec<i64>> {
+    let ids = if names.len() > 1 { tx.next_ids("prompt_names", names.len()).await? } else { None };
+    let Some(ids) = ids else {
+        let mut numbers = Vec::with_capacity(names.len());
+        for name in names {
+            numbers.push(tx.insert_written_out(INSERT, values(name).to_vec()).await?);
+        }
+        return Ok(numbers);
+    };
+    let rows: Vec<([Value; 3], i64)> = names.iter().map(values).zip(ids.iter().copied()).collect();
+    for chunk in chunks(&rows) {
+        let mut all: Vec<Value> = Vec::with_capacity(chunk.len() * 4);
+        for (name, id) in chunk {
+            all.extend(name.iter().cloned());
+            all.push((*id).into());
+        }
+        let places = rows_of_places(chunk.len(), 4);
+        let insert = format!(r#"INSERT INTO "prompt_names" ("kind", "key", "name", "id") VALUES {places}"#);
+        tx.run(&insert, all).await?;
+    }
+    Ok(ids)
+}
+
+fn values(name: &(Name<'_>, String)) -> [Value; 3] {
+    let ((kind, text), key) = name;
+    [kind_number(*kind).into(), key.as_str().into(), (*text).into()]
 }
 
 pub(super) fn known_query(count: usize) -> String {

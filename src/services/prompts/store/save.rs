@@ -151,8 +151,7 @@ fn numbers_of(names: &Names, numbers: &HashMap<names::Name<'_>, i64>) -> Numbers
 /// Where writers meet, rows are inserted in the order of their import keys: two batches of the same keys then wait for each other in one
 /// direction only, whatever their own order.
 async fn insert_rows(tx: &Tx<'_>, saved: &mut [(PromptRow, &Saving)]) -> Result<()> {
-    let keyed = saved.iter().filter(|(row, _)| row.import_key.is_some()).count();
-    let ids = if keyed > 1 { tx.next_ids("prompts", saved.len()).await? } else { None };
+    let ids = if saved.len() > 1 { tx.next_ids("prompts", saved.len()).await? } else { None };
     let Some(ids) = ids else {
         let insert = format!(r#"INSERT INTO "prompts" ({COLUMNS}) VALUES {}"#, rows_of_places(1, VALUES));
         for (row, _) in saved {
@@ -165,12 +164,14 @@ async fn insert_rows(tx: &Tx<'_>, saved: &mut [(PromptRow, &Saving)]) -> Result<
     }
     let mut rows: Vec<&PromptRow> = saved.iter().map(|(row, _)| row).collect();
     rows.sort_by(|one, other| one.import_key.cmp(&other.import_key));
-    let places = rows_of_places(1, VALUES + 1);
-    let insert = format!(r#"INSERT INTO "prompts" ({COLUMNS}, "id") VALUES {places}"#);
-    for row in rows {
-        let mut values = values(row);
-        values.push(row.id.into());
-        tx.run(&insert, values).await?;
+    for chunk in chunks(&rows) {
+        let mut all: Vec<Value> = Vec::with_capacity(chunk.len() * (VALUES + 1));
+        for row in chunk {
+            all.extend(values(row));
+            all.push(row.id.into());
+        }
+        let places = rows_of_places(chunk.len(), VALUES + 1);
+        tx.run(&format!(r#"INSERT INTO "prompts" ({COLUMNS}, "id") VALUES {places}"#), all).await?;
     }
     Ok(())
 }
