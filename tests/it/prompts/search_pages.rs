@@ -95,7 +95,7 @@ async fn a_page_that_looks_at_too_many_comes_short_and_the_next_goes_on() {
 #[tokio::test]
 async fn an_answer_of_large_bodies_is_cut_into_pages_that_fit() {
     let pannier = pannier_with(|settings| {
-        settings.server.message_bytes_max = 1 << 20;
+        settings.server.response_bytes_max = 640 * 1024;
         settings.prompts.body_bytes_max = 256 * 1024;
     })
     .await;

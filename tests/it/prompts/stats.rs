@@ -289,7 +289,7 @@ async fn all_that_is_wrong_with_a_request_is_told() {
         group_by: vec![1, 0],
         start_time: at(1),
         end_time: at(0),
-        backend: "x".repeat(129),
+        backend: "x".repeat(4_097),
         ..Default::default()
     };
     let status = pannier.try_stats(request).await.unwrap_err();
