@@ -57,13 +57,13 @@ pub struct QueueSettings {
     pub line_details_bytes_max: u64,
     /// A task whose lease is lost (expired, or with its worker) this often is given up.
     pub losses_max: u64,
-    /// Queues.
+    /// Queues at once.
     pub queues_max: u64,
     /// Types in one queue.
     pub types_max: u64,
     /// Limit keys that are in use or have limits of their own.
     pub keys_max: u64,
-    /// Schedules.
+    /// Schedules at once.
     pub schedules_max: u64,
     /// Tasks that a schedule enqueues for runs that it missed, at most.
     pub missed_runs_max: u64,
