@@ -42,7 +42,8 @@ mod entity {
 pub struct RequestKey {
     id: Uuid,
     fingerprint: [u8; 32],
-    now_us: i64,
+    /// Answers up to this expiry are over.
+    expired_us: i64,
     expire_time_us: i64,
 }
 
@@ -79,7 +80,9 @@ impl RequestKeys {
         hash.update(request.encode_to_vec());
         let now_us = self.clock.now_us();
         let expire_time_us = now_us.saturating_add(self.retention_us);
-        Some(RequestKey { id, fingerprint: hash.finalize().into(), now_us, expire_time_us })
+        // During the grace that follows a jump of the clock every answer is still given again.
+        let expired_us = self.clock.before_us(0);
+        Some(RequestKey { id, fingerprint: hash.finalize().into(), expired_us, expire_time_us })
     }
 }
 
@@ -105,7 +108,7 @@ where
 pub async fn recall<T: Message + Default>(tx: &Tx<'_>, key: Option<&RequestKey>) -> Result<Option<T>> {
     let Some(key) = key else { return Ok(None) };
     let Some(kept) = entity::Entity::find_by_id(key.id).one(&**tx).await? else { return Ok(None) };
-    if kept.expire_time <= key.now_us {
+    if kept.expire_time <= key.expired_us {
         entity::Entity::delete_by_id(key.id).exec(&**tx).await?;
         return Ok(None);
     }
