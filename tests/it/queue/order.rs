@@ -121,7 +121,7 @@ async fn a_claim_may_choose_its_order() {
                     pannier.enqueue(pb::EnqueueItem { r#type: kind, ..urgent(priority, number) }).await;
                 }
                 let mut taken = Vec::new();
-                while taken.len() < 6 {
+                for _ in 0..6 {
                     let claim = pb::Claiming { order: order.into(), ..claiming(&[], count) };
                     taken.extend(numbers(&pannier.try_claim(claim).await.unwrap()));
                 }
@@ -151,7 +151,7 @@ async fn blocked_tasks_come_back_in_the_order_of_their_queue() {
             pannier.advance_s(100);
         }
         let mut taken = Vec::new();
-        while taken.len() < 4 {
+        for _ in 0..4 {
             pannier.try_complete(&held).await.unwrap();
             held = pannier.claim_one().await;
             taken.extend(numbers(std::slice::from_ref(&held)));

@@ -204,8 +204,9 @@ impl Candidate {
 }
 
 async fn line(step: &Step<'_>, claim: &Claim, lane: Lane, count: i64) -> Result<Vec<Candidate>> {
-    let mut values: Vec<Value> = vec![lane.type_id.into(), worker_id(claim.holder).into(), count.into()];
+    let mut values: Vec<Value> = vec![lane.type_id.into(), worker_id(claim.holder).into()];
     values.extend(lane.priority.map(Value::from));
+    values.push(count.into());
     let text = line_of(lane, claim.order);
     step.tx.rows::<Candidate>(&step.tx.competing(&text), values).await
 }

@@ -45,18 +45,19 @@ pub(super) fn heads(is_lifo: bool) -> String {
 /// The first keys of one priority of a type.
 pub(super) fn keys(is_lifo: bool) -> String {
     format!(
-        r#"SELECT "priority", "order_key" AS "ready" FROM "queue_tasks" WHERE "state" = 0 AND "type_id" = $1 AND "priority" = $3
-        ORDER BY "order_key" {} LIMIT $2"#,
+        r#"SELECT "priority", "order_key" AS "ready" FROM "queue_tasks" WHERE "state" = 0 AND "type_id" = $1 AND "priority" = $2
+        ORDER BY "order_key" {} LIMIT $3"#,
         direction(is_lifo)
     )
 }
 
-/// The end of a SELECT of the first tasks of a lane: the third value is the limit, the fourth the priority, if the lane has one.
+/// The end of a SELECT of the first tasks of a lane: the third value is the priority, if the lane has one, and the last the limit. SQLite numbers
+/// placeholders in the order in which they stand.
 pub(super) fn ordered(lane: Lane, order: Order) -> String {
     let by = direction(order.is_lifo());
     match lane.priority {
         None => r#"ORDER BY "priority" DESC, "order_key", "id" LIMIT $3"#.to_owned(),
-        Some(_) => format!(r#"AND "priority" = $4 ORDER BY "order_key" {by}, "id" {by} LIMIT $3"#),
+        Some(_) => format!(r#"AND "priority" = $3 ORDER BY "order_key" {by}, "id" {by} LIMIT $4"#),
     }
 }
 
@@ -117,8 +118,9 @@ pub(super) async fn plan(tx: &Tx<'_>, claim: &Claim, count: i64) -> Result<Vec<(
 async fn shares(tx: &Tx<'_>, order: Order, lanes: &[(Rank, Lane)], count: i64) -> Result<Vec<i64>> {
     let mut all: Vec<(Rank, usize)> = Vec::new();
     for (place, (_, lane)) in lanes.iter().enumerate() {
-        let mut values: Vec<Value> = vec![lane.type_id.into(), count.into()];
+        let mut values: Vec<Value> = vec![lane.type_id.into()];
         values.extend(lane.priority.map(Value::from));
+        values.push(count.into());
         let text = if lane.priority.is_none() { KEYS.to_owned() } else { keys(order.is_lifo()) };
         let keys = tx.rows::<Key>(&text, values).await?;
         all.extend(keys.into_iter().map(|key| (order.rank(key.priority, key.ready), place)));

@@ -172,10 +172,13 @@ async fn by_id(db: &Db<'_>, filter: &Filter) -> Result<(Vec<Found>, Option<Place
     let (conditions, name) = filter.conditions();
     let select = format!(
         r#"SELECT "id", 0 AS "level", 0 AS "key", {BYTES} FROM "queue_tasks" WHERE "id" < $1 AND "id" >= $2 AND {conditions}
-        ORDER BY "id" DESC LIMIT $3"#
+        ORDER BY "id" DESC LIMIT ${}"#,
+        // Placeholders are numbered in the order in which they stand.
+        if name.is_some() { 4 } else { 3 }
     );
-    let mut values = vec![before.into(), lowest.into(), (filter.rows_max + 1).into()];
+    let mut values = vec![before.into(), lowest.into()];
     values.extend(name.map(Value::from));
+    values.push((filter.rows_max + 1).into());
     let found = db.rows::<Found>(&select, values).await?;
     const MORE: &str =
         r#"SELECT "id" AS "number" FROM "queue_tasks" WHERE "id" < $1 ORDER BY "id" DESC LIMIT 1"#;
@@ -192,7 +195,7 @@ impl Filter {
             || self.before_us.is_some()
     }
 
-    /// The conditions of a list by id, and the value of `$4`, if there is one.
+    /// The conditions of a list by id, and the value of `$3`, if there is one.
     fn conditions(&self) -> (String, Option<&str>) {
         const CREATED: &str = r#"coalesce("create_time", "order_key")"#;
         let mut all = vec![of_types(&self.type_ids)];
@@ -205,8 +208,8 @@ impl Filter {
         all.extend(self.before_us.map(|us| format!("{CREATED} < {us}")));
         if self.worker_name.is_some() {
             all.push(
-                r#"("worker_name" = $4 OR ("worker_name" IS NULL AND "worker_id" IN
-                (SELECT w."id" FROM "queue_workers" w WHERE w."name" = $4)))"#
+                r#"("worker_name" = $3 OR ("worker_name" IS NULL AND "worker_id" IN
+                (SELECT w."id" FROM "queue_workers" w WHERE w."name" = $3)))"#
                     .to_owned(),
             );
         }
