@@ -110,5 +110,5 @@ async fn pages_of_large_results_end_early_and_lose_none() {
     }
     let pages = pannier.result_pages(list(&id)).await;
     assert_eq!(keys(&pages), (0..20).map(|i| i.to_string()).collect::<Vec<_>>());
-    assert!(pages.iter().all(|page| page.len() <= 3));
+    assert!(pages.iter().all(|page| page.len() <= 6));
 }

@@ -1,5 +1,6 @@
 //! Lists of tasks by state and type, logs, queues; pages of all of them; retention.
 
+use pannier_proto::durability::v1::Durability;
 use pannier_proto::errors::v1::ErrorReason;
 use pannier_proto::queue::v1 as pb;
 use pannier_proto::queue::v1::TaskState;
@@ -210,6 +211,8 @@ async fn queues_have_rules_that_are_read_changed_and_listed() {
         retention: Some(seconds(5)),
         failed_retention: Some(seconds(6)),
         key_limits: Some(pb::KeyLimits { held_max: 7, claims_max: 8, claims_period: Some(seconds(9)) }),
+        ageing: Some(seconds(10)),
+        durability: Durability::Relaxed.into(),
         ..Default::default()
     };
     let request = pb::UpdateQueueRequest { queue: Some(all.clone()), ..Default::default() };
