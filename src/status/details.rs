@@ -31,7 +31,9 @@ pub(super) fn details(error: &Error, retry: Option<Duration>) -> ErrorDetails {
         }
         details.add_bad_request_violation(&violation.field, &violation.description);
     }
-    details.set_retry_info(retry);
+    if retry.is_some() {
+        details.set_retry_info(retry);
+    }
     details
 }
 
@@ -102,6 +104,13 @@ mod tests {
         let headers = status.into_http::<()>().into_parts().0.headers;
         let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
         assert!((1_000..4_096).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn only_what_may_be_tried_again_says_so() {
+        assert!(ItemErrors::default().of(&Error::EntryExists).details.is_empty());
+        assert!(status::of(Error::EntryExists).get_error_details().retry_info().is_none());
+        assert_eq!(ItemErrors::default().of(&Error::StorageFull).details.len(), 1);
     }
 
     #[test]

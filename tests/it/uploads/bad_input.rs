@@ -388,7 +388,7 @@ async fn errors_and_policies_that_make_no_sense_are_refused() {
         last_processed_file: Some("\0".into()),
         durability: 9,
         request_id: String::new(),
-        log_only: true,
+        log_only: false,
     };
     let status = pannier.uploads().record_error(record).await.unwrap_err();
     assert_eq!(violated_fields(&status), ["durability", "last_processed_file", "message", "path", "type"]);
