@@ -38,7 +38,11 @@ async fn a_value_below_the_setting_is_kept_as_it_is() {
 #[tokio::test]
 async fn values_are_identical_from_memory_from_the_database_and_after_a_restart() {
     for memory_bytes_max in [0, 10_000, 64 << 20] {
-        let pannier = pannier_with(|settings| settings.cache.memory_bytes_max = memory_bytes_max).await;
+        let pannier = pannier_with(|settings| {
+            settings.cache.memory_bytes_max = memory_bytes_max;
+            settings.server.response_bytes_max = 16 << 20;
+        })
+        .await;
         let values =
             [text(100_000), noise(100_000, 3), text(8 << 20), vec![0; 4_096], text(4_095), Vec::new()];
         for (i, value) in values.iter().enumerate() {

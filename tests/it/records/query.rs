@@ -168,7 +168,7 @@ async fn an_order_without_an_index_is_refused_beyond_what_may_be_sorted() {
 #[tokio::test]
 async fn what_a_page_may_hold_in_bytes_ends_it() {
     let pannier = pannier_with(|settings| {
-        settings.server.message_bytes_max = 64 * 1024;
+        settings.server.response_bytes_max = 40 * 1024;
         settings.records.document_bytes_max = 16 * 1024;
         settings.records.schema_bytes_max = 16 * 1024;
     })

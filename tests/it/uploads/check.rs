@@ -56,7 +56,7 @@ async fn ten_thousand_hashes_go_into_one_call() {
 
 #[tokio::test]
 async fn files_that_do_not_fit_are_left_out_and_their_states_are_not() {
-    let pannier = pannier_with(|settings| settings.server.message_bytes_max = 100_000).await;
+    let pannier = pannier_with(|settings| settings.server.response_bytes_max = 57_000).await;
     let long = |number| pb::NewFile { service_file_id: "i".repeat(1_000), ..file(number) };
     for begin in [0, 50] {
         pannier.register_all("", (begin..begin + 50).map(long).collect()).await;

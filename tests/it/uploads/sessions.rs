@@ -203,7 +203,7 @@ async fn lists_go_by_status_and_source_the_newest_first() {
 
 #[tokio::test]
 async fn a_page_of_large_sessions_ends_early_and_the_next_goes_on() {
-    let pannier = crate::harness::pannier_with(|settings| settings.server.message_bytes_max = 200_000).await;
+    let pannier = crate::harness::pannier_with(|settings| settings.server.response_bytes_max = 114_000).await;
     let mut ids = Vec::new();
     for _ in 0..8 {
         let request = pb::CreateSessionRequest {
