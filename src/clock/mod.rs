@@ -8,6 +8,7 @@
 //! A [`Clock`] shows one of them; [`Clock::steady`] and [`Clock::serving`] return the others.
 
 mod history;
+mod manual;
 mod resume;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -19,6 +20,7 @@ use uuid::Uuid;
 
 use history::{History, STEP_US};
 pub use history::{Limits, Step};
+pub use manual::ManualClock;
 
 /// Microseconds in a second.
 pub const SECOND_US: i64 = 1_000_000;
@@ -108,13 +110,6 @@ struct Hands {
     steady_us: i64,
 }
 
-/// Moves the [`Clock`] it was made with.
-#[derive(Debug)]
-pub struct ManualClock {
-    hands: watch::Sender<Hands>,
-    clock: Clock,
-}
-
 /// What the clocks showed, as it is stored for the next start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
@@ -130,13 +125,6 @@ impl Clock {
     /// The system's clock.
     pub fn system() -> Self {
         Self::new(Source::System { start_us: counted_us(), wall_us: system_us() })
-    }
-
-    /// A clock that stands at `now_us` until it is moved.
-    pub fn manual(now_us: i64) -> (Self, ManualClock) {
-        let (hands, receiver) = watch::channel(Hands { wall_us: now_us, steady_us: now_us });
-        let clock = Self::new(Source::Manual(receiver));
-        (clock.clone(), ManualClock { hands, clock })
     }
 
     fn new(source: Source) -> Self {
@@ -379,32 +367,6 @@ pub fn jitter_ms(max: u64) -> u64 {
 #[allow(clippy::disallowed_methods, reason = "this is the place")]
 pub fn random() -> Uuid {
     Uuid::new_v4()
-}
-
-impl ManualClock {
-    /// Lets time pass.
-    pub fn advance(&self, by: Duration) {
-        let by_us = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
-        self.hands.send_modify(|hands| {
-            hands.wall_us = hands.wall_us.saturating_add(by_us);
-            hands.steady_us = hands.steady_us.saturating_add(by_us);
-        });
-    }
-
-    /// Lets time pass in which the process does not run, as after SIGSTOP.
-    pub fn pause(&self, by: Duration) {
-        let by_us = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
-        self.clock.resumed_at(self.clock.steady_us().saturating_add(by_us));
-        self.advance(by);
-    }
-
-    /// Sets the wall clock, forward or back; no time passes.
-    pub fn set(&self, now_us: i64) {
-        self.hands.send_modify(|hands| hands.wall_us = now_us);
-        self.clock.look();
-        // Sleepers on the serving clock look again.
-        self.hands.send_modify(|_| {});
-    }
 }
 
 /// A reading of the monotonic clock, for deadlines and for measuring.
