@@ -103,7 +103,12 @@ async fn a_deleted_collection_is_gone_at_once_and_its_records_follow() {
     let gone = pannier.try_record("c", "0/1").await.unwrap_err();
     assert_status(&gone, Code::NotFound, ErrorReason::CollectionNotFound);
     pannier.make_collection("c").await;
-    assert_eq!(pannier.put_record("0/1", "{}").await, 1, "nothing is left of the former one");
+    let made = pannier.try_put_record("c", item("0/1", "{}")).await.unwrap();
+    assert_eq!(
+        (made.outcome(), made.revision),
+        (pb::PutOutcome::Created, (1 << 32) + 601),
+        "it goes on far above"
+    );
     let reset = pannier.try_changes("c", &cursor, 0).await.unwrap_err();
     assert_status(&reset, Code::FailedPrecondition, ErrorReason::CursorReset);
     pannier.settle_records("records", 1).await;
