@@ -114,6 +114,7 @@ async fn texts_that_are_too_long_or_cannot_be_stored_are_refused() {
                     "context" => &mut body.context,
                     "improved_prompt" => &mut body.improved_prompt,
                     "directive" => &mut body.directive,
+                    "role" => &mut body.role,
                     _ => &mut body.reasoning,
                 };
                 text.clone_from(&bad);

@@ -66,13 +66,13 @@ async fn records_of_two_collections_and_a_setting_change_together() {
             patch("new", r#"{"n":1}"#),
             set("cursor", "1"),
             delete("old", 1),
-            check("new", Expected::Revision(2)),
+            check("new", Expected::Revision(3)),
         ])
         .await;
     let Outcome::RecordsPatch(patched) = &results[4] else { panic!("{results:?}") };
     assert_eq!(patched.record.as_ref().unwrap().document_json, r#"{"n":1}"#);
     let Outcome::RecordsDelete(deleted) = &results[6] else { panic!("{results:?}") };
-    assert_eq!(deleted.result.unwrap().revision, 2);
+    assert_eq!(deleted.result.unwrap().revision, 4);
     assert!(pannier.try_record("b", "elsewhere").await.is_ok());
     assert_eq!(next(&mut watch).await.changes.len(), 2, "who watches is woken once it is committed");
     let collection = pannier.collection("c").await.unwrap();

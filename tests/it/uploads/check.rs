@@ -69,8 +69,8 @@ async fn files_that_do_not_fit_are_left_out_and_their_states_are_not() {
     let rest = pannier.check(hashes(told as u64..told as u64 + 10)).await;
     assert!(rest.iter().all(|result| !result.files.is_empty()), "asked again");
     // So it is where they come as duplicates.
-    let again = pannier.try_register_all("", (0..50).map(long).collect()).await.unwrap();
-    assert!(again.results[0].known.is_some() && again.results[49].known.is_none());
+    let again = pannier.try_register_all("", (0..95).map(long).collect()).await.unwrap();
+    assert!(again.results[0].known.is_some() && again.results[94].known.is_none());
     let wishes = pannier.reserve_all(hashes(0..100)).await;
     for (number, wish) in (0..).zip(wishes) {
         match wish.outcome {
