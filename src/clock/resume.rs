@@ -78,8 +78,8 @@ impl Clock {
             history.restore(steps);
             if let Some(last) = last {
                 let gap_us = wall_us.saturating_sub(last.at.wall_us);
-                let least_us = if last.is_final { 0 } else { STAMP_AGE_US };
-                let passed_us = gap_us.max(least_us);
+                // Only where the wall clock does not say how much: sidecars that share a database go on from each other's stamps.
+                let passed_us = if gap_us < 0 && !last.is_final { STAMP_AGE_US } else { gap_us.max(0) };
                 let steady_us = last.at.steady_us.saturating_add(passed_us.min(limits.jump_max_us));
                 let serving_us = last.at.serving_us.saturating_add(passed_us);
                 self.inner.steady_shift_us.store(steady_us.saturating_sub(monotonic_us), Ordering::Relaxed);
