@@ -6,7 +6,7 @@ use crate::calls::cache;
 use crate::sidecar::Place;
 use crate::turn;
 
-/// The lines of a sound export with rows in all tables of the cache.
+/// The lines of a sound export with entries, namespaces and tags.
 async fn sound(place: &Place) -> Vec<String> {
     let source = Home::source(place);
     let mut sidecar = source.launch(place).start().await;
@@ -16,8 +16,8 @@ async fn sound(place: &Place) -> Vec<String> {
     take_leases(&mut client, 2).await;
     sidecar.stop().await;
     let counts = source.export(&file(place)).checked();
-    let of_cache = counts.iter().filter(|(table, _)| table.starts_with("cache_"));
-    assert!(of_cache.clone().count() == 3 && of_cache.clone().all(|(_, rows)| *rows > 0), "{counts:?}");
+    let filled = ["cache_entries", "cache_namespaces", "cache_tags"];
+    assert!(filled.iter().all(|table| counts[*table] > 0), "{counts:?}");
     let text = std::fs::read_to_string(file(place)).expect("an export");
     text.split_inclusive('\n').map(str::to_owned).collect()
 }
