@@ -13,26 +13,6 @@ pub enum Failing {
     All,
 }
 
-impl Failing {
-    /// Of a batch, which in a commit is done as a whole or not at all.
-    pub fn of_batch(is_part: bool) -> Self {
-        if is_part { Self::All } else { Self::Item }
-    }
-
-    /// The results of the items of `field`, unless the call fails.
-    pub fn results<T>(self, results: Vec<Result<T>>, field: &str) -> Result<Vec<Result<T>>> {
-        let mut checked = Vec::with_capacity(results.len());
-        for (index, result) in results.into_iter().enumerate() {
-            checked.push(match result {
-                Err(error) if self == Self::Single => return Err(error),
-                Err(error) if self == Self::All => return Err(Error::at(format!("{field}[{index}]"), error)),
-                result => result,
-            });
-        }
-        Ok(checked)
-    }
-}
-
 /// The items of a batch: those that can be done, and what is wrong with the others.
 #[derive(Debug)]
 pub struct Batch<T> {

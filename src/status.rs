@@ -8,7 +8,7 @@ mod records;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use pannier_proto::errors::v1::{ErrorReason, ItemError};
+use pannier_proto::errors::v1::ErrorReason;
 use tonic::{Code, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -79,11 +79,6 @@ fn too_large(key: &str, bytes: u64, bytes_max: u64) -> HashMap<String, String> {
         ("bytes_max".to_owned(), bytes_max.to_string()),
     ];
     metadata.into_iter().chain(key).collect()
-}
-
-/// The error of one item, with a budget of its own.
-pub fn item(error: &Error) -> ItemError {
-    ItemErrors::default().of(error)
 }
 
 /// A status of the transport's own, in Pannier's words.
