@@ -9,6 +9,7 @@ use sea_orm::DbErr;
 use thiserror::Error;
 
 pub use records::RecordsError;
+use violations::cut;
 pub use violations::{Violation, Violations};
 
 /// The result of everything that can fail.

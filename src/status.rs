@@ -440,23 +440,3 @@ fn log(error: &Error) {
         _ => tracing::debug!(error = %error, "a call was refused"),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_violation_is_told_and_no_cause_is() {
-        let violation =
-            |field: &str| Violation { field: field.to_owned(), description: "must be shorter".to_owned() };
-        let status = of(Error::Invalid(vec![violation("key"), violation("value")]));
-        assert_eq!(status.code(), Code::InvalidArgument);
-        let details = status.get_error_details();
-        assert_eq!(details.bad_request().unwrap().field_violations.len(), 2);
-        assert_eq!(details.error_info().unwrap().reason, "INVALID_ARGUMENT");
-
-        let status = of(Error::StorageUnavailable { cause: "/secret/path is gone".into() });
-        assert!(!status.message().contains("secret"));
-        assert!(status.get_error_details().retry_info().is_some());
-    }
-}

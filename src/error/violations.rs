@@ -62,7 +62,7 @@ impl Violations {
 }
 
 /// At most [`VIOLATION_TEXT_BYTES_MAX`] bytes of `text`.
-fn cut(mut text: String) -> String {
+pub(super) fn cut(mut text: String) -> String {
     if text.len() > VIOLATION_TEXT_BYTES_MAX {
         let end = text.floor_char_boundary(VIOLATION_TEXT_BYTES_MAX - '…'.len_utf8());
         text.truncate(end);

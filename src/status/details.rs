@@ -128,4 +128,19 @@ mod tests {
         let last = items.last().unwrap();
         assert!(last.details.is_empty() && last.code == 3 && last.message.contains("items[0].key"));
     }
+
+    #[test]
+    fn every_violation_is_told_and_no_cause_is() {
+        let violation =
+            |field: &str| Violation { field: field.to_owned(), description: "must be shorter".to_owned() };
+        let status = status::of(Error::Invalid(vec![violation("key"), violation("value")]));
+        assert_eq!(status.code(), tonic::Code::InvalidArgument);
+        let details = status.get_error_details();
+        assert_eq!(details.bad_request().unwrap().field_violations.len(), 2);
+        assert_eq!(details.error_info().unwrap().reason, "INVALID_ARGUMENT");
+
+        let status = status::of(Error::StorageUnavailable { cause: "/secret/path is gone".into() });
+        assert!(!status.message().contains("secret"));
+        assert!(status.get_error_details().retry_info().is_some());
+    }
 }
