@@ -89,7 +89,7 @@ async fn batches_of_the_cache() {
                 let namespace = format!("round{round}-{number}");
                 let put =
                     cache::PutRequest { namespace, item: Some(value_item("k", "v")), ..Default::default() };
-                transaction::Mutation { what: Some(What::CachePut(put)), ..Default::default() }
+                transaction::Mutation { what: Some(What::CachePut(put)) }
             };
             let mutations = numbers.into_iter().map(put).collect();
             let request = transaction::CommitRequest { mutations, ..Default::default() };

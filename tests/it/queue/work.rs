@@ -356,17 +356,19 @@ async fn tasks_that_were_pushed_into_a_dead_connection_come_back_by_the_list() {
         tasks: tasks.iter().map(|task| pb::HeldTask { task_id: task.id, token: task.token }).collect(),
         heartbeat_time: opened.heartbeat_time,
     };
-    let say =
-        |held, outcomes| sender.send(pb::WorkRequest { held: Some(held), outcomes, ..Default::default() });
+    let say = |held, outcomes| {
+        let request = pb::WorkRequest { held: Some(held), outcomes, ..Default::default() };
+        sender.send(request).expect("the stream is open");
+    };
     // An outcome of the same message is that of a task which is held.
-    say(held(&[&tasks[0]]), vec![outcome(&tasks[1], completed())]).unwrap();
+    say(held(&[&tasks[0]]), vec![outcome(&tasks[1], completed())]);
     let answer = answers.message().await.unwrap().unwrap();
     assert!(settled(&answer.results[0]).is_ok());
     assert!(answer.heartbeat_time.is_some() && answer.lost_task_ids.is_empty(), "{answer:?}");
     assert_eq!(pannier.state_of(tasks[0].id).await, TaskState::Claimed);
     assert_eq!(pannier.state_of(tasks[2].id).await, TaskState::Queued);
     // What it lists and does not hold is told.
-    say(held(&[&tasks[0], &tasks[2]]), vec![]).unwrap();
+    say(held(&[&tasks[0], &tasks[2]]), vec![]);
     assert_eq!(answers.message().await.unwrap().unwrap().lost_task_ids, [tasks[2].id]);
     drop(requests);
 }

@@ -1,6 +1,6 @@
 //! Batches of the same keys in different orders, by many callers at once: none waits for another in a circle.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pannier_proto::records::v1 as pb;
 use pannier_proto::settings::v1 as settings;
@@ -81,7 +81,7 @@ async fn batches_of_the_same_keys_in_any_order_do_not_wait_in_circles() {
         let pannier = second.as_ref().filter(|_| caller.is_multiple_of(2)).unwrap_or(&first);
         let mut longest = Duration::ZERO;
         for round in 0..ROUNDS {
-            let begun = Instant::now();
+            let begun = ::pannier::clock::instant();
             call(pannier, caller, round).await;
             longest = longest.max(begun.elapsed());
         }
