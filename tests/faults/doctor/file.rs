@@ -81,8 +81,10 @@ async fn a_running_sidecar_is_told_by_its_process_and_not_disturbed() {
     endless(&mut client, NAMESPACE).await;
     for round in 1..=5 {
         client.put(put(NAMESPACE, "k", round, Durability::Full)).await.expect("a put");
-        let before = contents(&place.data());
-        let verdict = look(&place);
+        // The sidecar stamps its clock once a second, perhaps during a look.
+        let mut looks = (0..5).map(|_| (contents(&place.data()), look(&place), contents(&place.data())));
+        let undisturbed = looks.find(|(before, _, after)| before == after);
+        let (_, verdict, _) = undisturbed.expect("it only looks");
         verdict.only(&[]);
         let process = sidecar.ready()["pid"].as_i64().expect("a number");
         verdict.says("lock", "ok", &[&process.to_string()]);
@@ -90,7 +92,6 @@ async fn a_running_sidecar_is_told_by_its_process_and_not_disturbed() {
         assert!(verdict.measure("wal", "wal_bytes") > 0);
         // With `immutable` the tables, which are in the WAL only, would not be found.
         assert_eq!(verdict.measure("migrations", "missing"), 0);
-        assert_eq!(contents(&place.data()), before, "it only looks");
     }
     sidecar.stop().await;
 }
