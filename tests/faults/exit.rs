@@ -93,7 +93,7 @@ async fn peers_that_stop_in_the_middle_do_not_delay_the_exit() {
     let mut client = cache(&sidecar).await;
     let large = pb::PutItem {
         key: "large".into(),
-        content: Some(pb::put_item::Content::Value(vec![7; 4 << 20].into())),
+        content: Some(pb::put_item::Content::Value(vec![7; 3 << 20].into())),
         ..Default::default()
     };
     let request = pb::PutRequest { namespace: NAMESPACE.into(), item: Some(large), ..Default::default() };
