@@ -143,6 +143,7 @@ async fn a_message_that_is_too_large_names_the_limit() {
         .set("cache.value_bytes_max", 100_000)
         .set("server.response_bytes_max", 100_000)
         .set("settings.value_bytes_max", 10_000)
+        .set("records.document_bytes_max", 100_000)
         .set("server.message_bytes_max", 2_000_000);
     let (sidecar, channel, mut client) = served(launch).await;
     let large = pb::PutItem {
