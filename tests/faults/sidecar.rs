@@ -223,6 +223,11 @@ impl Sidecar {
         &self.ready
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The gRPC address.
     pub(crate) fn grpc(&self) -> String {
         self.ready["grpc"].as_str().expect("it listens on TCP").to_owned()
