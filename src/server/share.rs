@@ -127,6 +127,7 @@ impl Drop for Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
 
     fn take_all(share: &Arc<Share>, part: &Arc<Part>) -> Vec<Taken> {
         std::iter::from_fn(|| share.take(part, 1)).collect()
@@ -163,8 +164,8 @@ mod tests {
     async fn what_is_given_back_wakes_who_waits_and_a_wait_has_an_end() {
         let (share, part) = (Share::new(1), Arc::<Part>::default());
         let taken = share.take(&part, 1).unwrap();
-        assert!(share.take_by(&part, 1, Instant::now()).await.is_none());
-        let until = Instant::now() + std::time::Duration::from_secs(60);
+        assert!(share.take_by(&part, 1, clock::instant()).await.is_none());
+        let until = clock::instant() + std::time::Duration::from_secs(60);
         let waiting = share.take_by(&part, 1, until);
         let (got, ()) = tokio::join!(waiting, async { drop(taken) });
         drop(got.expect("it was given back"));

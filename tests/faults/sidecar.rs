@@ -248,11 +248,6 @@ impl Sidecar {
         String::from_utf8_lossy(&std::fs::read(&self.printed).unwrap_or_default()).into_owned()
     }
 
-    /// The process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Closes the pipe that is its stdin.
     pub(crate) fn close_stdin(&mut self) {
         drop(self.child.stdin.take().expect("a launch with stdin"));

@@ -51,7 +51,8 @@ impl Honest {
         for _ in 0..20 {
             let began = Instant::now();
             self.client.put(put(NAMESPACE, "small", 1, Durability::Relaxed)).await.expect("a put");
-            let get = pb::GetRequest { namespace: NAMESPACE.into(), key: "small".into() };
+            let get =
+                pb::GetRequest { namespace: NAMESPACE.into(), key: "small".into(), ..Default::default() };
             self.client.get(get).await.expect("an answer");
             self.took.push(began.elapsed() / 2);
         }
@@ -68,7 +69,7 @@ impl Honest {
     pub(super) async fn comes_new(&mut self, sidecar: &Sidecar) {
         let began = Instant::now();
         let mut client = tokio::time::timeout(NEW_MAX, cache(sidecar)).await.expect("it is accepted");
-        let get = pb::GetRequest { namespace: NAMESPACE.into(), key: "small".into() };
+        let get = pb::GetRequest { namespace: NAMESPACE.into(), key: "small".into(), ..Default::default() };
         client.get(get).await.expect("a new caller is served");
         assert!(began.elapsed() < NEW_MAX, "a new caller waited for {:?}", began.elapsed());
         assert_eq!(http_get(sidecar, "/readyz").0, 200);

@@ -55,7 +55,7 @@ fn framed(message: &[u8]) -> Bytes {
 /// Reads a large value many times, and opens no window for the answers but `window` bytes.
 pub(super) async fn zero_window(sidecar: &Sidecar, streams: usize, window: u32) -> Peer {
     let (client, connection) = connect(sidecar, window).await;
-    let get = pb::GetRequest { namespace: NAMESPACE.into(), key: "large".into() };
+    let get = pb::GetRequest { namespace: NAMESPACE.into(), key: "large".into(), ..Default::default() };
     let (mut held, mut bodies) = (Vec::new(), Vec::new());
     for _ in 0..streams {
         let mut client = client.clone().ready().await.expect("it lives");
