@@ -17,4 +17,3 @@ pub mod services;
 pub mod settings;
 mod status;
 pub mod storage;
-mod waiting;
