@@ -182,7 +182,7 @@ async fn what_a_page_may_hold_in_bytes_ends_it() {
         let mut request = query("docs", None);
         request.order = order;
         let page = pannier.try_ask(request.clone()).await.unwrap();
-        assert_eq!((page.records.len(), page.next_page_token.is_empty()), (5, false));
+        assert_eq!((page.records.len(), page.next_page_token.is_empty()), (3, false));
         assert_eq!(pannier.ask_all(request).await.len(), 10);
     }
 }
