@@ -12,9 +12,9 @@ test: check test-rust test-clients ## Everything: checks, unit, integration and 
 
 # The second: every case again, on PostgreSQL. All with --workspace: another selection has other features, and compiles everything again.
 test-rust:
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace --no-fail-fast
 	PANNIER_TEST_STORAGE=postgres bash tests/postgres.sh run \
-		$(CARGO) test --workspace --lib --test it -- $$(sh tests/exceptions.sh)
+		$(CARGO) test --workspace --no-fail-fast --lib --test it -- $$(sh tests/exceptions.sh)
 	PANNIER_TEST_STORAGE=postgres bash tests/postgres.sh run $(CARGO) test --workspace --test faults transfer
 
 test-clients:

@@ -7,7 +7,10 @@ use sea_orm_migration::prelude::*;
 
 use crate::text;
 
+mod counts;
 mod indexes;
+
+use counts::{QueueCounts, QueueDeltas, QueueMinutes, QueueWorkerCounts};
 
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
@@ -68,14 +71,6 @@ enum QueueWorkers {
     CreateTime,
     BeatTime,
     EndTime,
-}
-
-#[derive(DeriveIden)]
-enum QueueWorkerCounts {
-    Table,
-    WorkerId,
-    Completed,
-    Failed,
 }
 
 #[derive(DeriveIden)]
@@ -164,57 +159,6 @@ enum QueueSchedules {
     LastTaskId,
     CreateTime,
     UpdateTime,
-}
-
-#[derive(DeriveIden)]
-enum QueueCounts {
-    Table,
-    TypeId,
-    Queued,
-    Scheduled,
-    Claimed,
-    Running,
-    Completed,
-    Failed,
-    Cancelled,
-    Blocked,
-}
-
-#[derive(DeriveIden)]
-enum QueueDeltas {
-    Table,
-    Id,
-    TypeId,
-    Minute,
-    Queued,
-    Scheduled,
-    Claimed,
-    Running,
-    Completed,
-    Failed,
-    Cancelled,
-    Blocked,
-    Enqueued,
-    Claims,
-    Completions,
-    Failures,
-    Losses,
-    WaitUs,
-    RunUs,
-}
-
-#[derive(DeriveIden)]
-enum QueueMinutes {
-    Table,
-    TypeId,
-    Minute,
-    Enqueued,
-    Claimed,
-    Completed,
-    Failed,
-    Lost,
-    WaitUs,
-    RunUs,
 }
 
 fn id(column: impl IntoIden) -> ColumnDef {
@@ -314,19 +258,6 @@ fn workers() -> TableCreateStatement {
         // By the steady clock.
         .col(number(C::BeatTime))
         .col(maybe(C::EndTime))
-        .take()
-}
-
-/// What workers have done. Its rows are locked last, behind tasks, keys and jobs, and so are none of `queue_workers`.
-fn worker_counts() -> TableCreateStatement {
-    use QueueWorkerCounts as C;
-    Table::create()
-        .table(C::Table)
-        .col(number(C::WorkerId).primary_key().take())
-        // Tasks.
-        .col(number(C::Completed))
-        // Attempts.
-        .col(number(C::Failed))
         .take()
 }
 
@@ -446,71 +377,6 @@ fn schedules(manager: &SchemaManager<'_>) -> TableCreateStatement {
         .take()
 }
 
-/// Tasks of a type by state, as far as `queue_deltas` is folded into them. The row of type 0 counts Recounts (`queued`).
-fn counts() -> TableCreateStatement {
-    use QueueCounts as C;
-    Table::create()
-        .table(C::Table)
-        .col(number(C::TypeId).primary_key().take())
-        .col(number(C::Queued))
-        .col(number(C::Scheduled))
-        .col(number(C::Claimed))
-        .col(number(C::Running))
-        .col(number(C::Completed))
-        .col(number(C::Failed))
-        .col(number(C::Cancelled))
-        .col(number(C::Blocked))
-        .take()
-}
-
-/// Changes of `queue_counts` and `queue_minutes`: a row for each transaction and type, written by the transaction that changes the tasks.
-fn deltas() -> TableCreateStatement {
-    use QueueDeltas as C;
-    Table::create()
-        .table(C::Table)
-        .col(id(C::Id))
-        .col(number(C::TypeId))
-        // Unix minutes.
-        .col(number(C::Minute))
-        // Changes of the number of tasks in each state.
-        .col(number(C::Queued))
-        .col(number(C::Scheduled))
-        .col(number(C::Claimed))
-        .col(number(C::Running))
-        .col(number(C::Completed))
-        .col(number(C::Failed))
-        .col(number(C::Cancelled))
-        .col(number(C::Blocked))
-        // As in `queue_minutes`.
-        .col(number(C::Enqueued))
-        .col(number(C::Claims))
-        .col(number(C::Completions))
-        .col(number(C::Failures))
-        .col(number(C::Losses))
-        .col(number(C::WaitUs))
-        .col(number(C::RunUs))
-        .take()
-}
-
-fn minutes() -> TableCreateStatement {
-    use QueueMinutes as C;
-    Table::create()
-        .table(C::Table)
-        .col(number(C::TypeId))
-        // Unix minutes.
-        .col(number(C::Minute))
-        .col(number(C::Enqueued))
-        .col(number(C::Claimed))
-        .col(number(C::Completed))
-        .col(number(C::Failed))
-        .col(number(C::Lost))
-        // Sums: waiting of what was claimed, running of what was completed.
-        .col(number(C::WaitUs))
-        .col(number(C::RunUs))
-        .primary_key(Index::create().col(C::TypeId).col(C::Minute))
-        .take()
-}
-
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     fn use_transaction(&self) -> Option<bool> {
@@ -523,14 +389,14 @@ impl MigrationTrait for Migration {
             types(manager),
             keys(manager),
             workers(),
-            worker_counts(),
+            counts::of_workers(),
             tasks(),
             task_logs(),
             uniques(manager),
             schedules(manager),
-            counts(),
-            minutes(),
-            deltas(),
+            counts::of_states(),
+            counts::of_minutes(),
+            counts::deltas(),
         ];
         for table in tables {
             manager.create_table(table).await?;

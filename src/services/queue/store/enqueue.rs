@@ -112,7 +112,7 @@ pub async fn enqueue_by_name(
         // The queue in memory is out of date. Nothing was written for it: its types come first.
         Err(Error::QueueNotFound) => {
             step.names.registry.forget_all();
-            let queue = step.names.ensure_queue(step.tx, name, step.now).await?;
+            let queue = step.names.keep_queue(step.tx, name, step.now).await?;
             enqueue(step, &queue, tasks, first_us, keys_max).await
         }
         other => other,

@@ -68,17 +68,23 @@ impl Names {
 
     /// The queue of that name, made if there is none.
     pub async fn ensure_queue(&self, tx: &Tx<'_>, name: &str, now: Now) -> Result<Arc<Queue>> {
+        match self.registry.queue(name) {
+            Some(known) => Ok(known),
+            None => self.keep_queue(tx, name, now).await,
+        }
+    }
+
+    /// The queue of that name as the table has it, made if there is none. It is kept from being deleted until the commit.
+    pub async fn keep_queue(&self, tx: &Tx<'_>, name: &str, now: Now) -> Result<Arc<Queue>> {
         let generation = self.registry.generation();
-        if let Some(known) = self.registry.queue(name) {
-            return Ok(known);
-        }
-        let registry = self.registry.clone();
-        if let Some(found) = find(tx, name).await?.map(Arc::new) {
-            let loaded = found.clone();
-            tx.after_commit(move || registry.set_loaded(loaded, generation));
-            return Ok(found);
-        }
-        Ok(Arc::new(self.create_queue(tx, name, self.rules, now).await?))
+        let by_name = queues::Entity::find().filter(queues::Column::Name.eq(name));
+        let found = by_name.lock(LockType::KeyShare).one(&**tx).await?;
+        let Some(found) = found.map(|row| Arc::new(domain(row))) else {
+            return Ok(Arc::new(self.create_queue(tx, name, self.rules, now).await?));
+        };
+        let (registry, loaded) = (self.registry.clone(), found.clone());
+        tx.after_commit(move || registry.set_loaded(loaded, generation));
+        Ok(found)
     }
 
     /// Makes a queue.
@@ -142,7 +148,7 @@ impl Names {
             // The queue in memory is out of date.
             Err(Error::QueueNotFound) => {
                 self.registry.forget_all();
-                let found = self.ensure_queue(tx, queue, now).await?;
+                let found = self.keep_queue(tx, queue, now).await?;
                 self.ensure_type(tx, &found, name).await
             }
             other => other,
