@@ -94,11 +94,17 @@ impl RowLock {
 
     /// Locks the row, or takes its turn if it is not there: the operation may insert it. Costs nothing where there is one writer.
     pub async fn take(&self, tx: &Tx<'_>) -> Result<()> {
-        if tx.lock_rows(self.select, self.values.iter().cloned()).await? == Some(0) {
+        if self.lock_row(tx).await? == Some(0) {
             let row = [&[self.rank as u8], self.key.as_slice()].concat();
             tx.take_turn_of_row(&row).await?;
+            // The transaction that had the turn may have inserted the row: others lock it without a turn from then on.
+            self.lock_row(tx).await?;
         }
         Ok(())
+    }
+
+    async fn lock_row(&self, tx: &Tx<'_>) -> Result<Option<i64>> {
+        tx.lock_rows(self.select, self.values.iter().cloned()).await
     }
 }
 
