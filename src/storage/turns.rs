@@ -2,39 +2,13 @@
 //!
 //! Rows that are there are locked in ascending order. A row that two transactions are about to insert cannot be locked: the second one
 //! waits at the unique index, and two transactions that insert the same rows in other orders wait for each other until PostgreSQL ends
-//! one of them, a second later. So transactions that insert several rows by name first take turns on these names. SQLite has one
-//! writer, and needs none of this.
-
-use sea_orm::{ConnectionTrait as _, DbBackend};
+//! one of them, a second later. A transaction that is to insert such a row therefore takes the row's turn first. SQLite has one writer,
+//! and needs none of this.
 
 use super::Tx;
 use crate::error::Result;
 
-/// Turns that the names of one scope share: a batch of thousands of names takes as many advisory locks at most.
-const TURNS: u64 = 64;
-
 impl Tx<'_> {
-    /// Takes a turn on each of `names`, in one order whatever theirs, until the commit. Names share a few turns.
-    pub async fn take_turns<'n>(&self, scope: &str, names: impl IntoIterator<Item = &'n str>) -> Result<()> {
-        if self.get_database_backend() == DbBackend::Sqlite {
-            return Ok(());
-        }
-        let mut turns: Vec<u64> = names.into_iter().map(|name| spread(name.as_bytes()) % TURNS).collect();
-        turns.sort_unstable();
-        turns.dedup();
-        if turns.is_empty() {
-            return Ok(());
-        }
-        let turns: Vec<String> = turns.into_iter().map(|turn| format!("({turn})")).collect();
-        // The rows of VALUES are visited as they are listed.
-        let sql = format!(
-            "SELECT pg_advisory_xact_lock(hashtext(current_schema()::text || $1::text), \"column1\") FROM (VALUES {}) AS \"turns\"",
-            turns.join(", ")
-        );
-        self.run(&sql, vec![format!("/{scope}").into()]).await?;
-        Ok(())
-    }
-
     /// Takes the turn of one row that is not there, until the commit.
     pub(super) async fn take_turn_of_row(&self, row: &[u8]) -> Result<()> {
         let turn = i64::from_ne_bytes(spread(row).to_ne_bytes());

@@ -277,13 +277,20 @@ pub fn lock_of_state() -> RowLock {
 }
 
 async fn lock(tx: &Tx<'_>) -> Result<state::Model> {
-    let row = state::Entity::find_by_id(STATE).lock(LockType::NoKeyUpdate).one(&**tx).await?;
-    if let Some(row) = row {
+    if let Some(row) = locked(tx).await? {
         return Ok(row);
     }
-    // If another one makes it meanwhile, this operation is run again and finds it.
+    // A Commit that found no row has the turn of making it.
+    lock_of_state().take(tx).await?;
+    if let Some(row) = locked(tx).await? {
+        return Ok(row);
+    }
     state::Entity::insert(FIRST.into_active_model()).exec_without_returning(&**tx).await?;
     Ok(FIRST)
+}
+
+async fn locked(tx: &Tx<'_>) -> Result<Option<state::Model>> {
+    Ok(state::Entity::find_by_id(STATE).lock(LockType::NoKeyUpdate).one(&**tx).await?)
 }
 
 /// Writes the state after changes whose revisions begin with `first_revision`.

@@ -133,22 +133,13 @@ impl Cache {
         origin: Origin,
         now_us: i64,
     ) -> Result<(Namespace, Usage)> {
-        let found = store::find_with_usage(tx, name).await?;
         let making = self.making(origin, now_us);
-        let made = match found {
+        let (made, removed) = match find_or_take_turn(tx, name).await? {
             Some((namespace, usage)) if namespace.origin != Origin::Provisional => {
                 return Ok((namespace, usage));
             }
-            Some((namespace, _)) => store::promote(tx, namespace, making).await,
-            None => store::create(tx, name, making).await,
-        };
-        let (made, removed) = match made {
-            // Another transaction made the last namespace that fits in, and perhaps it is this one.
-            Err(full @ Error::TooManyNamespaces { .. }) => {
-                let found = store::find_with_usage(tx, name).await?;
-                return found.filter(|(found, _)| found.origin != Origin::Provisional).ok_or(full);
-            }
-            made => made?,
+            Some((namespace, _)) => store::promote(tx, namespace, making).await?,
+            None => store::create(tx, name, making).await?,
         };
         let (cache, written) = (self.clone(), made.clone());
         tx.after_commit(move || {
@@ -162,7 +153,7 @@ impl Cache {
     ///
     /// Error: TooManyNamespaces.
     pub(super) async fn namespace_of_lease(&self, tx: &Tx<'_>, name: &str, now_us: i64) -> Result<Namespace> {
-        if let Some((namespace, _)) = store::find_with_usage(tx, name).await? {
+        if let Some((namespace, _)) = find_or_take_turn(tx, name).await? {
             return Ok(namespace);
         }
         Ok(store::create(tx, name, self.making(Origin::Provisional, now_us)).await?.0)
@@ -172,4 +163,13 @@ impl Cache {
         let namespaces_max = i64::try_from(self.settings.cache.namespaces_max).unwrap_or(i64::MAX);
         Making { limits: self.default_limits(), origin, namespaces_max, now_us }
     }
+}
+
+/// The namespace of that name and what it holds, locked. If there is none, this transaction is the only one that makes it.
+async fn find_or_take_turn(tx: &Tx<'_>, name: &str) -> Result<Option<(Namespace, Usage)>> {
+    if let Some(found) = store::find_with_usage(tx, name).await? {
+        return Ok(Some(found));
+    }
+    store::lock_of(name).take(tx).await?;
+    store::find_with_usage(tx, name).await
 }
