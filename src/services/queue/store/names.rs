@@ -209,7 +209,8 @@ impl Names {
     }
 }
 
-const KEEP: &str = r#"SELECT y."id" AS "number" FROM "queue_types" y JOIN "queue_queues" q ON q."id" = y."queue_id"
+/// The queue stands first and is locked first, as DeleteQueue does.
+const KEEP: &str = r#"SELECT y."id" AS "number" FROM "queue_queues" q JOIN "queue_types" y ON y."queue_id" = q."id"
     WHERE y."id" = $1"#;
 
 /// Keeps a type and its queue from being removed; answers with whether they are there.
