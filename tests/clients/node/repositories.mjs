@@ -10,19 +10,6 @@ import { Report, expect, expectThat } from "./report.mjs";
 import { Sidecar, binary } from "./sidecar.mjs";
 
 const report = new Report("node repositories");
-console.log(`  binary ${binary()}`);
-const sidecar = new Sidecar();
-try {
-  await sidecar.start();
-  await transcripts(new CacheClient(sidecar.target("tcp")));
-  await uploader(
-    new ServiceClient(sidecar.target("tcp"), UploadsService),
-    new ServiceClient(sidecar.target("tcp"), SettingsService),
-  );
-} finally {
-  await sidecar.remove();
-}
-process.exit(report.finish());
 
 /** A cached transcript: what the application keeps of an extraction, good or failed. */
 class Transcripts {
@@ -191,3 +178,17 @@ async function uploader(uploads, settings) {
   uploads.close();
   settings.close();
 }
+
+console.log(`  binary ${binary()}`);
+const sidecar = new Sidecar();
+try {
+  await sidecar.start();
+  await transcripts(new CacheClient(sidecar.target("tcp")));
+  await uploader(
+    new ServiceClient(sidecar.target("tcp"), UploadsService),
+    new ServiceClient(sidecar.target("tcp"), SettingsService),
+  );
+} finally {
+  await sidecar.remove();
+}
+process.exit(report.finish());

@@ -1,6 +1,7 @@
 //! The uploads service.
 
 mod bad_input;
+mod bad_lists;
 pub(crate) mod calls;
 mod check;
 mod contest;
