@@ -185,8 +185,9 @@ where
                     }
                     Ok(value)
                 }
-                // The time or the attempts ran out while others came in between. That is no fault of the request.
-                Ended::Failed(failure) if failure.is_overtaken() && self.begin != Begin::SchemaChange => {
+                // The time or the attempts of a call ran out while others came in between. That is no fault of the request. What is
+                // written outside of calls (an import, a migration) has no others beside it: there the rows themselves collide.
+                Ended::Failed(failure) if failure.is_overtaken() && deadline.is_some() => {
                     tracing::warn!(
                         attempt,
                         cause = failure.message,

@@ -1,13 +1,12 @@
 //! Bad input of every call: all violations at once, nothing stored. An item of a batch is refused alone.
 
-use pannier_proto::errors::v1::ErrorReason;
 use pannier_proto::uploads::v1 as pb;
 use prost_types::{Duration, Timestamp};
-use tonic::{Code, Status};
+use tonic::Status;
 
 use super::calls::{counts, file, files, hash, hashes, token};
 use crate::cache::items::wrong_fields;
-use crate::harness::{Pannier, assert_status, pannier, pannier_with, violated_fields};
+use crate::harness::{Pannier, pannier, pannier_with, violated_fields};
 
 fn bad_hashes() -> Vec<String> {
     let good = hash(1);
