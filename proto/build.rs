@@ -26,14 +26,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The methods of all services as a Rust slice: each path without its first slash, and whether its answer is a stream.
+/// The methods of all services as a Rust slice: each path without its first slash, and whether its request and its answer are streams.
 fn methods(descriptors: &FileDescriptorSet) -> String {
     let mut table = String::from("&[\n");
     for file in &descriptors.file {
         for service in &file.service {
             for method in &service.method {
                 let path = format!("{}.{}/{}", file.package(), service.name(), method.name());
-                table.push_str(&format!("    ({path:?}, {}),\n", method.server_streaming()));
+                let (takes, gives) = (method.client_streaming(), method.server_streaming());
+                table.push_str(&format!("    ({path:?}, {takes}, {gives}),\n"));
             }
         }
     }

@@ -321,6 +321,12 @@ pub enum Error {
         /// What the database said.
         cause: String,
     },
+    /// The database is damaged.
+    #[error("storage is corrupt: {cause}")]
+    StorageCorrupt {
+        /// What the database said.
+        cause: String,
+    },
     /// The sidecar is stopping.
     #[error("stopping")]
     ShuttingDown,

@@ -17,3 +17,4 @@ pub mod services;
 pub mod settings;
 mod status;
 pub mod storage;
+mod waiting;

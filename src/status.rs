@@ -381,6 +381,11 @@ fn describe(error: &Error) -> Description {
                 "the database failed and nothing was acknowledged: try again, a write with the same request_id; the sidecar's log has the cause",
             ),
         ),
+        Error::StorageCorrupt { .. } => tell(
+            Code::DataLoss,
+            R::StorageCorrupt,
+            "the database is damaged: run `pannier doctor`, and restore a backup; the sidecar's log has the cause",
+        ),
         Error::ShuttingDown => retry(
             RETRY_LATER,
             tell(Code::Unavailable, R::ShuttingDown, "the sidecar is stopping: try again when it is back"),
@@ -431,6 +436,7 @@ fn describe(error: &Error) -> Description {
 fn log(error: &Error) {
     match root(error) {
         Error::StorageUnavailable { .. }
+        | Error::StorageCorrupt { .. }
         | Error::ConstraintViolated { .. }
         | Error::CorruptRow { .. }
         | Error::Refused(_)

@@ -94,8 +94,9 @@ pub mod uploads {
     }
 }
 
-/// The methods of all services, such as `("pannier.cache.v1.CacheService/Get", false)`: the path, and whether the answer is a stream.
-pub const METHODS: &[(&str, bool)] = include!(concat!(env!("OUT_DIR"), "/methods.rs"));
+/// The methods of all services, such as `("pannier.cache.v1.CacheService/Get", false, false)`: the path, and whether the request and the
+/// answer are streams.
+pub const METHODS: &[(&str, bool, bool)] = include!(concat!(env!("OUT_DIR"), "/methods.rs"));
 
 /// The encoded `google.protobuf.FileDescriptorSet` of all of Pannier's files and what they import.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -1,4 +1,4 @@
-//! TCP and Unix sockets: binding, accepting within the bound on connections, no delay.
+//! TCP and Unix sockets: binding and accepting, no delay.
 //!
 //! What is Unix-only stands in this file behind one `cfg` boundary.
 
@@ -6,23 +6,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::stream::{self, BoxStream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::transport::server::Connected;
 
-use super::clients::{Client, Clients};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::settings::ServerSettings;
 
 /// After a failed accept, for which the cause is mostly a lack of file descriptors.
-const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(50);
+pub(super) const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(50);
 
 /// What the sidecar listens on.
 pub(super) struct Listeners {
@@ -66,18 +61,10 @@ impl Listeners {
         self.socket.clone()
     }
 
-    /// The gRPC connections as they come, at most `connections_max` at once; and the HTTP listener.
-    pub(super) fn split(
-        self,
-        connections_max: u64,
-        clients: &Arc<Clients>,
-    ) -> (BoxStream<'static, io::Result<Connection>>, Option<TcpListener>) {
-        let connections_max = usize::try_from(connections_max).unwrap_or(Semaphore::MAX_PERMITS);
-        let permits = Arc::new(Semaphore::new(connections_max));
-        let take = |listener| accept(listener, permits.clone(), clients.clone());
-        let tcp = self.tcp.map(|listener| take(Listener::Tcp(listener)));
-        let unix = self.unix.map(|listener| take(Listener::Unix(listener)));
-        (stream::select_all([tcp, unix].into_iter().flatten()).boxed(), self.http)
+    /// What listens for gRPC, and for HTTP.
+    pub(super) fn split(self) -> (Vec<Listener>, Option<TcpListener>) {
+        let tcp = self.tcp.map(Listener::Tcp);
+        (tcp.into_iter().chain(self.unix.map(Listener::Unix)).collect(), self.http)
     }
 }
 
@@ -86,13 +73,14 @@ fn local_address(listener: Option<&TcpListener>) -> Result<Option<SocketAddr>> {
     address.map_err(|error| Error::internal(format!("a bound address cannot be read: {error}")))
 }
 
-enum Listener {
+pub(super) enum Listener {
     Tcp(TcpListener),
     Unix(unix::Listener),
 }
 
 impl Listener {
-    async fn accept(&self) -> io::Result<Stream> {
+    /// The next connection.
+    pub(super) async fn accept(&self) -> io::Result<Stream> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
@@ -105,70 +93,32 @@ impl Listener {
     }
 }
 
-fn accept(
-    listener: Listener,
-    permits: Arc<Semaphore>,
-    clients: Arc<Clients>,
-) -> BoxStream<'static, io::Result<Connection>> {
-    stream::unfold((listener, permits, clients), |(listener, permits, clients)| async move {
-        loop {
-            // The semaphore is never closed.
-            let permit = permits.clone().acquire_owned().await.ok()?;
-            match listener.accept().await {
-                Ok(stream) => {
-                    let connection = Connection { stream, client: clients.accepted(), _permit: permit };
-                    return Some((Ok(connection), (listener, permits, clients)));
-                }
-                Err(error) => {
-                    tracing::warn!(error = %error, "a connection could not be accepted");
-                    tokio::time::sleep(AFTER_FAILED_ACCEPT).await;
-                }
-            }
-        }
-    })
-    .boxed()
-}
-
-/// An accepted connection, which counts against the bound for as long as it lives.
-pub(super) struct Connection {
-    stream: Stream,
-    client: Arc<Client>,
-    _permit: OwnedSemaphorePermit,
-}
-
-enum Stream {
+/// An accepted connection.
+pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(unix::Stream),
 }
 
-impl Connected for Connection {
-    type ConnectInfo = Arc<Client>;
-
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.client.clone()
-    }
-}
-
-impl AsyncRead for Connection {
+impl AsyncRead for Stream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        match &mut *self {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
             Stream::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for Stream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
+        match &mut *self {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
             Stream::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
         }
@@ -179,28 +129,28 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
+        match &mut *self {
             Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, slices),
             Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.stream {
+        match self {
             Stream::Tcp(stream) => stream.is_write_vectored(),
             Stream::Unix(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        match &mut *self {
             Stream::Tcp(stream) => Pin::new(stream).poll_flush(context),
             Stream::Unix(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        match &mut *self {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(context),
         }

@@ -12,7 +12,8 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Encoder as _, Registry, TextEncoder};
 use tonic::Code;
 
-use super::call::Gate;
+use super::connections::Connections;
+use super::gate::Gate;
 use crate::error::{Error, Result};
 use crate::services::cache::CacheService;
 use crate::storage::{Storage, StorageStats};
@@ -35,12 +36,19 @@ pub(super) struct Metrics {
 #[derive(Clone)]
 pub(super) struct Method {
     name: Arc<str>,
+    /// Whether its request is a stream.
+    pub(super) takes_stream: bool,
     /// Whether its answer is a stream.
     pub(super) is_stream: bool,
 }
 
 impl Metrics {
-    pub(super) fn new(storage: &Storage, cache: &CacheService, gate: &Gate) -> Result<Self> {
+    pub(super) fn new(
+        storage: &Storage,
+        cache: &CacheService,
+        gate: &Gate,
+        connections: &Arc<Connections>,
+    ) -> Result<Self> {
         let internal = |error: &dyn std::fmt::Display| Error::internal(error.to_string());
         let registry = Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
@@ -52,18 +60,8 @@ impl Metrics {
         let meter = provider.meter("pannier");
         observe_engine(&meter, storage);
         observe_cache(&meter, cache);
-        let running = gate.clone();
-        meter
-            .u64_observable_gauge("pannier_calls_running")
-            .with_description("Calls that run")
-            .with_callback(move |observer| observer.observe(running.running(), &[]))
-            .build();
-        let streams = gate.clone();
-        meter
-            .u64_observable_gauge("pannier_streams_running")
-            .with_description("Answers that are streams and go on")
-            .with_callback(move |observer| observer.observe(streams.streams_running(), &[]))
-            .build();
+        observe_gate(&meter, gate);
+        observe_connections(&meter, connections);
         let calls = meter
             .f64_histogram("pannier_call_duration")
             .with_unit("s")
@@ -71,7 +69,7 @@ impl Metrics {
             .with_boundaries(CALL_BOUNDARIES.to_vec())
             .build();
         let methods = methods();
-        let other = Method { name: "other".into(), is_stream: false };
+        let other = Method { name: "other".into(), takes_stream: false, is_stream: false };
         Ok(Self { registry, calls, methods, other, _provider: provider })
     }
 
@@ -98,10 +96,54 @@ impl Metrics {
 
 /// Pannier's own methods by their paths.
 fn methods() -> HashMap<String, Method> {
-    let named = |(name, is_stream): &(&'static str, bool)| {
-        (format!("/{name}"), Method { name: (*name).into(), is_stream: *is_stream })
+    let named = |(name, takes_stream, is_stream): &(&'static str, bool, bool)| {
+        let (takes_stream, is_stream) = (*takes_stream, *is_stream);
+        (format!("/{name}"), Method { name: (*name).into(), takes_stream, is_stream })
     };
     pannier_proto::METHODS.iter().map(named).collect()
+}
+
+fn observe_gate(meter: &Meter, gate: &Gate) {
+    type Gauge = (&'static str, &'static str, fn(&Gate) -> u64);
+    let gauges: [Gauge; 4] = [
+        ("pannier_calls_running", "Calls that run, until their answer is sent", Gate::running),
+        ("pannier_calls_waiting", "Calls that wait for a task, a lease or a value", Gate::waiting),
+        ("pannier_bytes_in_flight", "Bytes of requests and of unsent answers", Gate::bytes_in_flight),
+        ("pannier_streams_running", "Answers that are streams and go on", Gate::streams_running),
+    ];
+    for (name, description, value) in gauges {
+        let gate = gate.clone();
+        meter
+            .u64_observable_gauge(name)
+            .with_description(description)
+            .with_callback(move |observer| observer.observe(value(&gate), &[]))
+            .build();
+    }
+}
+
+fn observe_connections(meter: &Meter, connections: &Arc<Connections>) {
+    let open = connections.clone();
+    meter
+        .u64_observable_gauge("pannier_connections")
+        .with_description("gRPC connections that are open")
+        .with_callback(move |observer| observer.observe(open.count(), &[]))
+        .build();
+    type Counter = (&'static str, &'static str, fn(&Connections) -> u64);
+    let counters: [Counter; 3] = [
+        ("pannier_connections_full", "Connections that found server.connections_max reached", |c| {
+            c.counts().0
+        }),
+        ("pannier_connections_unshaken", "Connections closed without a handshake in time", |c| c.counts().1),
+        ("pannier_connections_replaced", "Connections without a call closed for a new one", |c| c.counts().2),
+    ];
+    for (name, description, value) in counters {
+        let connections = connections.clone();
+        meter
+            .u64_observable_counter(name)
+            .with_description(description)
+            .with_callback(move |observer| observer.observe(value(&connections), &[]))
+            .build();
+    }
 }
 
 fn observe_engine(meter: &Meter, storage: &Storage) {

@@ -3,14 +3,23 @@
 //! Start: NOT_SERVING, lock and look at the data, migrate, SERVING. Stop: NOT_SERVING, stop accepting, let running calls
 //! end for `server.drain_ms`, answer the others, end streams at once, flush, checkpoint, close. Idle peers are not waited for.
 
-mod body;
 mod call;
 mod clients;
+mod connections;
+mod executor;
+mod gate;
+mod handshake;
+mod health;
 mod listen;
 mod metrics;
+mod open_files;
+mod reading;
+mod sending;
+mod share;
 mod side_port;
 mod stream;
 mod timekeeping;
+mod transport;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,9 +28,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tonic::transport::Server as Transport;
-use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
+use tonic::service::Routes;
+use tonic_health::pb::health_server::HealthServer;
+use tower::Layer as _;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -34,19 +43,29 @@ use crate::storage::{Durability, Storage, idempotency, migrate, transfer};
 
 pub use crate::services::admin::Process;
 
-use call::{CallLayer, Gate};
+use call::CallLayer;
 use clients::Clients;
+use connections::Connections;
+use gate::Gate;
+use health::Health;
 use metrics::Metrics;
+use transport::Transport;
 
 /// How long the last flush and the closing of the database may take.
 const CLOSE_MAX: Duration = Duration::from_millis(500);
 
-/// Streams of one connection that were reset before they were accepted. A busy machine accepts late: at 20, hyper's default, and still at
-/// `server.streams_max`, an application that cancels calls lost its connection, and with it calls of others (tests/clients/python/cancelled.py).
-const PENDING_RESETS_MAX: usize = 1_024;
-
-/// Connections whose peer does not answer a ping within a third of this are closed.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+/// The services, as grpc.health names them.
+const SERVICES: [&str; 9] = [
+    admin::NAME,
+    cache::NAME,
+    jobs::NAME,
+    application_settings::NAME,
+    queue::NAME,
+    uploads::NAME,
+    prompts::NAME,
+    records::NAME,
+    transaction::NAME,
+];
 
 /// How often old answers to repeated requests are looked for.
 const IDEMPOTENCY_SWEEP_MS: u64 = 60_000;
@@ -69,9 +88,8 @@ pub struct Running {
     clock_settings: ClockSettings,
     gate: Gate,
     clients: Arc<Clients>,
-    health: HealthReporter,
     stopping: watch::Sender<bool>,
-    is_ready: watch::Sender<bool>,
+    is_ready: Arc<watch::Sender<bool>>,
     transport: JoinHandle<Result<()>>,
     upkeep: Vec<JoinHandle<()>>,
     drain: Duration,
@@ -146,23 +164,16 @@ pub async fn start_as(settings: &Settings, clock: Clock, process: Process) -> Re
     let transaction = transaction::TransactionService::new(storage.clone(), &clock, settings, composed);
     let admin = admin::AdminService::new(&storage, clock.clone(), settings, process);
     let gate = Gate::new(&settings.server);
+    open_files::raise_limit(&settings.server);
     let clients = Arc::new(Clients::new());
-    let metrics = Arc::new(Metrics::new(&storage, &cache, &gate)?);
-    let (health, health_service) = tonic_health::server::health_reporter();
-    set_health(&health, ServingStatus::NotServing).await;
+    let connections = Connections::new(settings.server.connections_max);
+    let metrics = Arc::new(Metrics::new(&storage, &cache, &gate, &connections)?);
 
     let (stopping, is_stopping) = watch::channel(false);
     let (is_ready, ready) = watch::channel(false);
+    let is_ready = Arc::new(is_ready);
     let reflection = |error: tonic_reflection::server::Error| Error::internal(error.to_string());
-    let router = Transport::builder()
-        .layer(CallLayer::new(gate.clone(), metrics.clone()))
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE / 3))
-        .max_concurrent_streams(Some(settings.server.streams_max))
-        .http2_max_header_list_size(Some(16 * 1024))
-        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
-        .http2_max_local_error_reset_streams(Some(1_024))
-        .add_service(health_service)
+    let routes = Routes::new(HealthServer::new(Health::new(&SERVICES, ready.clone())))
         .add_service(reflection_builder().build_v1().map_err(reflection)?)
         .add_service(reflection_builder().build_v1alpha().map_err(reflection)?)
         .add_service(cache::server(cache.clone()))
@@ -173,18 +184,21 @@ pub async fn start_as(settings: &Settings, clock: Clock, process: Process) -> Re
         .add_service(prompts::server(prompts.clone()))
         .add_service(records::server(records.clone()))
         .add_service(transaction::server(transaction))
-        .add_service(admin::server(admin));
-    let (grpc, http) = listeners.split(settings.server.connections_max, &clients);
-    let mut stop = is_stopping.clone();
+        .add_service(admin::server(admin))
+        .prepare();
+    let (grpc, http) = listeners.split();
+    let call = CallLayer::new(gate.clone(), metrics.clone()).layer(routes);
+    let accepting = Transport::new(call, connections, clients.clone(), &settings.server, is_stopping.clone());
     let transport = tokio::spawn(async move {
-        let stopped = async move {
-            // The sender lives as long as the sidecar; if it is gone, that is a stop as well.
-            let _ = stop.wait_for(|stopping| *stopping).await;
-        };
-        router
-            .serve_with_incoming_shutdown(grpc, stopped)
-            .await
-            .map_err(|error| Error::internal(format!("the gRPC server failed: {error}")))
+        let mut listening = tokio::task::JoinSet::new();
+        for listener in grpc {
+            listening.spawn(accepting.clone().accept(listener));
+        }
+        drop(accepting);
+        while let Some(ended) = listening.join_next().await {
+            ended.map_err(|error| Error::internal(format!("the gRPC server failed: {error}")))?;
+        }
+        Ok(())
     });
     // A sidecar that only reads removes, flushes and schedules nothing.
     let mut upkeep = if storage.is_read_only() {
@@ -213,14 +227,13 @@ pub async fn start_as(settings: &Settings, clock: Clock, process: Process) -> Re
         storage: storage.clone(),
         clock: clock.steady(),
         pause_ms: settings.storage.presence_check_ms,
-        health: health.clone(),
+        is_ready: is_ready.clone(),
         displaced: displaced_sender,
     };
     upkeep.push(tokio::spawn(presence.watch(is_stopping.clone())));
     if let Some(http) = http {
-        upkeep.push(tokio::spawn(side_port::serve(http, ready, metrics, is_stopping)));
+        upkeep.push(tokio::spawn(side_port::serve(http, &settings.server, ready, metrics, is_stopping)));
     }
-    set_health(&health, ServingStatus::Serving).await;
     is_ready.send_replace(true);
     Ok(Running {
         address,
@@ -233,7 +246,6 @@ pub async fn start_as(settings: &Settings, clock: Clock, process: Process) -> Re
         clock_settings: settings.clock.clone(),
         gate,
         clients,
-        health,
         stopping,
         is_ready,
         transport,
@@ -277,7 +289,6 @@ impl Running {
 
     /// Stops; answers when everything that was acknowledged is on the disk.
     pub async fn stop(self) {
-        set_health(&self.health, ServingStatus::NotServing).await;
         self.is_ready.send_replace(false);
         self.stopping.send_replace(true);
         self.gate.drain(self.drain).await;
@@ -300,23 +311,6 @@ impl Running {
         {
             tracing::warn!(error = %error, "the socket file could not be removed");
         }
-    }
-}
-
-async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for service in [
-        "",
-        admin::NAME,
-        cache::NAME,
-        jobs::NAME,
-        application_settings::NAME,
-        queue::NAME,
-        uploads::NAME,
-        prompts::NAME,
-        records::NAME,
-        transaction::NAME,
-    ] {
-        health.set_service_status(service, status).await;
     }
 }
 
@@ -356,7 +350,7 @@ struct Presence {
     storage: Storage,
     clock: Clock,
     pause_ms: u64,
-    health: HealthReporter,
+    is_ready: Arc<watch::Sender<bool>>,
     displaced: watch::Sender<Option<PathBuf>>,
 }
 
@@ -369,7 +363,7 @@ impl Presence {
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             }
             if let Some(path) = self.storage.displaced().await {
-                set_health(&self.health, ServingStatus::NotServing).await;
+                self.is_ready.send_replace(false);
                 tracing::error!(path = %path.display(), "a file of the database was removed or replaced");
                 self.displaced.send_replace(Some(path));
                 return;

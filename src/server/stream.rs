@@ -84,6 +84,13 @@ pub(super) struct Measured {
     pub(super) started: Instant,
 }
 
+impl Measured {
+    /// Records the call as ended.
+    pub(super) fn ended(&self, code: Code) {
+        self.metrics.call_ended(&self.method, code, self.started.elapsed());
+    }
+}
+
 struct Stream {
     inner: Body,
     cut: Pin<Box<dyn Future<Output = Status> + Send>>,
@@ -126,7 +133,7 @@ impl Drop for Stream {
         self.streams.running.send_modify(|running| *running -= 1);
         // A caller that left cut it off.
         let code = self.code.unwrap_or(Code::Cancelled);
-        self.measured.metrics.call_ended(&self.measured.method, code, self.measured.started.elapsed());
+        self.measured.ended(code);
     }
 }
 

@@ -28,12 +28,24 @@ pub struct ServerSettings {
     pub deadline_ms_max: u64,
     /// How long a stop waits for running calls.
     pub drain_ms: u64,
-    /// Connections at once; further ones wait to be accepted.
+    /// Connections at once. When it is reached, the oldest connection that made no call is closed for a new one.
     pub connections_max: u64,
-    /// Streams at once in one connection.
+    /// Calls at once in one connection; a client makes further ones wait, until their deadline.
     pub streams_max: u32,
     /// Calls at once in all connections; further ones are refused with OVERLOADED.
     pub calls_max: u64,
+    /// Calls at once that wait for something, such as Claim and GetOrLease; they do not count as running.
+    pub waits_max: u64,
+    /// Bytes of requests that are read and of answers that are not sent yet, in all connections.
+    pub bytes_in_flight_max: u64,
+    /// How long a connection may take to begin HTTP/2.
+    pub handshake_ms_max: u64,
+    /// How long a request may take to arrive.
+    pub request_read_ms_max: u64,
+    /// Connections at once to the HTTP side port; a further one closes the oldest.
+    pub http_connections_max: u64,
+    /// How long the head of a request to the HTTP side port may take to arrive.
+    pub http_read_ms_max: u64,
     /// The largest message, either way.
     pub message_bytes_max: u64,
     /// The largest answer to a caller that sends no metadata `pannier-response-bytes-max`.
@@ -55,8 +67,14 @@ impl Default for ServerSettings {
             deadline_ms_max: 300_000,
             drain_ms: 1_000,
             connections_max: 1_024,
-            streams_max: 128,
+            streams_max: 1_000,
             calls_max: 4_096,
+            waits_max: 4_096,
+            bytes_in_flight_max: 64 * 1024 * 1024,
+            handshake_ms_max: 5_000,
+            request_read_ms_max: 10_000,
+            http_connections_max: 64,
+            http_read_ms_max: 5_000,
             message_bytes_max: 32 * 1024 * 1024,
             response_bytes_max: answer::DEFAULT_BYTES_MAX,
             page_size: 100,
@@ -86,6 +104,14 @@ impl ServerSettings {
         within(found, "server.connections_max", self.connections_max, 1..=65_536);
         within(found, "server.streams_max", self.streams_max.into(), 1..=10_000);
         within(found, "server.calls_max", self.calls_max, 1..=65_536);
+        within(found, "server.waits_max", self.waits_max, 1..=1_000_000);
+        within(found, "server.handshake_ms_max", self.handshake_ms_max, 100..=60_000);
+        within(found, "server.request_read_ms_max", self.request_read_ms_max, 100..=600_000);
+        within(found, "server.http_connections_max", self.http_connections_max, 1..=1_024);
+        within(found, "server.http_read_ms_max", self.http_read_ms_max, 100..=60_000);
+        // One connection may have two thirds of them, and one message must fit into that.
+        let bytes_min = self.message_bytes_max.saturating_mul(2);
+        within(found, "server.bytes_in_flight_max", self.bytes_in_flight_max, bytes_min..=64 << 30);
         within(found, "server.message_bytes_max", self.message_bytes_max, 65_536..=512 * 1024 * 1024);
         let response_bytes_max = self.response_bytes_max;
         within(

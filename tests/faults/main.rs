@@ -28,6 +28,8 @@ mod exit;
 mod files;
 mod fleet;
 #[cfg(target_os = "linux")]
+mod floods;
+#[cfg(target_os = "linux")]
 mod injected;
 mod kill_nine;
 mod ledger;

@@ -223,6 +223,11 @@ impl Sidecar {
         &self.ready
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The gRPC address.
     pub(crate) fn grpc(&self) -> String {
         self.ready["grpc"].as_str().expect("it listens on TCP").to_owned()
@@ -241,11 +246,6 @@ impl Sidecar {
     /// What it wrote to stdout so far.
     pub(crate) fn printed(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.printed).unwrap_or_default()).into_owned()
-    }
-
-    /// The process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// Closes the pipe that is its stdin.

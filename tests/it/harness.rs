@@ -23,6 +23,7 @@ use pannier_proto::uploads::v1::uploads_service_client::UploadsServiceClient;
 use prost::Message as _;
 use sqlx::{Connection as _, Row as _};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -206,6 +207,17 @@ impl Pannier {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.running.as_ref().unwrap().address.unwrap()
+    }
+
+    /// What the side port says of `/metrics`; the settings must name one.
+    pub async fn metrics(&self) -> String {
+        let address = self.running.as_ref().unwrap().http_address.unwrap();
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
     }
 
     /// A connection of its own to the same sidecar.

@@ -25,6 +25,8 @@ pub(super) enum FailureKind {
     Busy,
     /// No room on its disk.
     Full,
+    /// A table or an index is damaged.
+    Corrupt,
     /// The connection is gone or not to be trusted.
     Lost,
     /// The connection gave no answer in time: as good as gone.
@@ -100,6 +102,7 @@ impl Failure {
             FailureKind::Statement => Error::Internal { cause },
             FailureKind::Constraint | FailureKind::Duplicate => Error::ConstraintViolated { cause },
             FailureKind::Full => Error::StorageFull,
+            FailureKind::Corrupt => Error::StorageCorrupt { cause },
             FailureKind::Conflict | FailureKind::Busy | FailureKind::Lost | FailureKind::Silent => {
                 Error::StorageUnavailable { cause }
             }
@@ -115,6 +118,7 @@ fn of_code(code: &str, message: &str, ends_session: bool) -> FailureKind {
         // Statement, lock and idle timeouts; the query was cancelled.
         "57014" | "55P03" => FailureKind::Busy,
         "53100" => FailureKind::Full,
+        "XX001" | "XX002" if !ends_session => FailureKind::Corrupt,
         // A prepared statement that a change of the schema has made useless.
         "0A000" if message.contains("cached plan") => FailureKind::Lost,
         // The server became a standby: another connection finds the new primary.
@@ -143,7 +147,10 @@ mod tests {
             ("53200", false, FailureKind::Busy),
             ("53400", false, FailureKind::Busy),
             ("58030", false, FailureKind::Busy),
-            ("XX001", false, FailureKind::Busy),
+            ("XX000", false, FailureKind::Busy),
+            ("XX001", false, FailureKind::Corrupt),
+            ("XX002", false, FailureKind::Corrupt),
+            ("XX001", true, FailureKind::Lost),
             ("53100", false, FailureKind::Full),
             ("28P01", true, FailureKind::Statement),
             ("3D000", true, FailureKind::Statement),

@@ -53,6 +53,8 @@ pub(super) enum FailureKind {
     Full,
     /// An `fsync` failed: what was acknowledged may not be on the disk.
     Sync,
+    /// The file is damaged: the transaction may be gone.
+    Corrupt,
     /// Any other failure of disk, memory or file: the transaction may be gone.
     Fault,
 }
@@ -66,11 +68,10 @@ impl Failure {
                 (ErrorCode::OperationInterrupted, _) => FailureKind::Interrupted,
                 (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => FailureKind::Busy,
                 (ErrorCode::DiskFull, _) => FailureKind::Full,
+                (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _) => FailureKind::Corrupt,
                 (
                     ErrorCode::SystemIoFailure
                     | ErrorCode::OutOfMemory
-                    | ErrorCode::DatabaseCorrupt
-                    | ErrorCode::NotADatabase
                     | ErrorCode::CannotOpen
                     | ErrorCode::ReadOnly
                     | ErrorCode::FileLockingProtocolFailed,
@@ -101,6 +102,7 @@ impl Failure {
             FailureKind::Constraint => Error::ConstraintViolated { cause },
             FailureKind::Interrupted => Error::DeadlineExceeded,
             FailureKind::Full => Error::StorageFull,
+            FailureKind::Corrupt => Error::StorageCorrupt { cause },
             FailureKind::Busy | FailureKind::Sync | FailureKind::Fault => Error::StorageUnavailable { cause },
         }
     }
@@ -379,4 +381,18 @@ fn decode(value: ValueRef<'_>, declared: Declared, index: usize) -> rusqlite::Re
         }
         _ => return Err(mismatch()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_file_is_no_passing_failure() {
+        for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_CORRUPT_VTAB, ffi::SQLITE_NOTADB] {
+            let failure = Failure::of(&rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+            assert!(failure.is_fault(), "the connection is given up: {code}");
+            assert!(matches!(failure.error(), Error::StorageCorrupt { .. }), "{code}");
+        }
+    }
 }

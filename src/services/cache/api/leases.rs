@@ -17,6 +17,7 @@ use super::reads::fits;
 use crate::clock::ms_to_us;
 use crate::error::{Error, Result};
 use crate::storage::{Durability, Wakened};
+use crate::waiting;
 
 /// How long a waiter trusts that wake-ups from other sidecars come.
 const LOOK_AGAIN_US: i64 = 1_000_000;
@@ -127,11 +128,14 @@ impl Cache {
             };
             // A wake-up from another sidecar can be lost: now and then the waiter looks by itself.
             let look_us = if self.storage.is_shared() { now_us + LOOK_AGAIN_US } else { i64::MAX };
-            tokio::select! {
-                () = filled => {}
-                () = deleted => {}
-                () = self.clock.sleep_until(until_us.min(wait_until_us).min(look_us)) => {}
-            }
+            waiting::aside(async {
+                tokio::select! {
+                    () = filled => {}
+                    () = deleted => {}
+                    () = self.clock.sleep_until(until_us.min(wait_until_us).min(look_us)) => {}
+                }
+            })
+            .await?;
         }
     }
 

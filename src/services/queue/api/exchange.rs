@@ -18,6 +18,7 @@ use crate::deadline;
 use crate::error::{Error, Result};
 use crate::storage::idempotency::{self, RequestKey};
 use crate::storage::{Durability, Tx, Wakened};
+use crate::waiting;
 
 /// A wait ends so long before the call's deadline, that its answer may arrive.
 const BEFORE_DEADLINE: Duration = Duration::from_millis(100);
@@ -130,11 +131,16 @@ impl Core {
             recorded.get_or_insert(Arc::new(done.answer.results));
             if let Some(ticket) = wait {
                 let mut stopping = self.stopping.subscribe();
-                tokio::select! {
-                    () = ticket.called() => {}
-                    () = woken(repeated) => {}
-                    () = self.clock.sleep_until_steady(until_us) => {}
-                    _ = stopping.wait_for(|stopping| *stopping) => {}
+                let waited = waiting::aside(async {
+                    tokio::select! {
+                        () = ticket.called() => {}
+                        () = woken(repeated) => {}
+                        () = self.clock.sleep_until_steady(until_us) => {}
+                        _ = stopping.wait_for(|stopping| *stopping) => {}
+                    }
+                });
+                if let Err(error) = waited.await {
+                    return after_recording(recorded, error);
                 }
                 ticket.follow();
             }
