@@ -5,6 +5,7 @@ mod depth;
 mod dispatch;
 mod idle;
 mod jobs;
+mod maintenance;
 mod memory;
 mod prompts;
 mod queue;
@@ -22,7 +23,7 @@ use crate::postgres::Postgres;
 use crate::report::{Report, Section};
 use crate::{Fallible, RunArguments, proc};
 
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 20] = [
     "hot-get",
     "cold-get",
     "batch-get",
@@ -41,6 +42,7 @@ const NAMES: [&str; 19] = [
     "jobs",
     "uploads",
     "prompts",
+    "maintenance",
     "records",
 ];
 
@@ -68,6 +70,7 @@ async fn workload(name: &str, bench: &Bench) -> Fallible<Vec<Section>> {
         "jobs" => jobs::run(bench).await,
         "uploads" => uploads::run(bench).await,
         "prompts" => prompts::run(bench).await,
+        "maintenance" => maintenance::run(bench).await,
         "records" => records::run(bench).await,
         other => Err(format!("there is no workload {other}").into()),
     }

@@ -103,6 +103,10 @@ impl Taken {
     /// Gives some of it back.
     pub(super) fn shrink(&mut self, by: u64) {
         let by = by.min(self.amount);
+        if by == 0 {
+            // A refused caller that woke the others would wake itself.
+            return;
+        }
         self.amount -= by;
         let mut used = self.share.used.lock().unwrap_or_else(PoisonError::into_inner);
         *used = used.saturating_sub(by);

@@ -29,9 +29,9 @@ const CEILINGS: [(&str, Shape); 2] = [("rusqlite searched", Shape::Searched), ("
 
 /// How many prompts there are.
 #[derive(Clone, Copy)]
-struct Size {
-    name: &'static str,
-    prompts: u64,
+pub(super) struct Size {
+    pub(super) name: &'static str,
+    pub(super) prompts: u64,
 }
 
 const ORDINARY: [Size; 1] = [Size { name: "10k", prompts: 10_000 }];
@@ -40,9 +40,9 @@ const LARGE: [Size; 2] = [Size { name: "100k", prompts: 100_000 }, Size { name: 
 const TARGETED: u64 = 100_000;
 
 /// A sidecar with a history.
-struct Server {
-    sidecar: Sidecar,
-    history: Arc<History>,
+pub(super) struct Server {
+    pub(super) sidecar: Sidecar,
+    pub(super) history: Arc<History>,
     /// Begins its sides' labels.
     label: String,
     /// On SQLite, and as long as the targets are meant.
@@ -132,7 +132,13 @@ fn text_bytes(prompts: u64) -> usize {
 }
 
 /// A sidecar with so many prompts, saved in batches, with progress.
-async fn filled(bench: &Bench, name: &str, launch: &Launch, size: Size, start_us: i64) -> Fallible<Server> {
+pub(super) async fn filled(
+    bench: &Bench,
+    name: &str,
+    launch: &Launch,
+    size: Size,
+    start_us: i64,
+) -> Fallible<Server> {
     let sidecar = Sidecar::start(launch).await?;
     let history = Arc::new(History::new(start_us));
     let prompter = Prompter::new(sidecar.connect(Via::Tcp).await?, &history);

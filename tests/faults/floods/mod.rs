@@ -109,12 +109,13 @@ async fn headers_without_bodies_take_no_others_place() {
 async fn silent_sockets_and_half_prefaces_keep_nobody_out() {
     let _turn = turn::alone().await;
     let place = Place::new();
-    let sidecar = Launch::new(&place).set("server.connections_max", 100).start().await;
+    let sidecar = Launch::new(&place).set("server.connections_max", count(100, 1_024)).start().await;
     let mut honest = Honest::before(&sidecar).await;
     let (grpc, http) = (sidecar.grpc(), sidecar.http());
-    let mut flood = peers::silent(&grpc, 150, b"").await;
-    flood.extend(peers::silent(&grpc, 150, b"PRI * HTTP/2.0\r\n\r\nSM\r\n").await);
-    flood.extend(peers::silent(&http, 200, b"GET /metr").await);
+    let sockets = count(150, 1_024);
+    let mut flood = peers::silent(&grpc, sockets, b"").await;
+    flood.extend(peers::silent(&grpc, sockets, b"PRI * HTTP/2.0\r\n\r\nSM\r\n").await);
+    flood.extend(peers::silent(&http, sockets, b"GET /metr").await);
     endures(&sidecar, &mut honest, Duration::from_secs(2)).await;
     assert!(metric(&sidecar, "pannier_connections_full_total") > Some(0.0));
     assert!(sidecar.log().contains("server.connections_max"), "{}", sidecar.log());

@@ -16,6 +16,9 @@ use crate::harness::{Pannier, assert_status, pannier, pannier_with};
 
 const WAITS: u64 = 20;
 
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(30);
+
 /// Calls until a call is let in.
 macro_rules! admitted {
     ($call:expr) => {
@@ -43,10 +46,14 @@ fn put() -> cache::PutRequest {
 
 /// Waits until so many calls wait.
 async fn until_waiting(pannier: &Pannier, count: u64) {
-    let line = format!("pannier_calls_waiting {count}");
-    while !pannier.metrics().await.lines().any(|found| found == line) {
-        tokio::task::yield_now().await;
-    }
+    let value = format!(" {count}");
+    let is_found = |line: &str| line.starts_with("pannier_calls_waiting{") && line.ends_with(&value);
+    let waiting = async {
+        while !pannier.metrics().await.lines().any(is_found) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, waiting).await.expect("as many calls wait");
 }
 
 async fn with_few_calls() -> Pannier {
@@ -116,18 +123,40 @@ async fn no_more_wait_than_the_setting_allows() {
 }
 
 #[tokio::test]
+async fn a_thousand_calls_fit_into_one_connection() {
+    const CALLS: u64 = 999;
+    let pannier = pannier_with(|settings| settings.server.http_listen = "127.0.0.1:0".into()).await;
+    let mut holder = pannier.cache.clone();
+    holder.get_or_lease(lease(0)).await.unwrap();
+    let mut waits = JoinSet::new();
+    for _ in 0..CALLS {
+        let client = pannier.cache.clone();
+        waits.spawn(async move { client.clone().get_or_lease(lease(20)).await });
+    }
+    until_waiting(&pannier, CALLS).await;
+    // The thousandth.
+    holder.put(put()).await.unwrap();
+    while let Some(answer) = waits.join_next().await {
+        assert!(answer.unwrap().unwrap().into_inner().entry.is_some());
+    }
+}
+
+#[tokio::test]
 async fn probes_are_answered_when_no_call_is_let_in() {
     let pannier = pannier_with(|settings| settings.server.calls_max = 1).await;
     let mut client = pannier.uploads.clone();
-    let never = tokio_stream::pending::<uploads::ImportIndexRequest>();
-    let running = tokio::spawn(async move { client.import_index(never).await.map(|_| ()) });
+    let never = tokio_stream::pending::<uploads::ImportIndexRequest>;
+    let running = tokio::spawn(async move { admitted!(client.import_index(never())).map(|_| ()) });
     let mut cache = pannier.cache.clone();
-    let status = loop {
-        match cache.put(put()).await {
-            Ok(_) => tokio::task::yield_now().await,
-            Err(status) => break status,
+    let full = async {
+        loop {
+            match cache.put(put()).await {
+                Ok(_) => tokio::task::yield_now().await,
+                Err(status) => break status,
+            }
         }
     };
+    let status = tokio::time::timeout(LONG, full).await.expect("no call is let in");
     assert_status(&status, Code::ResourceExhausted, ErrorReason::Overloaded);
     let mut health = HealthClient::new(pannier.another_connection().await);
     for service in ["", "pannier.cache.v1.CacheService"] {
