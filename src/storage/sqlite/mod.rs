@@ -1,5 +1,6 @@
 //! SQLite behind the two calls: one writer thread that commits in groups, a few reader threads.
 
+mod checkpointer;
 mod connection;
 mod examine;
 mod executor;

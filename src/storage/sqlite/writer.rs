@@ -17,6 +17,7 @@ use sea_orm::DatabaseConnection;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::checkpointer::Checkpointer;
 use super::connection::Place;
 use super::executor::{Executor, Failure, FailureKind};
 use super::restart::Restart;
@@ -119,6 +120,7 @@ pub(super) async fn start(
             counters,
             wake,
             open: None,
+            checkpointer: None,
             failed: failed_sender,
             wal_pages: 0,
             restart: Restart::default(),
@@ -126,8 +128,14 @@ pub(super) async fn start(
         // A WAL that an earlier process left is copied into the database before anything new is acknowledged: after a
         // failed fsync its pages may be in memory only, and are written again by this.
         let result = writer.connect().and_then(|()| writer.checkpoint("TRUNCATE").map(drop));
+        let result = result.map_err(|failure| failure.error()).and_then(|()| {
+            let checkpointer =
+                Checkpointer::start(writer.place.clone(), writer.counters.clone(), writer.failed.clone())?;
+            writer.checkpointer = Some(checkpointer);
+            Ok(())
+        });
         let is_open = result.is_ok();
-        let _ = opened_sender.send(result.map_err(|failure| failure.error()));
+        let _ = opened_sender.send(result);
         if is_open {
             writer.serve(queue);
         }
@@ -147,6 +155,7 @@ struct Writer {
     counters: Arc<Counters>,
     wake: Wake,
     open: Option<Open>,
+    checkpointer: Option<Checkpointer>,
     failed: watch::Sender<bool>,
     /// Pages in the WAL at which the next checkpoint is due.
     wal_pages: i64,
@@ -298,6 +307,10 @@ impl Writer {
     }
 
     fn disconnect(&mut self) {
+        // It would be in the way of the last checkpoint.
+        if let Some(checkpointer) = self.checkpointer.take() {
+            checkpointer.stop();
+        }
         if self.open.is_some()
             && let Err(failure) = self.checkpoint("TRUNCATE")
         {
