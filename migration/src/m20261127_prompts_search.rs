@@ -17,6 +17,11 @@ pub(crate) struct Migration;
 const FTS5: &str = r#"CREATE VIRTUAL TABLE "prompt_search" USING fts5("idea", "improved_prompt", "context",
     content='', contentless_delete=1, tokenize='ascii', prefix='1 2')"#;
 
+/// FTS5 by itself merges segments inside of saves, hundreds of pages at a time: a save that met a merge held the writer for 60 ms. The
+/// sidecar merges in steps of its own. Level 0 is merged by a save only when it has 256 segments.
+const MERGED_IN_STEPS: &str = r#"INSERT INTO "prompt_search" ("prompt_search", "rank")
+    VALUES ('automerge', 0), ('crisismerge', 256)"#;
+
 const VECTORS: &str = r#"CREATE TABLE "prompt_search" ("id" bigint NOT NULL PRIMARY KEY, "document" tsvector NOT NULL, "truncated" boolean NOT NULL)"#;
 
 /// Of few entries: those of which the vector does not hold all.
@@ -59,7 +64,7 @@ impl MigrationTrait for Migration {
 
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let statements: &[&str] = match manager.get_database_backend() {
-            DbBackend::Sqlite => &[FTS5],
+            DbBackend::Sqlite => &[FTS5, MERGED_IN_STEPS],
             _ => &[VECTORS, GIN, TRUNCATED],
         };
         for statement in statements {

@@ -85,7 +85,7 @@ impl Default for PromptsSettings {
             retention_count_max: 0,
             retention_bodies_age_ms: 0,
             retention_batch_rows: 256,
-            maintenance_step_ms: 4,
+            maintenance_step_ms: 1,
             retention_interval_ms: 60_000,
         }
     }

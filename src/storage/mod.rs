@@ -27,6 +27,7 @@ pub mod text_index;
 pub mod transfer;
 mod turns;
 mod wake;
+mod work;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -51,6 +52,7 @@ pub use lists::{CHUNKS, chunks, places, rows_of_places, rows_that_share};
 pub use operation::{Judge, Operation, Rank, RowLock, check_judged, until_judged};
 pub use turns::spread;
 pub use wake::{Wake, Wakened};
+use work::{Answer, Erased, Prepared, Query, Work};
 
 pub(crate) use db::row;
 
@@ -283,9 +285,16 @@ impl Storage {
         T: Send + 'static,
         F: for<'a> Fn(&'a Db<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
     {
+        let answer = Answer::new();
+        let erased = Erased { prepared: Prepared { input, op }, answer: answer.clone() };
+        self.ask(Box::new(erased)).await?;
+        answer.take()
+    }
+
+    async fn ask(&self, query: Box<dyn Query>) -> Result<()> {
         match &self.engine {
-            Engine::Sqlite(engine) => engine.read(input, op).await,
-            Engine::Postgres(engine) => engine.read(input, op).await,
+            Engine::Sqlite(engine) => engine.read(query).await,
+            Engine::Postgres(engine) => engine.read(query).await,
         }
     }
 
@@ -300,12 +309,19 @@ impl Storage {
         T: Send + 'static,
         F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
     {
+        let answer = Answer::new();
+        let erased = Erased { prepared: Prepared { input, op }, answer: answer.clone() };
+        self.commit(durability, Box::new(erased)).await?;
+        answer.take()
+    }
+
+    async fn commit(&self, durability: Durability, work: Box<dyn Work<()>>) -> Result<()> {
         if self.is_read_only {
             return Err(Error::ReadOnly);
         }
         match &self.engine {
-            Engine::Sqlite(engine) => engine.write(durability, input, op).await,
-            Engine::Postgres(engine) => engine.write(durability, input, op).await,
+            Engine::Sqlite(engine) => engine.write(durability, work).await,
+            Engine::Postgres(engine) => engine.write(durability, work).await,
         }
     }
 
@@ -318,10 +334,11 @@ impl Storage {
         if self.is_read_only {
             return Err(Error::ReadOnly);
         }
+        let work = Box::new(Prepared { input, op });
         match &self.engine {
             // The file's lock is held: there is no other process.
-            Engine::Sqlite(engine) => engine.write(Durability::Full, input, op).await,
-            Engine::Postgres(engine) => engine.change_schema(input, op).await,
+            Engine::Sqlite(engine) => engine.write(Durability::Full, work).await,
+            Engine::Postgres(engine) => engine.change_schema(work).await,
         }
     }
 

@@ -8,6 +8,7 @@ use prost::Message;
 use sea_orm::Value;
 
 use super::idempotency::{self, RequestKey};
+use super::work::{Prepared, Work};
 use super::{Durability, Storage, Tx};
 use crate::error::{Error, Result};
 
@@ -105,25 +106,6 @@ impl RowLock {
 
     async fn lock_row(&self, tx: &Tx<'_>) -> Result<Option<i64>> {
         tx.lock_rows(self.select, self.values.iter().cloned()).await
-    }
-}
-
-trait Work<T>: Send + Sync {
-    fn run<'a>(&'a self, tx: &'a Tx<'a>) -> BoxFuture<'a, Result<T>>;
-}
-
-struct Prepared<I, F> {
-    input: I,
-    op: F,
-}
-
-impl<I, T, F> Work<T> for Prepared<I, F>
-where
-    I: Send + Sync,
-    F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync,
-{
-    fn run<'a>(&'a self, tx: &'a Tx<'a>) -> BoxFuture<'a, Result<T>> {
-        (self.op)(tx, &self.input)
     }
 }
 

@@ -9,11 +9,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use sea_orm::{ConnectionTrait as _, DbBackend, FromQueryResult, Statement, Value};
 
 use super::{Db, Tx, chunks, places, row};
-use crate::error::Result;
+use crate::clock;
+use crate::error::{Error, Result};
 
 /// Fields that an entry may have, in the order of their weight.
 pub const FIELDS: usize = 3;
@@ -68,6 +70,15 @@ row! {
         id: i64,
     }
 }
+
+row! {
+    struct Changes {
+        changes: i64,
+    }
+}
+
+/// Pages of 4 KiB that one statement merges: one to two milliseconds.
+const MERGE_PAGES: i64 = 16;
 
 /// An entry that matches.
 #[derive(Clone, Copy, Debug, PartialEq, FromQueryResult)]
@@ -134,6 +145,26 @@ impl TextIndex {
             execute(tx, sql, ids.iter().copied().map(Value::from).collect()).await?;
         }
         Ok(())
+    }
+
+    /// Merges segments of the index until the step's time is over. Returns whether more may be merged.
+    ///
+    /// On SQLite each commit with new entries leaves a segment, and a search reads all of them. PostgreSQL keeps one tree.
+    pub async fn merge(&self, tx: &Tx<'_>, step: Duration) -> Result<bool> {
+        if !is_fts5(tx) {
+            return Ok(false);
+        }
+        let until = clock::instant() + step;
+        let merge = format!(r#"INSERT INTO "{0}" ("{0}", "rank") VALUES ('merge', $1)"#, self.table);
+        while clock::instant() < until {
+            let before = changes(tx).await?;
+            tx.run(&merge, vec![MERGE_PAGES.into()]).await?;
+            // The statement itself is one change.
+            if changes(tx).await? - before < 2 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Those of some entries that are truncated.
@@ -216,6 +247,12 @@ impl TextIndex {
         };
         Some((sql, vec![text.into(), until.into(), matches_max.into()]))
     }
+}
+
+/// Rows that the connection has changed since it was opened.
+async fn changes(tx: &Tx<'_>) -> Result<i64> {
+    let row: Option<Changes> = tx.row(r#"SELECT total_changes() AS "changes""#, Vec::new()).await?;
+    row.map(|row| row.changes).ok_or_else(|| Error::internal("total_changes() returned no row"))
 }
 
 fn is_fts5(db: &Db<'_>) -> bool {

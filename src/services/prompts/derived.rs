@@ -36,6 +36,7 @@ impl Prompts {
         let (has_changes, is_filling) = look.await?;
         if has_changes {
             self.add_up().await?;
+            self.merge().await?;
         }
         if is_filling {
             tracing::info!("prompts are put into the index of words");
@@ -52,6 +53,20 @@ impl Prompts {
             let step = self
                 .storage
                 .write(Durability::Relaxed, (), move |tx, ()| Box::pin(store::add_up(tx, length)));
+            if !step.await? {
+                return Ok(());
+            }
+            self.rest(began).await;
+        }
+    }
+
+    /// Merges segments of the full-text index that saves and deletions have left.
+    async fn merge(&self) -> Result<()> {
+        loop {
+            let began = clock::instant();
+            let length = self.step_length();
+            let step =
+                self.storage.write(Durability::Relaxed, (), move |tx, ()| Box::pin(store::merge(tx, length)));
             if !step.await? {
                 return Ok(());
             }

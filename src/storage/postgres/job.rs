@@ -4,7 +4,6 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use sea_orm::DatabaseConnection;
 use tokio::sync::oneshot;
 
@@ -15,21 +14,22 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::settings::Durability;
 use crate::storage::counters::Counters;
-use crate::storage::{Db, FollowUp, Tx, panicked};
+use crate::storage::{Db, FollowUp, Query, Tx, Work, panicked};
 
 /// The longest pause before an operation is run again.
 const PAUSE_MS_MAX: u64 = 64;
 
-/// An operation with its types erased.
-pub(super) trait Job: Send {
-    /// Whether anybody still waits for the answer.
-    fn is_wanted(&self) -> bool;
-    /// Runs the operation and answers.
-    fn run<'s>(self: Box<Self>, session: &'s mut Session, deadline: Option<Instant>) -> BoxFuture<'s, ()>;
-    /// Answers with an error.
-    fn failed(self: Box<Self>, error: Error);
-    /// Whether it is a write.
-    fn is_write(&self) -> bool;
+/// An operation that waits for a session.
+pub(super) struct Job {
+    pub(super) deadline: Option<Instant>,
+    pub(super) what: What,
+    pub(super) reply: oneshot::Sender<Result<()>>,
+}
+
+/// What is to be done.
+pub(super) enum What {
+    Read(Box<dyn Query>),
+    Write(Begin, Box<dyn Work<()>>),
 }
 
 /// How a write begins.
@@ -53,19 +53,6 @@ impl Begin {
     }
 }
 
-pub(super) struct Read<I, T, F> {
-    pub(super) input: I,
-    pub(super) op: F,
-    pub(super) reply: oneshot::Sender<Result<T>>,
-}
-
-pub(super) struct Write<I, T, F> {
-    pub(super) begin: Begin,
-    pub(super) input: I,
-    pub(super) op: F,
-    pub(super) reply: oneshot::Sender<Result<T>>,
-}
-
 /// How one attempt ended.
 enum Ended<T> {
     /// With an answer; what was written is committed.
@@ -80,188 +67,161 @@ enum Ended<T> {
     InDoubt(Failure),
 }
 
-impl<I, T, F> Job for Read<I, T, F>
-where
-    I: Send + Sync + 'static,
-    T: Send + 'static,
-    F: for<'a> Fn(&'a Db<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
-{
-    fn is_wanted(&self) -> bool {
+impl Job {
+    pub(super) fn is_write(&self) -> bool {
+        matches!(self.what, What::Write(..))
+    }
+
+    /// Whether anybody still waits for the answer.
+    pub(super) fn is_wanted(&self) -> bool {
         !self.reply.is_closed()
     }
 
-    fn is_write(&self) -> bool {
-        false
-    }
-
-    fn run<'s>(self: Box<Self>, session: &'s mut Session, deadline: Option<Instant>) -> BoxFuture<'s, ()> {
-        Box::pin(async move {
-            let outcome = match self.attempt(session, deadline).await {
-                Ended::Failed(failure) if failure.is_lost() => self.attempt(session, deadline).await,
-                other => other,
-            };
-            // A caller that has left does not want to know.
-            let _ = self.reply.send(answer(outcome, deadline));
-        })
-    }
-
-    fn failed(self: Box<Self>, error: Error) {
+    /// Answers with an error.
+    pub(super) fn fail(self, error: Error) {
         let _ = self.reply.send(Err(error));
+    }
+
+    /// Does it and answers.
+    pub(super) async fn run(self, session: &mut Session) {
+        let outcome = match &self.what {
+            What::Read(query) => session.read(&**query, self.deadline).await,
+            What::Write(begin, work) => session.write(*begin, &**work, self.deadline).await,
+        };
+        // A caller that has left does not want to know.
+        let _ = self.reply.send(outcome);
     }
 }
 
-impl<I, T, F> Read<I, T, F>
-where
-    F: for<'a> Fn(&'a Db<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync,
-{
-    async fn attempt(&self, session: &mut Session, deadline: Option<Instant>) -> Ended<T> {
-        let (executor, database) = match session.open().await {
+impl Session {
+    async fn read(&mut self, query: &dyn Query, deadline: Option<Instant>) -> Result<()> {
+        let ended = match self.attempt_read(query, deadline).await {
+            Ended::Failed(failure) if failure.is_lost() => self.attempt_read(query, deadline).await,
+            other => other,
+        };
+        answer(ended, deadline)
+    }
+
+    async fn attempt_read(&mut self, query: &dyn Query, deadline: Option<Instant>) -> Ended<()> {
+        let (executor, database) = match self.open().await {
             Ok(open) => open,
             Err(failure) => return Ended::Unreachable(failure),
         };
-        if let Err(failure) = executor.run(&begin_read(session, deadline)).await {
-            session.give_up(&failure);
+        if let Err(failure) = executor.run(&begin_read(self, deadline)).await {
+            self.give_up(&failure);
             return Ended::Failed(failure);
         }
         let db = Db::new(&database, &*executor);
-        let outcome = AssertUnwindSafe((self.op)(&db, &self.input)).catch_unwind().await;
+        let outcome = AssertUnwindSafe(query.run(&db)).catch_unwind().await;
         let ended = match (outcome, executor.take_failure()) {
             (_, Some(failure)) => Ended::Failed(failure),
-            (Ok(Ok(value)), None) => Ended::Answered(value),
+            (Ok(Ok(())), None) => Ended::Answered(()),
             (Ok(Err(error)), None) => Ended::Refused(explained(error)),
             (Err(_), None) => Ended::Refused(panicked()),
         };
         let last = ended.last(Some("COMMIT"));
-        session.end(&executor, last).await;
+        self.end(&executor, last).await;
         ended
     }
-}
 
-impl<I, T, F> Job for Write<I, T, F>
-where
-    I: Send + Sync + 'static,
-    T: Send + 'static,
-    F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
-{
-    fn is_wanted(&self) -> bool {
-        !self.reply.is_closed()
-    }
-
-    fn is_write(&self) -> bool {
-        true
-    }
-
-    fn run<'s>(self: Box<Self>, session: &'s mut Session, deadline: Option<Instant>) -> BoxFuture<'s, ()> {
-        Box::pin(async move {
-            let mut attempt = 1;
-            let outcome = loop {
-                let failure = match self.attempt(session).await {
-                    Ended::Failed(failure) => failure,
-                    ended => break ended,
-                };
-                let may_repeat = failure.is_lost() || failure.is_overtaken();
-                let is_late = deadline.is_some_and(|deadline| deadline <= clock::instant());
-                // A connection that lay idle may have ended long ago: that is no attempt yet.
-                let attempts_max = session.attempts_max().max(if failure.is_lost() { 2 } else { 1 });
-                if !may_repeat || is_late || attempt >= attempts_max {
-                    break Ended::Failed(failure);
-                }
-                Counters::add(&session.counters.writes_repeated, 1);
-                tracing::debug!(attempt, cause = failure.message, "a write is run again");
-                if failure.kind == FailureKind::Conflict {
-                    let pause_ms = PAUSE_MS_MAX.min(1 << attempt.min(6));
-                    tokio::time::sleep(Duration::from_millis(clock::jitter_ms(pause_ms))).await;
-                }
-                attempt += 1;
+    async fn write(&mut self, begin: Begin, work: &dyn Work<()>, deadline: Option<Instant>) -> Result<()> {
+        let mut attempt = 1;
+        let outcome = loop {
+            let failure = match self.attempt_write(begin, work).await {
+                Ended::Failed(failure) => failure,
+                ended => break ended,
             };
-            let outcome = match outcome {
-                Ended::Answered((value, follow_ups)) => {
-                    Counters::add(&session.counters.writes, 1);
-                    Counters::add(&session.counters.commits, 1);
-                    for follow_up in follow_ups {
-                        if std::panic::catch_unwind(AssertUnwindSafe(follow_up)).is_err() {
-                            tracing::error!("what follows a commit panicked");
-                        }
+            let may_repeat = failure.is_lost() || failure.is_overtaken();
+            let is_late = deadline.is_some_and(|deadline| deadline <= clock::instant());
+            // A connection that lay idle may have ended long ago: that is no attempt yet.
+            let attempts_max = self.attempts_max().max(if failure.is_lost() { 2 } else { 1 });
+            if !may_repeat || is_late || attempt >= attempts_max {
+                break Ended::Failed(failure);
+            }
+            Counters::add(&self.counters.writes_repeated, 1);
+            tracing::debug!(attempt, cause = failure.message, "a write is run again");
+            if failure.kind == FailureKind::Conflict {
+                let pause_ms = PAUSE_MS_MAX.min(1 << attempt.min(6));
+                tokio::time::sleep(Duration::from_millis(clock::jitter_ms(pause_ms))).await;
+            }
+            attempt += 1;
+        };
+        match outcome {
+            Ended::Answered(follow_ups) => {
+                Counters::add(&self.counters.writes, 1);
+                Counters::add(&self.counters.commits, 1);
+                for follow_up in follow_ups {
+                    if std::panic::catch_unwind(AssertUnwindSafe(follow_up)).is_err() {
+                        tracing::error!("what follows a commit panicked");
                     }
-                    Ok(value)
                 }
-                // The time or the attempts of a call ran out while others came in between. That is no fault of the request. What is
-                // written outside of calls (an import, a migration) has no others beside it: there the rows themselves collide.
-                Ended::Failed(failure) if failure.is_overtaken() && deadline.is_some() => {
-                    tracing::warn!(
-                        attempt,
-                        cause = failure.message,
-                        "a write is given up: others came in between"
-                    );
-                    Err(Error::DeadlineExceeded)
-                }
-                other => answer(other, deadline).map(|(value, _)| value),
-            };
-            // A caller that has left does not want to know.
-            let _ = self.reply.send(outcome);
-        })
+                Ok(())
+            }
+            // The time or the attempts of a call ran out while others came in between. That is no fault of the request. What is
+            // written outside of calls (an import, a migration) has no others beside it: there the rows themselves collide.
+            Ended::Failed(failure) if failure.is_overtaken() && deadline.is_some() => {
+                tracing::warn!(
+                    attempt,
+                    cause = failure.message,
+                    "a write is given up: others came in between"
+                );
+                Err(Error::DeadlineExceeded)
+            }
+            other => answer(other, deadline).map(drop),
+        }
     }
 
-    fn failed(self: Box<Self>, error: Error) {
-        let _ = self.reply.send(Err(error));
-    }
-}
-
-impl<I, T, F> Write<I, T, F>
-where
-    F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync,
-{
-    async fn attempt(&self, session: &mut Session) -> Ended<(T, Vec<FollowUp>)> {
-        let (executor, database) = match session.open().await {
+    async fn attempt_write(&mut self, begin: Begin, work: &dyn Work<()>) -> Ended<Vec<FollowUp>> {
+        let (executor, database) = match self.open().await {
             Ok(open) => open,
             Err(failure) => return Ended::Unreachable(failure),
         };
-        if self.begin == Begin::SchemaChange {
+        if begin == Begin::SchemaChange {
             executor.set_patience(Duration::ZERO);
         }
-        if let Err(failure) = executor.run(self.begin.sql()).await {
-            session.give_up(&failure);
+        if let Err(failure) = executor.run(begin.sql()).await {
+            self.give_up(&failure);
             return Ended::Failed(failure);
         }
-        let worked = self.work(session, &executor, &database).await;
+        let worked = self.work(work, &executor, &database).await;
         let ended = match worked {
-            Ended::Answered(value) => match executor.run("COMMIT").await {
-                Ok(()) => Ended::Answered(value),
+            Ended::Answered(follow_ups) => match executor.run("COMMIT").await {
+                Ok(()) => Ended::Answered(follow_ups),
                 Err(failure) if failure.is_lost() => Ended::InDoubt(failure),
                 Err(failure) => Ended::Failed(failure),
             },
             other => other,
         };
         let last = ended.last(None);
-        session.end(&executor, last).await;
+        self.end(&executor, last).await;
         ended
     }
 
     async fn work(
         &self,
-        session: &Session,
+        work: &dyn Work<()>,
         executor: &Executor,
         database: &DatabaseConnection,
-    ) -> Ended<(T, Vec<FollowUp>)> {
-        let tx = Tx::new(Db::new(database, executor), session.branch());
-        let outcome = AssertUnwindSafe((self.op)(&tx, &self.input)).catch_unwind().await;
-        let value = match (outcome, executor.take_failure()) {
+    ) -> Ended<Vec<FollowUp>> {
+        let tx = Tx::new(Db::new(database, executor), self.branch());
+        let outcome = AssertUnwindSafe(work.run(&tx)).catch_unwind().await;
+        match (outcome, executor.take_failure()) {
             // A statement failed, so the transaction is over, whatever the operation made of that.
             (_, Some(failure)) => return Ended::Failed(failure),
             (Ok(Err(error)), None) => return Ended::Refused(explained(error)),
             (Err(_), None) => return Ended::Refused(panicked()),
-            (Ok(Ok(value)), None) => value,
-        };
+            (Ok(Ok(())), None) => {}
+        }
         let (mut follow_ups, topics) = tx.into_parts();
         if !topics.is_empty() {
             if let Err(failure) = executor.notify(&topics).await {
                 return Ended::Failed(failure);
             }
-            let wake = session.wake.clone();
+            let wake = self.wake.clone();
             // Those in this process need not wait for the database's word.
             follow_ups.push(Box::new(move || topics.iter().for_each(|topic| wake.notify(|| topic.clone()))));
         }
-        Ended::Answered((value, follow_ups))
+        Ended::Answered(follow_ups)
     }
 }
 

@@ -18,7 +18,6 @@ mod session;
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -26,7 +25,7 @@ use crate::deadline;
 use crate::error::{Error, Result};
 use crate::settings::{Durability, StorageSettings};
 use crate::storage::counters::Counters;
-use crate::storage::{Branch, Db, StorageStats, Tx, Wake, panicked};
+use crate::storage::{Branch, Query, StorageStats, Wake, Work, panicked};
 
 use connection::Place;
 pub(super) use examine::examine;
@@ -37,7 +36,7 @@ pub(super) const MIGRATIONS_PROBE: &str = "SELECT count(*) AS tables FROM inform
      WHERE table_schema = current_schema() AND table_name = 'seaql_migrations'";
 
 pub(super) struct Engine {
-    queue: async_channel::Sender<session::Queued>,
+    queue: async_channel::Sender<job::Job>,
     counters: Arc<Counters>,
     sessions: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
     outage: Arc<Outage>,
@@ -70,54 +69,29 @@ impl Engine {
         Ok(Self { queue: sender, counters, sessions, outage, watchers, failed })
     }
 
-    pub(super) async fn read<I, T, F>(&self, input: I, op: F) -> Result<T>
-    where
-        I: Send + Sync + 'static,
-        T: Send + 'static,
-        F: for<'a> Fn(&'a Db<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
-    {
-        let (reply, answer) = oneshot::channel();
-        self.send(Box::new(job::Read { input, op, reply })).await?;
-        answer.await.unwrap_or_else(|_| Err(self.unanswered()))
+    pub(super) async fn read(&self, query: Box<dyn Query>) -> Result<()> {
+        self.run(job::What::Read(query)).await
     }
 
-    pub(super) async fn write<I, T, F>(&self, durability: Durability, input: I, op: F) -> Result<T>
-    where
-        I: Send + Sync + 'static,
-        T: Send + 'static,
-        F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
-    {
-        self.run(job::Begin::Write(durability), input, op).await
+    pub(super) async fn write(&self, durability: Durability, work: Box<dyn Work<()>>) -> Result<()> {
+        self.run(job::What::Write(job::Begin::Write(durability), work)).await
     }
 
     /// The same for a change of the schema: alone among all sidecars, and for as long as it takes.
-    pub(super) async fn change_schema<I, F>(&self, input: I, op: F) -> Result<()>
-    where
-        I: Send + Sync + 'static,
-        F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<()>> + Send + Sync + 'static,
-    {
-        self.run(job::Begin::SchemaChange, input, op).await
+    pub(super) async fn change_schema(&self, work: Box<dyn Work<()>>) -> Result<()> {
+        self.run(job::What::Write(job::Begin::SchemaChange, work)).await
     }
 
-    async fn run<I, T, F>(&self, begin: job::Begin, input: I, op: F) -> Result<T>
-    where
-        I: Send + Sync + 'static,
-        T: Send + 'static,
-        F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
-    {
+    async fn run(&self, what: job::What) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        self.send(Box::new(job::Write { begin, input, op, reply })).await?;
+        let job = job::Job { deadline: deadline::current(), what, reply };
+        self.queue.send(job).await.map_err(|_| Error::ShuttingDown)?;
         answer.await.unwrap_or_else(|_| Err(self.unanswered()))
     }
 
     /// Why an operation was dropped without an answer: the engine closed, or the session panicked.
     fn unanswered(&self) -> Error {
         if self.queue.is_closed() { Error::ShuttingDown } else { panicked() }
-    }
-
-    async fn send(&self, job: Box<dyn job::Job>) -> Result<()> {
-        let queued = session::Queued { deadline: deadline::current(), job };
-        self.queue.send(queued).await.map_err(|_| Error::ShuttingDown)
     }
 
     pub(super) fn stats(&self) -> StorageStats {

@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_channel::{Receiver, WeakSender};
 use futures_util::FutureExt as _;
@@ -24,17 +24,11 @@ const GRACE: Duration = Duration::from_millis(500);
 /// Operations after which a session's plans are kept.
 const PLANNED_ANEW_TO: u64 = 1 << 16;
 
-/// An operation that waits for a session.
-pub(super) struct Queued {
-    pub(super) deadline: Option<Instant>,
-    pub(super) job: Box<dyn Job>,
-}
-
 /// Where sessions take their operations from, and where they put back what another one can do and they cannot.
 #[derive(Clone)]
 pub(super) struct Queue {
-    pub(super) receiver: Receiver<Queued>,
-    pub(super) sender: WeakSender<Queued>,
+    pub(super) receiver: Receiver<Job>,
+    pub(super) sender: WeakSender<Job>,
 }
 
 pub(super) struct Session {
@@ -85,18 +79,18 @@ impl Session {
                 self.open = None;
                 self.outage.leave_work_to_others().await;
             }
-            let Ok(queued) = queue.receiver.recv().await else { break };
-            let is_late = queued.deadline.is_some_and(|deadline| deadline <= clock::instant());
-            if is_late || !queued.job.is_wanted() {
-                if queued.job.is_write() {
+            let Ok(job) = queue.receiver.recv().await else { break };
+            let is_late = job.deadline.is_some_and(|deadline| deadline <= clock::instant());
+            if is_late || !job.is_wanted() {
+                if job.is_write() {
                     Counters::add(&self.counters.writes_dropped, 1);
                 }
-                queued.job.failed(Error::DeadlineExceeded);
+                job.fail(Error::DeadlineExceeded);
                 continue;
             }
             match self.open().await {
-                Ok(_) => self.serve(queued).await,
-                Err(failure) => self.pass_on(queued, &failure, &queue),
+                Ok(_) => self.serve(job).await,
+                Err(failure) => self.pass_on(job, &failure, &queue),
             }
         }
         if let Some(Open { executor, database, .. }) = self.open.take() {
@@ -105,22 +99,22 @@ impl Session {
         }
     }
 
-    async fn serve(&mut self, Queued { deadline, job }: Queued) {
+    async fn serve(&mut self, job: Job) {
         if !job.is_write() {
             Counters::add(&self.counters.reads, 1);
         }
-        if AssertUnwindSafe(job.run(self, deadline)).catch_unwind().await.is_err() {
+        if AssertUnwindSafe(job.run(self)).catch_unwind().await.is_err() {
             tracing::error!("a session panicked; it goes on with another connection");
             self.open = None;
         }
     }
 
     /// Leaves an operation to those who have a connection; fails it if nobody has.
-    fn pass_on(&self, queued: Queued, failure: &Failure, queue: &Queue) {
+    fn pass_on(&self, job: Job, failure: &Failure, queue: &Queue) {
         let sender = queue.sender.upgrade().filter(|_| self.outage.is_anyone_connected());
-        let Some(sender) = sender else { return queued.job.failed(failure.unreachable()) };
-        if let Err(refused) = sender.try_send(queued) {
-            refused.into_inner().job.failed(failure.unreachable());
+        let Some(sender) = sender else { return job.fail(failure.unreachable()) };
+        if let Err(refused) = sender.try_send(job) {
+            refused.into_inner().fail(failure.unreachable());
         }
     }
 

@@ -1,5 +1,6 @@
 //! SQLite behind the two calls: one writer thread that commits in groups, a few reader threads.
 
+mod checkpointer;
 mod connection;
 mod examine;
 mod executor;
@@ -13,14 +14,13 @@ mod writer;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::deadline;
 use crate::error::{Error, Result};
 use crate::settings::{Durability, StorageSettings};
 use crate::storage::counters::Counters;
-use crate::storage::{Branch, Db, StorageStats, Tx, Wake, panicked};
+use crate::storage::{Branch, Query, StorageStats, Wake, Work, panicked};
 
 use connection::Place;
 pub(super) use examine::examine;
@@ -63,42 +63,17 @@ impl Engine {
         Ok(Self { writes, reads, counters, branch, failed, _never_failed: never_failed, held })
     }
 
-    pub(super) async fn read<I, T, F>(&self, input: I, op: F) -> Result<T>
-    where
-        I: Send + Sync + 'static,
-        T: Send + 'static,
-        F: for<'a> Fn(&'a Db<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
-    {
+    pub(super) async fn read(&self, query: Box<dyn Query>) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        let queued = reader::Queued {
-            deadline: deadline::current(),
-            job: Box::new(reader::Read { input, op, reply }),
-        };
+        let queued = reader::Queued { deadline: deadline::current(), query, reply };
         self.reads.send(queued).await.map_err(|_| Error::ShuttingDown)?;
         answer.await.unwrap_or(Err(Error::ShuttingDown))
     }
 
-    pub(super) async fn write<I, T, F>(&self, durability: Durability, input: I, op: F) -> Result<T>
-    where
-        I: Send + Sync + 'static,
-        T: Send + 'static,
-        F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync + 'static,
-    {
+    pub(super) async fn write(&self, durability: Durability, work: Box<dyn Work<()>>) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        let queued = writer::Queued {
-            durability,
-            deadline: deadline::current(),
-            job: Box::new(writer::Write {
-                input,
-                op,
-                branch: self.branch,
-                outcome: None,
-                follow_ups: Vec::new(),
-                topics: Vec::new(),
-                reply,
-            }),
-        };
-        self.writes.send(queued).await.map_err(|_| Error::ShuttingDown)?;
+        let write = writer::Write::new(durability, deadline::current(), work, self.branch, reply);
+        self.writes.send(writer::Queued::Write(write)).await.map_err(|_| Error::ShuttingDown)?;
         answer.await.unwrap_or(Err(Error::ShuttingDown))
     }
 
@@ -119,7 +94,7 @@ impl Engine {
     pub(super) async fn close(&self) {
         self.reads.close();
         let (reply, closed) = oneshot::channel();
-        if self.writes.send(writer::Queued::close(reply)).await.is_ok() {
+        if self.writes.send(writer::Queued::Close(reply)).await.is_ok() {
             // An error here means that the writer was closed before.
             let _ = closed.await;
         }

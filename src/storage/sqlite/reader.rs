@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use rusqlite::Connection;
 use sea_orm::DatabaseConnection;
 use tokio::sync::oneshot;
@@ -16,8 +15,8 @@ use super::executor::{Executor, Failure};
 use super::{panicked, pending};
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::storage::Db;
 use crate::storage::counters::Counters;
+use crate::storage::{Db, Query};
 
 /// Virtual-machine steps between two looks at the deadline.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
@@ -25,51 +24,28 @@ const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 /// A read on its way to a reader.
 pub(super) struct Queued {
     pub(super) deadline: Option<Instant>,
-    pub(super) job: Box<dyn Job>,
+    pub(super) query: Box<dyn Query>,
+    pub(super) reply: oneshot::Sender<Result<()>>,
 }
 
-/// A read operation with its types erased.
-pub(super) trait Job: Send {
-    /// Whether anybody still waits for the answer.
-    fn is_wanted(&self) -> bool;
-    /// Runs the operation and answers; tells of a fault that the connection may not survive.
-    fn run(self: Box<Self>, executor: &Executor, database: &DatabaseConnection) -> Option<Failure>;
-    /// Answers with an error.
-    fn failed(self: Box<Self>, error: Error);
-}
-
-pub(super) struct Read<I, T, F> {
-    pub(super) input: I,
-    pub(super) op: F,
-    pub(super) reply: oneshot::Sender<Result<T>>,
-}
-
-impl<I, T, F> Job for Read<I, T, F>
-where
-    I: Send + Sync,
-    T: Send,
-    F: for<'a> Fn(&'a Db<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync,
-{
-    fn is_wanted(&self) -> bool {
-        !self.reply.is_closed()
-    }
-
-    fn run(self: Box<Self>, executor: &Executor, database: &DatabaseConnection) -> Option<Failure> {
+impl Queued {
+    /// Reads and answers; tells of a fault that the connection may not survive.
+    fn run(self, executor: &Executor, database: &DatabaseConnection) -> Option<Failure> {
         let db = Db::new(database, executor);
-        let run = catch_unwind(AssertUnwindSafe(|| (self.op)(&db, &self.input).now_or_never()));
+        let run = catch_unwind(AssertUnwindSafe(|| self.query.run(&db).now_or_never()));
         let outcome = match run {
             Ok(Some(outcome)) => outcome,
             Ok(None) => Err(pending()),
             Err(_) => Err(panicked()),
         };
         let failure = executor.take_failure();
-        // A caller that has left does not want to know.
-        let _ = self.reply.send(outcome.map_err(|error| Executor::explain(error, failure.as_ref())));
+        self.answer(outcome.map_err(|error| Executor::explain(error, failure.as_ref())));
         failure.filter(Failure::is_fault)
     }
 
-    fn failed(self: Box<Self>, error: Error) {
-        let _ = self.reply.send(Err(error));
+    fn answer(self, outcome: Result<()>) {
+        // A caller that has left does not want to know.
+        let _ = self.reply.send(outcome);
     }
 }
 
@@ -107,15 +83,15 @@ struct Reader {
 impl Reader {
     fn serve(&mut self, queued: Queued) {
         let passed = queued.deadline.is_some_and(|deadline| deadline <= clock::instant());
-        if passed || !queued.job.is_wanted() {
-            return queued.job.failed(Error::DeadlineExceeded);
+        if passed || queued.reply.is_closed() {
+            return queued.answer(Err(Error::DeadlineExceeded));
         }
         self.deadline.set(queued.deadline);
         Counters::add(&self.counters.reads, 1);
         let failure = match self.begin() {
-            Ok(()) => self.open.as_ref().and_then(|(executor, database)| queued.job.run(executor, database)),
+            Ok(()) => self.open.as_ref().and_then(|(executor, database)| queued.run(executor, database)),
             Err(failure) => {
-                queued.job.failed(failure.error());
+                queued.answer(Err(failure.error()));
                 Some(failure)
             }
         };

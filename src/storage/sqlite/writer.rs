@@ -13,11 +13,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use sea_orm::DatabaseConnection;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::checkpointer::Checkpointer;
 use super::connection::Place;
 use super::executor::{Executor, Failure, FailureKind};
 use super::restart::Restart;
@@ -26,123 +26,79 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::settings::Durability;
 use crate::storage::counters::Counters;
-use crate::storage::{Branch, Db, FollowUp, Tx, Wake};
+use crate::storage::{Branch, Db, FollowUp, Tx, Wake, Work};
+
+/// What the writer takes from its queue.
+pub(super) enum Queued {
+    Write(Write),
+    /// The end of the queue: the writer closes the database and replies.
+    Close(oneshot::Sender<()>),
+}
 
 /// A write on its way to the writer.
-pub(super) struct Queued {
-    pub(super) durability: Durability,
-    pub(super) deadline: Option<Instant>,
-    pub(super) job: Box<dyn Job>,
+pub(super) struct Write {
+    durability: Durability,
+    deadline: Option<Instant>,
+    work: Box<dyn Work<()>>,
+    branch: Branch,
+    outcome: Result<()>,
+    follow_ups: Vec<FollowUp>,
+    topics: Vec<String>,
+    reply: oneshot::Sender<Result<()>>,
 }
 
-impl Queued {
-    /// The last entry of the queue: when the writer reaches it, it closes and replies.
-    pub(super) fn close(reply: oneshot::Sender<()>) -> Self {
-        Self { durability: Durability::Relaxed, deadline: None, job: Box::new(Close(reply)) }
-    }
-}
-
-/// Gives a caller its answer.
-pub(super) type Answer = Box<dyn FnOnce() + Send>;
-
-/// A write operation with its types erased.
-pub(super) trait Job: Send {
-    /// Whether anybody still waits for the answer.
-    fn is_wanted(&self) -> bool;
-    /// Runs the operation; tells whether it succeeded.
-    fn run(&mut self, executor: &Executor, database: &DatabaseConnection) -> bool;
-    /// Does after the commit what follows it, and wakes whom the operation wanted woken; the answer, with what `run` gave, is left to be given.
-    fn committed(self: Box<Self>, wake: &Wake) -> Answer;
-    /// Answers that nothing was stored.
-    fn failed(self: Box<Self>, error: Error);
-    /// Whether this is the end of the queue.
-    fn is_close(&self) -> bool {
-        false
-    }
-}
-
-pub(super) struct Write<I, T, F> {
-    pub(super) input: I,
-    pub(super) op: F,
-    pub(super) branch: Branch,
-    pub(super) outcome: Option<Result<T>>,
-    pub(super) follow_ups: Vec<FollowUp>,
-    pub(super) topics: Vec<String>,
-    pub(super) reply: oneshot::Sender<Result<T>>,
-}
-
-impl<I, T, F> Job for Write<I, T, F>
-where
-    I: Send + Sync,
-    T: Send + 'static,
-    F: for<'a> Fn(&'a Tx<'a>, &'a I) -> BoxFuture<'a, Result<T>> + Send + Sync,
-{
-    fn is_wanted(&self) -> bool {
-        !self.reply.is_closed()
+impl Write {
+    pub(super) fn new(
+        durability: Durability,
+        deadline: Option<Instant>,
+        work: Box<dyn Work<()>>,
+        branch: Branch,
+        reply: oneshot::Sender<Result<()>>,
+    ) -> Self {
+        let (follow_ups, topics) = (Vec::new(), Vec::new());
+        Self { durability, deadline, work, branch, outcome: Ok(()), follow_ups, topics, reply }
     }
 
+    /// Does the work; tells whether it succeeded.
     fn run(&mut self, executor: &Executor, database: &DatabaseConnection) -> bool {
         let tx = Tx::new(Db::new(database, executor), self.branch);
-        let run = catch_unwind(AssertUnwindSafe(|| (self.op)(&tx, &self.input).now_or_never()));
+        let run = catch_unwind(AssertUnwindSafe(|| self.work.run(&tx).now_or_never()));
         let outcome = match run {
             Ok(Some(outcome)) => outcome,
             Ok(None) => Err(pending()),
             Err(_) => Err(panicked()),
         };
-        let succeeded = outcome.is_ok();
-        if succeeded {
+        if outcome.is_ok() {
             (self.follow_ups, self.topics) = tx.into_parts();
         }
-        self.outcome = Some(outcome.map_err(|error| {
+        self.outcome = outcome.map_err(|error| {
             let failure = executor.take_failure_unless_fault();
             Executor::explain(error, failure.as_ref())
-        }));
-        succeeded
+        });
+        self.outcome.is_ok()
     }
 
-    fn committed(self: Box<Self>, wake: &Wake) -> Answer {
-        for follow_up in self.follow_ups {
+    /// Does after the commit what follows it, and wakes whom the work wanted woken.
+    fn follow_up(&mut self, wake: &Wake) {
+        for follow_up in self.follow_ups.drain(..) {
             if catch_unwind(AssertUnwindSafe(follow_up)).is_err() {
                 tracing::error!("what follows a commit panicked");
             }
         }
-        for topic in self.topics {
+        for topic in self.topics.drain(..) {
             wake.notify(|| topic);
         }
-        let outcome = self.outcome.unwrap_or_else(|| Err(Error::internal("a write was never run")));
-        let reply = self.reply;
+    }
+
+    /// Answers as the work has ended.
+    fn answer(self) {
         // A caller that has left does not want to know.
-        Box::new(move || drop(reply.send(outcome)))
+        let _ = self.reply.send(self.outcome);
     }
 
-    fn failed(self: Box<Self>, error: Error) {
+    /// Answers that nothing was stored.
+    fn fail(self, error: Error) {
         let _ = self.reply.send(Err(error));
-    }
-}
-
-struct Close(oneshot::Sender<()>);
-
-impl Job for Close {
-    fn is_wanted(&self) -> bool {
-        true
-    }
-
-    fn run(&mut self, _executor: &Executor, _database: &DatabaseConnection) -> bool {
-        true
-    }
-
-    fn committed(self: Box<Self>, _wake: &Wake) -> Answer {
-        Box::new(move || {
-            let _ = self.0.send(());
-        })
-    }
-
-    fn failed(self: Box<Self>, _error: Error) {
-        let _ = self.0.send(());
-    }
-
-    fn is_close(&self) -> bool {
-        true
     }
 }
 
@@ -164,6 +120,7 @@ pub(super) async fn start(
             counters,
             wake,
             open: None,
+            checkpointer: None,
             failed: failed_sender,
             wal_pages: 0,
             restart: Restart::default(),
@@ -171,8 +128,14 @@ pub(super) async fn start(
         // A WAL that an earlier process left is copied into the database before anything new is acknowledged: after a
         // failed fsync its pages may be in memory only, and are written again by this.
         let result = writer.connect().and_then(|()| writer.checkpoint("TRUNCATE").map(drop));
+        let result = result.map_err(|failure| failure.error()).and_then(|()| {
+            let checkpointer =
+                Checkpointer::start(writer.place.clone(), writer.counters.clone(), writer.failed.clone())?;
+            writer.checkpointer = Some(checkpointer);
+            Ok(())
+        });
         let is_open = result.is_ok();
-        let _ = opened_sender.send(result.map_err(|failure| failure.error()));
+        let _ = opened_sender.send(result);
         if is_open {
             writer.serve(queue);
         }
@@ -192,6 +155,7 @@ struct Writer {
     counters: Arc<Counters>,
     wake: Wake,
     open: Option<Open>,
+    checkpointer: Option<Checkpointer>,
     failed: watch::Sender<bool>,
     /// Pages in the WAL at which the next checkpoint is due.
     wal_pages: i64,
@@ -211,20 +175,23 @@ impl Writer {
         let group_max = usize::try_from(self.place.settings.group_max).unwrap_or(usize::MAX);
         let mut gathered = Vec::new();
         while let Some(first) = queue.blocking_recv() {
-            gathered.push(first);
-            while gathered.len() < group_max && !gathered.last().is_some_and(|last| last.job.is_close()) {
-                match queue.try_recv() {
-                    Ok(next) => gathered.push(next),
-                    Err(_) => break,
+            let mut next = Some(first);
+            let mut close = None;
+            while let Some(queued) = next.take() {
+                match queued {
+                    Queued::Write(write) => gathered.push(write),
+                    Queued::Close(reply) => close = Some(reply),
+                }
+                if close.is_none() && gathered.len() < group_max {
+                    next = queue.try_recv().ok();
                 }
             }
-            let close = gathered.pop_if(|last| last.job.is_close());
             self.commit(gathered.drain(..));
             if let Some(close) = close {
                 queue.close();
                 self.refuse(&mut queue);
                 self.disconnect();
-                close.job.committed(&self.wake)();
+                let _ = close.send(());
                 return;
             }
         }
@@ -233,25 +200,28 @@ impl Writer {
     /// Answers what was queued behind the close.
     fn refuse(&self, queue: &mut mpsc::Receiver<Queued>) {
         while let Ok(late) = queue.try_recv() {
-            late.job.failed(Error::ShuttingDown);
+            match late {
+                Queued::Write(write) => write.fail(Error::ShuttingDown),
+                Queued::Close(reply) => drop(reply.send(())),
+            }
         }
     }
 
     /// Commits what is still wanted of `gathered` as one group and answers everyone.
-    fn commit(&mut self, gathered: impl Iterator<Item = Queued>) {
+    fn commit(&mut self, gathered: impl Iterator<Item = Write>) {
         let now = clock::instant();
         let mut durability = Durability::Relaxed;
         let mut group = Vec::new();
-        for queued in gathered {
-            if !queued.job.is_wanted() || queued.deadline.is_some_and(|deadline| deadline <= now) {
+        for write in gathered {
+            if write.reply.is_closed() || write.deadline.is_some_and(|deadline| deadline <= now) {
                 Counters::add(&self.counters.writes_dropped, 1);
-                queued.job.failed(Error::DeadlineExceeded);
+                write.fail(Error::DeadlineExceeded);
                 continue;
             }
-            if queued.durability == Durability::Full {
+            if write.durability == Durability::Full {
                 durability = Durability::Full;
             }
-            group.push(queued.job);
+            group.push(write);
         }
         if group.is_empty() {
             return;
@@ -260,14 +230,14 @@ impl Writer {
             Ok(()) => {
                 Counters::add(&self.counters.commits, 1);
                 Counters::add(&self.counters.writes, group.len() as u64);
-                let answers = group.into_iter().map(|job| job.committed(&self.wake)).collect();
-                self.give(answers);
+                group.iter_mut().for_each(|write| write.follow_up(&self.wake));
+                self.answer(group);
                 self.checkpoint_if_due();
             }
             Err(failure) => {
                 self.recover(&failure);
-                for job in group {
-                    job.failed(failure.error());
+                for write in group {
+                    write.fail(failure.error());
                 }
             }
         }
@@ -275,15 +245,15 @@ impl Writer {
 
     /// Gives all of a group their answers. From a thread that is not the runtime's each would be a wake-up of the runtime; so one task
     /// gives them all.
-    fn give(&self, mut answers: Vec<Answer>) {
-        if answers.len() == 1 {
-            answers.remove(0)();
+    fn answer(&self, mut group: Vec<Write>) {
+        if group.len() == 1 {
+            group.remove(0).answer();
             return;
         }
-        self.runtime.spawn(async move { answers.into_iter().for_each(|answer| answer()) });
+        self.runtime.spawn(async move { group.into_iter().for_each(Write::answer) });
     }
 
-    fn transaction(&mut self, group: &mut [Box<dyn Job>], durability: Durability) -> Result<(), Failure> {
+    fn transaction(&mut self, group: &mut [Write], durability: Durability) -> Result<(), Failure> {
         if *self.failed.borrow() {
             return Err(Failure::fault("an earlier failure ended this process's writing"));
         }
@@ -337,6 +307,10 @@ impl Writer {
     }
 
     fn disconnect(&mut self) {
+        // It would be in the way of the last checkpoint.
+        if let Some(checkpointer) = self.checkpointer.take() {
+            checkpointer.stop();
+        }
         if self.open.is_some()
             && let Err(failure) = self.checkpoint("TRUNCATE")
         {
@@ -368,14 +342,14 @@ enum Ran {
 }
 
 impl Open {
-    fn run_all(&self, group: &mut [Box<dyn Job>], scope: Scope) -> Result<Ran, Failure> {
+    fn run_all(&self, group: &mut [Write], scope: Scope) -> Result<Ran, Failure> {
         let executor = &self.executor;
-        for job in group {
+        for write in group {
             if scope == Scope::Savepoint {
                 executor.run("SAVEPOINT operation")?;
             }
             executor.take_has_written();
-            let succeeded = job.run(executor, &self.database);
+            let succeeded = write.run(executor, &self.database);
             if let Some(fault) = executor.take_failure().filter(Failure::is_fault) {
                 return Err(fault);
             }

@@ -13,6 +13,9 @@ use crate::error::Result;
 use crate::settings::TTL_MS_MAX;
 use crate::storage::Durability;
 
+/// The longest rest behind a step: a step that waited for others took longer than it held the writer.
+const REST_MAX: Duration = Duration::from_millis(8);
+
 impl Prompts {
     pub(super) async fn prune(&self, request: pb::PruneRequest) -> Result<pb::PruneResponse> {
         let mut parser = Parser::new(&self.settings.prompts);
@@ -76,9 +79,9 @@ impl Prompts {
         Duration::from_millis(self.settings.prompts.maintenance_step_ms)
     }
 
-    /// Leaves the writer to others for as long as a step of maintenance took that began then, and at most for so long as it may take.
+    /// Leaves the writer to others for as long as the step of maintenance took that began then, its commit included.
     pub(in super::super) async fn rest(&self, began: Instant) {
         let took = clock::instant().saturating_duration_since(began);
-        self.clock.rest(took.min(self.step_length())).await;
+        self.clock.rest(took.min(REST_MAX)).await;
     }
 }

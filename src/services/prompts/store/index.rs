@@ -81,6 +81,11 @@ pub(super) async fn remove(tx: &Tx<'_>, ids: &[i64]) -> Result<()> {
     INDEX.remove(tx, ids).await
 }
 
+/// Merges segments of the index until the step's time is over. Returns whether more may be merged.
+pub async fn merge(tx: &Tx<'_>, step: Duration) -> Result<bool> {
+    INDEX.merge(tx, step).await
+}
+
 /// Whether there are prompts that are not in the index yet.
 pub async fn is_filling(db: &Db<'_>) -> Result<bool> {
     let state = db.row::<State>(STATE, Vec::new()).await?;

@@ -21,7 +21,7 @@ mod tallies;
 
 pub use conversations::{list_conversations, lock_of as lock_of_conversation};
 pub use find::{Bodies, find};
-pub use index::{fill, is_filling, unfilled};
+pub use index::{fill, is_filling, merge, unfilled};
 pub use list::{Page, list};
 pub use marks::{lock_of as lock_of_prompt, score, score_all, tag};
 pub use names::{NameLimits, free_names, unused_names};

@@ -18,7 +18,7 @@ pub(super) const NEWEST_BUT: &str =
     r#"SELECT "id", "prompt_time" FROM "prompts" ORDER BY "prompt_time" DESC, "id" DESC LIMIT 1 OFFSET $1"#;
 
 /// Rows between two looks at the clock.
-const PIECE_ROWS: i64 = 16;
+const PIECE_ROWS: i64 = 8;
 
 row! {
     struct Old {

@@ -10,6 +10,7 @@ use rusqlite::hooks::Wal;
 use super::Writer;
 use crate::clock;
 use crate::storage::counters::Counters;
+use crate::storage::sqlite::checkpointer::{LAST_FRAMES_MAX, checkpoint_within};
 use crate::storage::sqlite::executor::Failure;
 
 thread_local! {
@@ -34,12 +35,24 @@ impl Writer {
         self.counters.wal_bytes.store(wal_bytes, Ordering::Relaxed);
         if pages < due {
             self.wal_pages = 0;
+            self.checkpointer.as_ref().inspect(|checkpointer| checkpointer.restarted());
         }
-        // A reader can keep a passive checkpoint from finishing; past the bound, writing waits for readers for a moment.
         let now = clock::instant();
+        // A reader can keep a checkpoint from finishing; past the bound, writing waits for readers for a moment.
         let is_restart = pages >= most && self.restart.is_due(now);
         if !is_restart && pages < due.max(self.wal_pages) {
             return;
+        }
+        if !is_restart && let Some(checkpointer) = &self.checkpointer {
+            if checkpointer.is_running() {
+                return;
+            }
+            if pages - checkpointer.copied().min(pages) > LAST_FRAMES_MAX {
+                checkpointer.run();
+                // A reader that stays keeps every run from copying more.
+                self.wal_pages = pages + LAST_FRAMES_MAX / 2;
+                return;
+            }
         }
         match self.checkpoint(if is_restart { "RESTART" } else { "PASSIVE" }) {
             Ok(is_complete) => {
@@ -59,18 +72,15 @@ impl Writer {
     /// Runs a checkpoint and returns whether it was complete. It waits for readers for `storage.wal_wait_ms` at most.
     pub(super) fn checkpoint(&self, mode: &str) -> Result<bool, Failure> {
         let Some(open) = &self.open else { return Ok(true) };
-        let connection = open.executor.connection();
         let settings = &self.place.settings;
-        let sql = format!("PRAGMA wal_checkpoint({mode})");
-        connection.busy_timeout(Duration::from_millis(settings.wal_wait_ms))?;
-        let ran = connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-        connection.busy_timeout(Duration::from_millis(settings.busy_timeout_ms))?;
-        let (busy, in_wal, copied): (i64, i64, i64) = ran?;
+        let wait = Duration::from_millis(settings.wal_wait_ms);
+        let usual = Duration::from_millis(settings.busy_timeout_ms);
+        let copied = checkpoint_within(&open.executor.connection(), mode, wait, usual)?;
         Counters::add(&self.counters.checkpoints, 1);
-        let is_complete = busy == 0 && copied >= in_wal;
-        if !is_complete {
-            tracing::debug!(mode, in_wal, copied, "a reader kept the checkpoint from finishing");
+        if !copied.is_complete() {
+            let (frames, copied) = (copied.frames, copied.copied);
+            tracing::debug!(mode, frames, copied, "a reader kept the checkpoint from finishing");
         }
-        Ok(is_complete)
+        Ok(copied.is_complete())
     }
 }
