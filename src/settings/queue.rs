@@ -55,7 +55,7 @@ pub struct QueueSettings {
     pub task_lines_max: u64,
     /// Bytes of the details of a line.
     pub line_details_bytes_max: u64,
-    /// A task whose lease is lost (expired, or with its worker) this often is given up.
+    /// Lost leases (expired, or lost with their worker) that a task survives; the next loss makes it FAILED.
     pub losses_max: u64,
     /// Queues at once.
     pub queues_max: u64,

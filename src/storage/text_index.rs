@@ -147,7 +147,7 @@ impl TextIndex {
         Ok(())
     }
 
-    /// Merges segments of the index until the step's time is over. Returns whether more may be merged.
+    /// Merges segments of the index, a few pages at least, until the step's time is over. Returns whether more may be merged.
     ///
     /// On SQLite each commit with new entries leaves a segment, and a search reads all of them. PostgreSQL keeps one tree.
     pub async fn merge(&self, tx: &Tx<'_>, step: Duration) -> Result<bool> {
@@ -156,15 +156,17 @@ impl TextIndex {
         }
         let until = clock::instant() + step;
         let merge = format!(r#"INSERT INTO "{0}" ("{0}", "rank") VALUES ('merge', $1)"#, self.table);
-        while clock::instant() < until {
+        loop {
             let before = changes(tx).await?;
             tx.run(&merge, vec![MERGE_PAGES.into()]).await?;
             // The statement itself is one change.
             if changes(tx).await? - before < 2 {
                 return Ok(false);
             }
+            if clock::instant() >= until {
+                return Ok(true);
+            }
         }
-        Ok(true)
     }
 
     /// Those of some entries that are truncated.

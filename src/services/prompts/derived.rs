@@ -1,6 +1,7 @@
 //! What is derived from prompts and is kept up in the background: numbers that are added up for statistics, and the index of words
 //! where it is not filled, as after an import of a whole database. Always in small steps, so that no write waits long.
 
+use super::api::REST_MAX;
 use super::{Prompts, PromptsService, store};
 use crate::clock;
 use crate::convert::prepared;
@@ -60,17 +61,17 @@ impl Prompts {
         }
     }
 
-    /// Merges segments of the full-text index that saves and deletions have left.
+    /// Merges segments of the full-text index that saves and deletions have left, for a fifth of the time: after a large import the merges
+    /// take seconds, and reads share the processors with them.
     async fn merge(&self) -> Result<()> {
         loop {
-            let began = clock::instant();
             let length = self.step_length();
             let step =
                 self.storage.write(Durability::Relaxed, (), move |tx, ()| Box::pin(store::merge(tx, length)));
             if !step.await? {
                 return Ok(());
             }
-            self.rest(began).await;
+            self.clock.rest(REST_MAX).await;
         }
     }
 

@@ -16,6 +16,8 @@ use pannier_proto::prompts::v1::prompts_service_server::{
 use prost::Message as _;
 use tonic::{Request, Streaming};
 
+pub use prune::REST_MAX;
+
 use super::convert::Parser;
 use super::{Prompts, PromptsService};
 use crate::clock;

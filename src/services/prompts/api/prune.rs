@@ -14,7 +14,7 @@ use crate::settings::TTL_MS_MAX;
 use crate::storage::Durability;
 
 /// The longest rest behind a step: a step that waited for others took longer than it held the writer.
-const REST_MAX: Duration = Duration::from_millis(8);
+pub const REST_MAX: Duration = Duration::from_millis(8);
 
 impl Prompts {
     pub(super) async fn prune(&self, request: pb::PruneRequest) -> Result<pb::PruneResponse> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::index::{INDEX, fill, unfilled};
+use super::index::{INDEX, fill, merge, unfilled};
 use super::names::NameLimits;
 use super::prune::prune;
 use super::save::{Saving, save};
@@ -10,7 +10,7 @@ use super::tallies::{add_up, has_changes};
 use crate::services::prompts::domain::{Body, Cut, Goes, Measures, Names, NewPrompt, Status};
 use crate::services::prompts::search::grammar;
 use crate::storage::plans::storage;
-use crate::storage::{Durability, Storage};
+use crate::storage::{Durability, Storage, row};
 
 const LONG: Duration = Duration::from_secs(3_600);
 
@@ -66,6 +66,33 @@ async fn a_step_of_statistics_adds_a_few_changes_up_and_ends_when_its_time_is_ov
     assert!(storage.read((), |db, ()| Box::pin(has_changes(db))).await.unwrap());
     assert!(!step(LONG).await.unwrap());
     assert!(!storage.read((), |db, ()| Box::pin(has_changes(db))).await.unwrap());
+}
+
+row! {
+    struct Segments {
+        segments: i64,
+    }
+}
+
+#[tokio::test]
+async fn segments_that_saves_have_left_are_merged_in_steps() {
+    let (storage, _directory) = storage().await;
+    saved(&storage, 50).await;
+    let segments = async || {
+        let sql = r#"SELECT count(DISTINCT "segid") AS "segments" FROM "prompt_search_idx""#;
+        let read = storage.read((), move |db, ()| Box::pin(db.row::<Segments>(sql, Vec::new())));
+        read.await.unwrap().unwrap().segments
+    };
+    let step = |length| storage.write(Durability::Relaxed, (), move |tx, ()| Box::pin(merge(tx, length)));
+    let before = segments().await;
+    assert!(before >= 40, "a save merges nothing: {before}");
+    assert!(step(Duration::ZERO).await.unwrap(), "one step does not merge all");
+    while step(LONG).await.unwrap() {}
+    let after = segments().await;
+    assert!(after < 4, "{after} segments are left of {before}");
+    let whale = grammar::parse("whale", 1).unwrap();
+    let found = storage.read(whale, |db, wanted| Box::pin(INDEX.matches(db, wanted, i64::MAX, 100)));
+    assert_eq!(found.await.unwrap().len(), 50);
 }
 
 #[tokio::test]
