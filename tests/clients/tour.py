@@ -1,6 +1,6 @@
-"""Runs the README's five-minute tour as it stands there, against the real binary on the address that it names.
+"""Runs the programs of README.md and docs/tour.md unchanged, against the real binary on the address that they name.
 
-The blocks run in the reader's order on one sidecar: grpcurl, Python, TypeScript.
+The blocks of a page run in the reader's order on one sidecar: grpcurl, Python, TypeScript.
 """
 
 import json
@@ -19,7 +19,7 @@ from report import Report, expect, expect_that  # noqa: E402 (needs the path abo
 from sidecar import ROOT, Sidecar  # noqa: E402
 
 NODE = CLIENTS / "node"
-# What the README's reader gets without any setting; its blocks name it, so no other will do.
+# The default address; the blocks name it, so no other address works.
 ADDRESS = "127.0.0.1:7420"
 BLOCK_SECONDS_MAX = 120
 BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>(?:#|//) tour: (?P<name>\w+).*?)^```$", re.MULTILINE | re.DOTALL)
@@ -29,44 +29,52 @@ TYPE_CHECK = "--noEmit --strict --module nodenext --target es2022 --types node -
 
 
 def main():
-    """The exit code."""
-    report = Report("The README's tour")
-    blocks = {}
-    with report.step("the README has its three blocks, and all call the same address"):
-        blocks = read_blocks()
+    """Returns the exit code."""
+    report = Report("The tour of README.md and docs/tour.md")
+    pages = {}
+    with report.step("both pages have their three blocks, and all call the same address"):
+        pages = {page: read_blocks(page) for page in CHECKS}
     with report.step("that address is free"):
-        expect_that(not address_is_taken(), f"{ADDRESS} is taken, and the README names it: stop what listens there")
+        expect_that(not address_is_taken(), f"{ADDRESS} is taken, and the pages name it: stop what listens there")
     if report.failed:
         return report.finish()
-    sidecar = Sidecar()
-    sidecar.listen = ADDRESS
-    with sidecar:
-        with report.step("grpcurl: lists services, puts, gets, shows the statistics"):
-            check_grpcurl(run(["bash", "-e", "-c", blocks["grpcurl"]], ROOT))
-        with report.step("Python: a batch, a miss, a lease"):
-            check_python(run([ROOT / ".venv/bin/python", "-c", blocks["python"]], ROOT))
-        with type_script_file(blocks["typescript"]) as file:
-            with report.step("TypeScript: the types hold"):
-                run(["npx", "--no-install", "tsc", *TYPE_CHECK, file], NODE)
-            with report.step("TypeScript: puts and gets"):
-                check_type_script(run(["npx", "--no-install", "tsx", file], NODE))
-        with report.step("the sidecar ends well after it"):
-            sidecar.stop()
+    for page, blocks in pages.items():
+        run_page(report, page, blocks)
     return report.finish()
 
 
-def read_blocks():
-    """The text of each block by its name, exactly as the README has it."""
-    found = list(BLOCK.finditer((ROOT / "README.md").read_text(encoding="utf-8")))
-    expect([(block["name"], block["language"]) for block in found], list(LANGUAGES.items()), "blocks of the tour")
+def run_page(report, page, blocks):
+    """Runs the blocks of one page on a fresh sidecar."""
+    check_grpcurl, check_python, check_type_script = CHECKS[page]
+    sidecar = Sidecar()
+    sidecar.listen = ADDRESS
+    with sidecar:
+        with report.step(f"{page}, grpcurl: lists services, puts, gets, shows the statistics"):
+            check_grpcurl(run(["bash", "-e", "-c", blocks["grpcurl"]], ROOT))
+        with report.step(f"{page}, Python: a batch and a miss"):
+            check_python(run([ROOT / ".venv/bin/python", "-c", blocks["python"]], ROOT))
+        with type_script_file(blocks["typescript"]) as file:
+            with report.step(f"{page}, TypeScript: the types hold"):
+                run(["npx", "--no-install", "tsc", *TYPE_CHECK, file], NODE)
+            with report.step(f"{page}, TypeScript: calls the cache"):
+                check_type_script(run(["npx", "--no-install", "tsx", file], NODE))
+        with report.step(f"{page}: the sidecar ends well after it"):
+            sidecar.stop()
+
+
+def read_blocks(page):
+    """Returns the text of each block by its name, exactly as the page has it."""
+    found = list(BLOCK.finditer((ROOT / page).read_text(encoding="utf-8")))
+    blocks = [(block["name"], block["language"]) for block in found]
+    expect(blocks, list(LANGUAGES.items()), f"blocks of {page}")
     for block in found:
         addresses = set(re.findall(r"\b127\.0\.0\.1:\d+", block["text"]))
-        expect(addresses, {ADDRESS}, f"addresses in the block {block['name']}")
+        expect(addresses, {ADDRESS}, f"addresses in the block {block['name']} of {page}")
     return {block["name"]: block["text"] for block in found}
 
 
 def address_is_taken():
-    """Whether something listens there already: the blocks would talk to it, not to the sidecar under test."""
+    """Whether another process listens there: the blocks would call it instead of the sidecar under test."""
     host, port = ADDRESS.split(":")
     with socket.socket() as probe:
         # As the sidecar does, so that closed connections of the run before do not count.
@@ -79,7 +87,7 @@ def address_is_taken():
 
 
 def run(command, directory):
-    """What the command prints on stdout; fails with all it printed unless it ends with 0 in time."""
+    """Returns the command's stdout; fails with its whole output unless it ends with 0 in time."""
     ended = subprocess.run(
         command, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BLOCK_SECONDS_MAX
     )
@@ -91,7 +99,7 @@ def run(command, directory):
 def type_script_file(text):
     """A file from which `./gen` and the Node packages resolve as from tests/clients/node.
 
-    It stands in the ignored gen/, so that not even a killed run leaves something for git to see.
+    The file is in the ignored gen/, so that even a killed run leaves nothing for git to see.
     """
     with tempfile.TemporaryDirectory(prefix="tour-", dir=NODE / "gen") as directory:
         (Path(directory) / "gen").symlink_to(NODE / "gen", target_is_directory=True)
@@ -112,7 +120,7 @@ def check_grpcurl(output):
 
 
 def json_documents(text):
-    """The JSON documents that stand one after another in `text`."""
+    """Returns the JSON documents that follow one another in `text`."""
     decoder = json.JSONDecoder()
     documents = []
     while text := text.lstrip():
@@ -122,17 +130,31 @@ def json_documents(text):
     return documents
 
 
+def check_short_python(output):
+    expect(output.splitlines(), ["video-7 transcript 7", "absent (miss)"], "the output")
+
+
 def check_python(output):
     lines = ["video-7 transcript 7", "video-8 transcript 8", "absent (miss)", "computed once"]
-    expect(output.splitlines(), lines, "what it prints")
+    expect(output.splitlines(), lines, "the output")
+
+
+def check_short_type_script(output):
+    # The value that the Python block put.
+    expect(output.splitlines(), ["transcript 7"], "the output")
 
 
 def check_type_script(output):
     first, *rest = output.splitlines() or [""]
     expect_that(re.fullmatch(r"etag \S+ created true", first), f"the first line is {first!r}")
     # One access for the save, one for the read.
-    expect(rest, ["from TypeScript 2n"], "what it prints then")
+    expect(rest, ["from TypeScript 2n"], "the lines after it")
 
+
+CHECKS = {
+    "README.md": (check_grpcurl, check_short_python, check_short_type_script),
+    "docs/tour.md": (check_grpcurl, check_python, check_type_script),
+}
 
 if __name__ == "__main__":
     sys.exit(main())
